@@ -1,0 +1,31 @@
+"""CallAttempt: the facts of one call that somebody tries to make. Nothing here is judged yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from policy.reasons import ReasonCode
+
+
+@dataclass(slots=True)
+class CallAttempt:
+    """Facts of one INVITE outside a dialog, as the wire gave them; the policy alone reads meaning into them.
+
+    source: the address that the packet came from, as text without port (`192.0.2.10`, `2001:db8::1`).
+    transport: `udp`, `tcp` or `tls`.
+    scheme: the Request-URI's scheme in lower case: `sip`, `sips`, `tel`, `urn` or anything else.
+    user: of sip and sips the user part without password, of tel the number, of other schemes all that follows the
+        colon; still escaped; an empty string where there is none.
+    params: URI parameters of the Request-URI (`tel` parameters too), names in lower case, values still escaped, in
+        order of appearance; None where a parameter has no value. Parameters inside the user part stay in `user`.
+    cli: user part (or tel number) of the From URI, still escaped; an empty string where there is none.
+    gate: DRAINING or OVERLOAD while the instance takes no new calls, else None. An emergency call passes it.
+    """
+
+    source: str
+    transport: str
+    scheme: str
+    user: str
+    params: tuple[tuple[str, str | None], ...] = ()
+    cli: str = ""
+    gate: ReasonCode | None = None

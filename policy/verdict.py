@@ -1,0 +1,49 @@
+"""Verdict: the policy's answer to a CallAttempt, with its trace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from policy.reasons import ReasonCode
+
+if TYPE_CHECKING:
+    from policy.compiled import Provider, Trunk
+    from policy.rating.rate import Rate
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One step of a judgement.
+
+    name: `source`, `number`, `emergency`, `gate`, `status`, `country`, `prefix`, `cli`, `rate`, `window`, `route`, and of
+        the ledger `cps`, `capacity`, `spend`.
+    scope: what was asked, such as `trunk:office-pbx` or `profile:office`; empty for the instance itself.
+    outcome: `pass`, `refuse` or `skip`.
+    detail: the rule that decided, in words for an operator; never sent to the caller.
+    """
+
+    name: str
+    scope: str
+    outcome: str
+    detail: str
+
+
+@dataclass(slots=True)
+class Verdict:
+    """`reason` is None when the policy lets the call pass; the ledger may still refuse it.
+
+    `called` is canonical E.164 with its plus, or the bare emergency number. `providers` is the target set in the order
+    in which it is tried: one forced provider, or those configured for emergency calls. `checks` end with the one that
+    decided.
+    """
+
+    reason: ReasonCode | None
+    checks: list[Check]
+    trunk: Trunk | None = None
+    providers: tuple[Provider, ...] = ()
+    called: str | None = None
+    country: str | None = None
+    destination: str | None = None
+    rate: Rate | None = None
+    emergency: bool = False

@@ -1,0 +1,160 @@
+"""What the ledger promises: calls and money, counted once, at every scope, over all instances.
+
+A call that is admitted holds a reservation, named by its `ref`; a live call's reservation is its lease. Every verb is
+idempotent by `ref`: repeating one changes nothing, and a verb for a ref that is gone does nothing. Amounts are integer
+micro-units of the accounting currency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from policy.compiled import Scope
+from policy.reasons import ReasonCode
+
+
+class LedgerUnavailable(Exception):
+    """The ledger did not answer in time, or answered that it cannot serve. What it did is unknown.
+
+    `kind` is a short label from a closed set (`timeout`, `connection`, `readonly`, `loading`, `oom`, `noauth`, `busy`,
+    `script`, `other`) for `trunkwarden_ledger_errors_total`.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass(slots=True)
+class Claim:
+    """What a call asks for: a place and a first block of money at all its scopes, or nothing.
+
+    `hold` is the money to reserve. `scopes` carry the limits now in force. `record` is a JSON object with what
+    `GET /v1/calls` shows of the call; the ledger keeps it and does not read it.
+    """
+
+    ref: str
+    trunk: str
+    scopes: tuple[Scope, ...]
+    hold: int
+    record: bytes
+
+
+@dataclass(slots=True)
+class Reservation:
+    """All scopes had room. `ledger_ms` is the ledger's clock, in milliseconds since the epoch."""
+
+    ref: str
+    ledger_ms: int
+
+
+@dataclass(slots=True)
+class Refused:
+    """One scope had no room: `reason` is CPS, CAPACITY or SPEND; nothing was written."""
+
+    reason: ReasonCode
+    scope_id: str
+    detail: str
+
+
+@dataclass(slots=True)
+class Renewal:
+    """A live call's next breath: its lease is extended and its money moved on.
+
+    `spent` is what the call has cost so far in all (the ledger moves the difference to what it knew into the window);
+    `hold` is what it wants reserved beyond that, `scopes` the limits now in force: a hold larger than the present one
+    is granted only where every threshold has room.
+    """
+
+    ref: str
+    spent: int
+    hold: int
+    scopes: tuple[Scope, ...]
+
+
+class Renewed:
+    """The outcomes of a renewal."""
+
+    GRANTED = "granted"  # lease extended, hold as asked
+    NO_FUNDS = "no_funds"  # lease extended, spent moved, the old hold (less what was spent of it) kept
+    GONE = "gone"  # the ledger knows no such call
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeUsage:
+    """What one scope holds now. Amounts in micro-units; `window_starts_at_ms` by the ledger's clock."""
+
+    active_calls: int
+    spent: int
+    reserved: int
+    window_starts_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveCall:
+    """A lease: `answered_ms` is None while it rings."""
+
+    ref: str
+    trunk: str
+    owner: str
+    reserved_ms: int
+    answered_ms: int | None
+    spent: int
+    hold: int
+    record: bytes
+
+
+class Ledger(Protocol):
+    """The verbs. Those that return nothing are behind the wire: they are queued, retried until they are known to be
+    done or to be void, and never delay a SIP message."""
+
+    async def reserve(self, claim: Claim) -> Reservation | Refused:
+        """One round trip: calls-per-second, capacity and spend at all scopes together. Raises LedgerUnavailable."""
+        ...
+
+    def answered(self, ref: str, at: float) -> None:
+        """The call was answered at the monotonic time `at`."""
+        ...
+
+    def settle(self, ref: str, cost: int) -> None:
+        """The call is over and cost `cost` in all: money left over returns, the place is free."""
+        ...
+
+    def release(self, ref: str) -> None:
+        """The call never was: everything it holds returns."""
+        ...
+
+    async def renew(self, renewals: Sequence[Renewal]) -> list[str]:
+        """Batched; an outcome of `Renewed` for each. Raises LedgerUnavailable."""
+        ...
+
+    async def usage(self, scopes: Sequence[Scope]) -> list[ScopeUsage]:
+        """What the scopes hold. Raises LedgerUnavailable."""
+        ...
+
+    async def calls(self, limit: int = 1000) -> list[LiveCall]:
+        """Live calls of all instances. Raises LedgerUnavailable."""
+        ...
+
+    def append_records(self, stream: str, lines: Sequence[bytes]) -> None:
+        """Add JSON lines to a bounded stream (`decisions` or `calls`), behind the wire; dropped and counted when the
+        ledger stays away."""
+        ...
+
+    async def records(self, stream: str, limit: int) -> list[bytes]:
+        """The newest `limit` lines of a stream, newest first. Raises LedgerUnavailable."""
+        ...
+
+    async def sweep(self) -> int:
+        """Deal with leases that lapsed; how many there were. Raises LedgerUnavailable."""
+        ...
+
+    async def ping(self) -> None:
+        """One round trip that proves the ledger answers. Raises LedgerUnavailable."""
+        ...
+
+    async def close(self) -> None:
+        """Flush what is queued, within a bounded time, and disconnect."""
+        ...
