@@ -1,0 +1,47 @@
+# Two commands matter: `make run` and `make test`. `make help` lists all.
+.DEFAULT_GOAL := help
+.PHONY: help run test check test-ledger test-e2e bench format clean env env-dev packages
+
+BIN := .venv/bin
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
+
+run: env ## install what is needed and run the demo: the proxy with a simulated PBX and provider, until Ctrl-C
+	@exec $(BIN)/trunkwarden demo
+
+test: packages ## everything: make check, then the ledger on real servers, then end to end
+	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory test-ledger
+	@$(MAKE) --no-print-directory test-e2e
+	@$(BIN)/python tools/summary.py unit ledger e2e
+
+check: env-dev ## format, lint, strict types, import contracts, unit tests
+	@$(BIN)/ruff format --check --quiet . || { echo 'trunkwarden: run make format' >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@tools/test_stage.sh unit tests --ignore=tests/ledger --ignore=tests/e2e
+
+test-ledger: env-dev packages ## the ledger's tests, on redis-server and on the embedded server
+	@tools/test_stage.sh ledger tests/ledger
+
+test-e2e: env-dev packages ## the end-to-end tests: SIPp and other peers against the running program
+	@tools/test_stage.sh e2e tests/e2e
+
+format: env-dev ## format the code and fix what the linter can fix
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean: ## remove the environment, caches and reports
+	rm -rf .venv .reports build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+env:
+	@tools/environment.sh run
+
+env-dev:
+	@tools/environment.sh dev
+
+packages:
+	@tools/debian_packages.sh
