@@ -1,0 +1,62 @@
+"""What the call core asks of the world beyond SIP. The server executes them in the order in which they were
+issued."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from policy.verdict import Verdict
+    from proxy.call.session import CallSession
+
+
+class Reserve:
+    """The policy lets the call pass: reserve its place and money, then tell `ProxyCore.admitted` or
+    `.refused`."""
+
+    __slots__ = ("session",)
+
+    def __init__(self, session: CallSession) -> None:
+        self.session = session
+
+
+class Refused:
+    """The call was refused, by the policy or by the ledger: its decision is to be recorded. The caller is
+    answered."""
+
+    __slots__ = ("session",)
+
+    def __init__(self, session: CallSession) -> None:
+        self.session = session
+
+
+class StrangerRefused:
+    """An INVITE was refused without state (SOURCE, AUTH): to be counted, and sampled in the log, no more."""
+
+    __slots__ = ("source", "verdict")
+
+    def __init__(self, source: str, verdict: Verdict) -> None:
+        self.source = source
+        self.verdict = verdict
+
+
+class Answered:
+    """The first 2xx went upstream; charging began at `session.answered_at`."""
+
+    __slots__ = ("session",)
+
+    def __init__(self, session: CallSession) -> None:
+        self.session = session
+
+
+class Ended:
+    """An admitted call is over: settle it from `answered_at` to `ended_at`, or release it when it was never
+    answered."""
+
+    __slots__ = ("session",)
+
+    def __init__(self, session: CallSession) -> None:
+        self.session = session
+
+
+Command = Reserve | Refused | StrangerRefused | Answered | Ended

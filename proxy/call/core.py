@@ -1,0 +1,333 @@
+"""ProxyCore: finds the call of each event, and judges what belongs to none."""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from policy.attempt import CallAttempt
+from policy.compiled import Provider
+from policy.reasons import ReasonCode, Refusal
+from policy.verdict import Verdict
+from proxy.call.commands import Command, Reserve, StrangerRefused
+from proxy.call.dialog import uri_of
+from proxy.call.forwarding import Identity
+from proxy.call.hangup import FarewellLeg
+from proxy.call.refusal import refusal_response
+from proxy.call.relay import Relay, relay_request
+from proxy.call.session import CallSession
+from proxy.sip.errors import UriError
+from proxy.sip.events import (
+    AckReceived,
+    CancelReceived,
+    ClientTimedOut,
+    Event,
+    RequestReceived,
+    ResponseReceived,
+    ServerTerminated,
+    TransportFailed,
+)
+from proxy.sip.message import Flow, Header, SipRequest
+from proxy.sip.serialize import build_response
+from proxy.sip.stack import SipStack
+from proxy.sip.uri import SipUri, to_attempt_fields
+
+ALLOW = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE"
+BRANCH_MARK = b"z9hG4bKtw"
+# Our Route parameter: the call's ref and its signature, base64url around a full stop.
+_TOKEN = re.compile(rb";tw=([A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{1,64})")
+# The To-tag of answers without state: the same for each copy of a request (RFC 3261 §8.2.7).
+STATELESS_TAG = b"tw0"
+# How long an ended session may stay in the timer heap.
+_LONGEST_NAP = 60.0
+_JUDGED_SCHEMES = frozenset({"sip", "sips", "tel"})
+
+
+class Judge(Protocol):
+    """The policy in force, as the core needs it."""
+
+    def judge(self, attempt: CallAttempt) -> Verdict:
+        """Pure and total."""
+        ...
+
+    def knows(self, source: str) -> bool:
+        """Whether the address belongs to any trunk."""
+        ...
+
+    def refusal(self, reason: ReasonCode) -> Refusal:
+        """What a caller is told, with the operator's overrides."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CallSettings:
+    """Times in seconds: how long a provider may be silent, how long it may ring, how long an ACK may take
+    (64·T1)."""
+
+    provider_response_seconds: float = 6.0
+    no_answer_seconds: float = 185.0
+    ack_seconds: float = 32.0
+
+
+class ProxyCore:
+    """All calls of one instance.
+
+    `judge` is the policy in force; `route` gives the flow to a provider, or None while it has no usable
+    address; `mint` draws a fresh ref and its signed token; `identities` name the proxy, by the local address
+    of a listener. `gate` is set while no new calls are taken. `commands` is emptied by the server after each
+    batch of events.
+    """
+
+    def __init__(
+        self,
+        stack: SipStack,
+        judge: Judge,
+        route: Callable[[Provider], Flow | None],
+        mint: Callable[[], tuple[str, bytes]],
+        identities: Mapping[tuple[str, int], Identity],
+        settings: CallSettings,
+    ) -> None:
+        self.stack = stack
+        self.judge = judge
+        self.route = route
+        self.mint = mint
+        self.identities = identities
+        self.settings = settings
+        self.gate: ReasonCode | None = None
+        self.commands: list[Command] = []
+        self.sessions: dict[bytes, CallSession] = {}
+        self._by_ref: dict[str, CallSession] = {}
+        self._under_way: dict[tuple[bytes, bytes, int], CallSession] = {}
+        self._alarms: list[tuple[float, int, CallSession]] = []
+        self._count = 0
+
+    # --- events ---------------------------------------------------------------------------------------------
+
+    def handle(self, event: Event, now: float) -> None:
+        """React to one event of the stack."""
+        if isinstance(event, ResponseReceived):
+            owner = event.transaction.owner
+            if isinstance(owner, (CallSession, Relay, FarewellLeg)):
+                owner.response(event.transaction, event.response, now)
+        elif isinstance(event, RequestReceived):
+            self._request(event.request, now)
+        elif isinstance(event, AckReceived):
+            session = self._session_of(event.request)
+            if session is not None:
+                relay_request(self, session, event.request, now)
+        elif isinstance(event, CancelReceived):
+            owner = event.transaction.owner
+            if isinstance(owner, (CallSession, Relay)):
+                owner.cancel(event.request, None, now)
+        elif isinstance(event, (ClientTimedOut, TransportFailed)):
+            owner = event.transaction.owner
+            if isinstance(owner, (CallSession, Relay, FarewellLeg)):
+                owner.no_response(event.transaction, now)
+        elif isinstance(event, ServerTerminated):
+            self._server_over(event)
+
+    def _request(self, request: SipRequest, now: float) -> None:
+        if request.to_tag:
+            session = self._session_of(request)
+            if session is None:
+                self.no_such_dialog(request)
+            else:
+                relay_request(self, session, request, now)
+        elif request.method == b"INVITE":
+            self._invite(request, now)
+        elif not self.judge.knows(request.flow.remote[0]):
+            self._refuse_stranger(request)
+        else:
+            self._other_method(request)
+
+    def _session_of(self, request: SipRequest) -> CallSession | None:
+        """The call that our own Record-Route in the request names: in Route, or, behind a strict router, the
+        Request-URI."""
+        for name, line in request.headers:
+            if name == b"route":
+                found = _TOKEN.search(line)
+                if found is not None:
+                    return self.sessions.get(found.group(1))
+        found = _TOKEN.search(request.uri)
+        return self.sessions.get(found.group(1)) if found is not None else None
+
+    def _server_over(self, event: ServerTerminated) -> None:
+        owner = event.transaction.owner
+        if isinstance(owner, CallSession):
+            request = owner.request
+            key = (request.call_id, request.from_tag, request.cseq)
+            if self._under_way.get(key) is owner:
+                del self._under_way[key]
+
+    # --- a new call -----------------------------------------------------------------------------------------
+
+    def _invite(self, request: SipRequest, now: float) -> None:
+        attempt = self.attempt_of(request)
+        if attempt is None:
+            if self.judge.knows(request.flow.remote[0]):
+                data = build_response(request, 416, b"Unsupported URI Scheme", to_tag=STATELESS_TAG)
+                self.stack.respond_stateless(request, data)
+            else:
+                self._refuse_stranger(request)
+            return
+        verdict = self.judge.judge(attempt)
+        if verdict.reason in (ReasonCode.SOURCE, ReasonCode.AUTH):
+            self._refuse_stranger(request, verdict.reason)
+            self.commands.append(StrangerRefused(attempt.source, verdict))
+            return
+        refusal = self.unacceptable(request) or self._repeated(request)
+        if refusal is not None:
+            self.stack.respond_stateless(request, refusal)
+            return
+        ref, token = self.mint()
+        server = self.stack.accept(request, now)
+        session = CallSession(self, request, server, attempt, verdict, ref, token, now)
+        server.owner = session
+        if verdict.reason is not None:
+            session.refused(verdict.reason, now)
+            return
+        self.stack.respond(server, build_response(request, 100, b"Trying"), 100, now)
+        self.sessions[token] = session
+        self._by_ref[ref] = session
+        self._under_way[(request.call_id, request.from_tag, request.cseq)] = session
+        self.commands.append(Reserve(session))
+
+    def attempt_of(self, request: SipRequest) -> CallAttempt | None:
+        """The facts of an INVITE for the policy; None when its Request-URI has a scheme that cannot be a
+        call."""
+        try:
+            uri = SipUri.parse(request.uri)
+        except UriError:
+            return None
+        scheme, user, params = to_attempt_fields(uri)
+        if scheme not in _JUDGED_SCHEMES and not (scheme == "urn" and user.lower().startswith("service:sos")):
+            return None
+        flow = request.flow
+        return CallAttempt(
+            flow.remote[0], flow.transport, scheme, user, params, self._cli(request), self.gate
+        )
+
+    @staticmethod
+    def _cli(request: SipRequest) -> str:
+        uri = uri_of(request.first(b"from") or b"")
+        try:
+            return to_attempt_fields(SipUri.parse(uri or b""))[1]
+        except UriError:
+            return ""
+
+    def _repeated(self, request: SipRequest) -> bytes | None:
+        """482 for a loop (the request came back through us unchanged, RFC 5393) and for a merged request (it
+        came twice by different ways, RFC 3261 §8.2.2.2); a spiral with another Request-URI is a call of its
+        own."""
+        session = self._under_way.get((request.call_id, request.from_tag, request.cseq))
+        if session is None:
+            return None
+        came_back = any(BRANCH_MARK in line for name, line in request.headers if name == b"via")
+        if came_back and request.uri != session.request.uri:
+            return None
+        phrase = b"Loop Detected" if came_back else b"Request Merged"
+        return build_response(request, 482, phrase, to_tag=STATELESS_TAG)
+
+    # --- what is refused without state ----------------------------------------------------------------------
+
+    def unacceptable(self, request: SipRequest) -> bytes | None:
+        """The response to a request that no proxy may forward (§16.3), or None."""
+        if request.max_forwards == 0:
+            return build_response(request, 483, b"Too Many Hops", to_tag=STATELESS_TAG)
+        wanted = request.all(b"proxy-require")
+        if wanted:
+            extra = (b"Unsupported: " + b", ".join(wanted),)
+            return build_response(request, 420, b"Bad Extension", to_tag=STATELESS_TAG, extra=extra)
+        return None
+
+    def no_such_dialog(self, request: SipRequest) -> None:
+        """481, without state: no dialog of ours, or not from a side of it. An ACK is dropped."""
+        if request.method != b"ACK":
+            self.stack.respond_stateless(
+                request, build_response(request, 481, b"Call/Transaction Does Not Exist")
+            )
+
+    def _refuse_stranger(self, request: SipRequest, reason: ReasonCode = ReasonCode.SOURCE) -> None:
+        refusal = self.judge.refusal(reason)
+        data = refusal_response(request, reason, refusal, STATELESS_TAG)
+        self.stack.respond_stateless(request, data)
+
+    def _other_method(self, request: SipRequest) -> None:
+        data = self.unacceptable(request)
+        if data is None:
+            try:
+                for_us = not SipUri.parse(request.uri).user
+            except UriError:
+                for_us = False
+            tag = STATELESS_TAG
+            if request.method == b"OPTIONS" and for_us:
+                data = build_response(
+                    request, 200, b"OK", to_tag=tag, extra=(ALLOW, b"Accept: application/sdp")
+                )
+            else:
+                data = build_response(request, 405, b"Method Not Allowed", to_tag=tag, extra=(ALLOW,))
+        self.stack.respond_stateless(request, data)
+
+    # --- what sessions ask of the core ----------------------------------------------------------------------
+
+    def branch(self, ref: str) -> bytes:
+        """A branch that nobody can guess (the ref is random) and that never comes again."""
+        self._count += 1
+        return b"%s%s.%x" % (BRANCH_MARK, ref.encode(), self._count)
+
+    def tech_headers(self, provider: Provider) -> list[Header]:
+        """The provider's own headers, as lines."""
+        return [(name.lower().encode(), f"{name}: {value}".encode()) for name, value in provider.tech_headers]
+
+    def may_speak(self, session: CallSession, request: SipRequest, from_caller: bool) -> bool:
+        """Whether the request's source may act in the dialog for the side that its tags claim."""
+        source = request.flow.remote[0]
+        if from_caller:
+            trunk = session.verdict.trunk
+            return (
+                source == session.request.flow.remote[0]
+                or trunk is None
+                or trunk.networks.lookup(source) is not None
+            )
+        networks = session.provider.networks if session.provider is not None else None
+        return networks is None or networks.lookup(source) is not None
+
+    def wake(self, session: CallSession, at: float, now: float) -> None:
+        """Call `session.wake` at `at`, or sooner."""
+        at = min(at, now + _LONGEST_NAP)
+        if session.wake_at == 0.0 or at < session.wake_at:
+            session.wake_at = at
+            self._count += 1
+            heapq.heappush(self._alarms, (at, self._count, session))
+
+    def forget(self, session: CallSession) -> None:
+        """The call is over: no request can reach it any more."""
+        self.sessions.pop(session.token, None)
+        self._by_ref.pop(session.ref, None)
+
+    # --- what the server asks of the core -------------------------------------------------------------------
+
+    def session(self, ref: str) -> CallSession | None:
+        """The live call with this ref."""
+        return self._by_ref.get(ref)
+
+    def next_alarm(self) -> float | None:
+        """When `handle_alarms` has something to do."""
+        return self._alarms[0][0] if self._alarms else None
+
+    def handle_alarms(self, now: float) -> None:
+        """Wake the sessions whose deadlines have passed."""
+        alarms = self._alarms
+        while alarms and alarms[0][0] <= now:
+            at, _, session = heapq.heappop(alarms)
+            if at != session.wake_at:
+                continue
+            session.wake_at = 0.0
+            if self._by_ref.get(session.ref) is not session:
+                continue
+            following = session.wake(now)
+            if following is not None:
+                self.wake(session, following, now)

@@ -1,0 +1,141 @@
+"""Dialogs as the proxy records them: where each side is reached, whatever the other side's requests say."""
+
+from __future__ import annotations
+
+from proxy.sip.errors import HeaderError, UriError
+from proxy.sip.headers import name_addr, split_list
+from proxy.sip.message import Flow, Header, SipMessage, SipRequest, SipResponse
+from proxy.sip.uri import SipUri
+
+DEFAULT_PORT = 5060
+
+
+def flow_towards(uri: bytes, base: Flow) -> Flow | None:
+    """The flow from `base`'s listener to the host of `uri`; None when the host is a name, which no dialog
+    resolves."""
+    try:
+        parsed = SipUri.parse(uri)
+    except UriError:
+        return None
+    host = parsed.host.strip(b"[]").decode("ascii")
+    if not is_literal(host):
+        return None
+    return Flow(base.transport, base.local, (host, parsed.port or DEFAULT_PORT), 0)
+
+
+def is_literal(host: str) -> bool:
+    """Whether `host` is an IPv4 or IPv6 address rather than a name."""
+    return ":" in host or (host[-1:].isdigit() and host.replace(".", "").isdigit())
+
+
+def uri_of(value: bytes) -> bytes | None:
+    """The URI of an address value, or None where it breaks the grammar."""
+    try:
+        return name_addr(value).uri
+    except HeaderError:
+        return None
+
+
+def contact_uri(message: SipMessage) -> bytes | None:
+    """The URI of the first Contact, or None."""
+    value = message.first(b"contact")
+    return uri_of(split_list(value)[0]) if value else None
+
+
+def record_routes(message: SipMessage) -> list[bytes]:
+    """All Record-Route values, one by one, in order; those that name no URI are of no use and left out."""
+    lines = message.all(b"record-route")
+    return [value for line in lines for value in split_list(line) if uri_of(value) is not None]
+
+
+class Party:
+    """One side of a dialog: its remote target, the route to it, the way its packets go, its highest CSeq.
+
+    `request_uri` and `routes` are what a request to this side carries (RFC 3261 §12.2.1.1, strict routers
+    included); `flow` is the way to the first hop. `cseq` is the highest number seen in requests that this
+    side sent.
+    """
+
+    __slots__ = ("cseq", "flow", "request_uri", "route_set", "routes", "target")
+
+    def __init__(self, target: bytes, route_set: list[bytes], flow: Flow, cseq: int) -> None:
+        self.route_set = route_set
+        self.flow = flow
+        self.cseq = cseq
+        self.retarget(target)
+
+    def retarget(self, target: bytes) -> None:
+        """Set the remote target (a target refresh, RFC 3261 §12.2.1.2)."""
+        self.target = target
+        routes = self.route_set
+        if not routes:
+            self.request_uri = target
+            self.routes: list[Header] = []
+            return
+        first = uri_of(routes[0]) or b""
+        if b";lr" in first.lower():
+            self.request_uri = target
+            lines = routes
+        else:
+            # A strict router finds itself in the Request-URI and the target at the end of the route
+            # (§12.2.1.1).
+            self.request_uri = first
+            lines = [*routes[1:], b"<" + target + b">"]
+        self.routes = [(b"route", b"Route: " + value) for value in lines]
+
+    def first_hop(self) -> bytes:
+        """The URI of the host that packets for this side go to."""
+        return (uri_of(self.route_set[0]) or b"") if self.route_set else self.target
+
+
+class Dialog:
+    """One dialog of a call: a call has several when its INVITE forked downstream. `tag` is the callee's."""
+
+    __slots__ = ("_callee", "_origin", "acknowledged", "confirmed", "tag", "to_line")
+
+    def __init__(self, tag: bytes, origin: SipResponse) -> None:
+        self.tag = tag
+        self.confirmed = False
+        self.acknowledged = False
+        self.refresh(origin)
+
+    def refresh(self, origin: SipResponse) -> None:
+        """Take the callee's target and route set from a later response that makes the same dialog."""
+        self._origin: SipResponse = origin
+        self._callee: Party | None = None
+
+    def callee(self, token: bytes) -> Party:
+        """The called side, read from the response when first needed; `token` marks our own Record-Route."""
+        party = self._callee
+        if party is None:
+            party = self._callee = self._record(token)
+        return party
+
+    def to_header(self) -> bytes:
+        """The value of the To header that names this dialog."""
+        return self._origin.first(b"to") or b""
+
+    def _record(self, token: bytes) -> Party:
+        origin = self._origin
+        below: list[bytes] = []
+        for value in record_routes(origin):
+            if token in value:
+                break
+            below.append(value)
+        below.reverse()
+        target = contact_uri(origin)
+        party = Party(target or b"", below, origin.flow, 0)
+        if target is None:
+            return party
+        party.flow = flow_towards(party.first_hop(), origin.flow) or origin.flow
+        return party
+
+
+def calling_party(request: SipRequest) -> Party:
+    """The calling side of the dialogs that `request`, an INVITE, may make.
+
+    Its flow is the one the INVITE came on: that reaches a PBX behind NAT and any upstream proxy alike, and
+    leaves the caller no way to name another host for packets of ours.
+    """
+    target = contact_uri(request)
+    return Party(target or b"", record_routes(request), request.flow, request.cseq)

@@ -1,0 +1,103 @@
+"""Requests as they leave the proxy (RFC 3261 §16.6), and the requests that it originates itself."""
+
+from __future__ import annotations
+
+from proxy.call.dialog import Party
+from proxy.sip.message import Header, SipRequest
+from proxy.sip.serialize import OutgoingRequest, via_lines
+
+MAX_FORWARDS_DEFAULT = 70
+IDENTITY_HEADERS = frozenset({b"p-asserted-identity", b"p-preferred-identity", b"remote-party-id"})
+_REPLACED = frozenset({b"via", b"route", b"max-forwards"})
+
+
+class Identity:
+    """How the proxy names itself on one listener: `sent_by` is `host:port`, as it stands in Via and
+    Record-Route."""
+
+    __slots__ = ("record_route", "uri", "via")
+
+    def __init__(self, transport: str, sent_by: bytes) -> None:
+        self.via = b"Via: SIP/2.0/" + transport.upper().encode() + b" " + sent_by + b";branch="
+        parameter = b"" if transport == "udp" else b";transport=" + transport.encode()
+        self.uri = b"sip:" + sent_by + parameter
+        self.record_route = b"Record-Route: <" + self.uri + b";lr;tw="
+
+
+def _max_forwards(request: SipRequest) -> Header:
+    hops = request.max_forwards
+    left = MAX_FORWARDS_DEFAULT if hops is None else hops - 1
+    return (b"max-forwards", b"Max-Forwards: %d" % left)
+
+
+def forward_invite(
+    request: SipRequest,
+    uri: bytes,
+    branch: bytes,
+    token: bytes,
+    outbound: Identity,
+    inbound: Identity,
+    drop: frozenset[bytes],
+    added: list[Header],
+) -> OutgoingRequest:
+    """The INVITE for one target. Route is not carried over: the forced provider is the only way out.
+
+    `drop` names headers to leave out, `added` is put after the caller's own headers. Two Record-Routes where
+    the call changes listeners (RFC 5658).
+    """
+    headers: list[Header] = [
+        (b"via", outbound.via + branch),
+        *via_lines(request),
+        (b"record-route", outbound.record_route + token + b">"),
+    ]
+    if inbound is not outbound:
+        headers.append((b"record-route", inbound.record_route + token + b">"))
+    headers.append(_max_forwards(request))
+    for header in request.headers:
+        name = header[0]
+        if name not in _REPLACED and name not in drop:
+            headers.append(header)
+    if added:
+        headers.extend(added)
+    return OutgoingRequest(request.method, uri, headers, branch, request.body)
+
+
+def forward_in_dialog(request: SipRequest, to: Party, branch: bytes, outbound: Identity) -> OutgoingRequest:
+    """A request within a dialog, towards the recorded target: the sender's Request-URI and Route are left
+    behind."""
+    headers: list[Header] = [
+        (b"via", outbound.via + branch),
+        *via_lines(request),
+        *to.routes,
+        _max_forwards(request),
+    ]
+    headers.extend([header for header in request.headers if header[0] not in _REPLACED])
+    return OutgoingRequest(request.method, to.request_uri, headers, branch, request.body)
+
+
+def originate(
+    method: bytes,
+    to: Party,
+    branch: bytes,
+    outbound: Identity,
+    from_value: bytes,
+    to_value: bytes,
+    call_id: bytes,
+    cseq: int,
+    reason: bytes | None,
+) -> OutgoingRequest:
+    """A request of the proxy's own within a dialog (BYE, or the ACK before it), on behalf of the other
+    side."""
+    headers: list[Header] = [
+        (b"via", outbound.via + branch),
+        *to.routes,
+        (b"max-forwards", b"Max-Forwards: %d" % MAX_FORWARDS_DEFAULT),
+        (b"from", b"From: " + from_value),
+        (b"to", b"To: " + to_value),
+        (b"call-id", b"Call-ID: " + call_id),
+        (b"cseq", b"CSeq: %d %s" % (cseq, method)),
+    ]
+    if reason is not None:
+        headers.append((b"reason", b"Reason: " + reason))
+    headers.append((b"content-length", b"Content-Length: 0"))
+    return OutgoingRequest(method, to.request_uri, headers, branch)

@@ -1,0 +1,33 @@
+"""Refusals on the wire: status line, Reason (RFC 3326), Warning (RFC 3261 §20.43) and Retry-After."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from policy.reasons import ReasonCode, Refusal
+from proxy.sip.message import SipRequest
+from proxy.sip.serialize import build_response
+
+
+@lru_cache(maxsize=256)
+def refusal_lines(code: ReasonCode, refusal: Refusal) -> tuple[bytes, ...]:
+    """The header lines that explain a refusal. They never say what would have been allowed."""
+    text = refusal.phrase
+    lines = []
+    if refusal.cause is not None:
+        lines.append(f'Reason: Q.850;cause={refusal.cause};text="{text}"')
+    lines.append(f'Warning: 399 trunkwarden "{code.value} {text}"')
+    if refusal.retry_after is not None:
+        lines.append(f"Retry-After: {refusal.retry_after}")
+    return tuple(line.encode() for line in lines)
+
+
+def refusal_response(request: SipRequest, code: ReasonCode, refusal: Refusal, to_tag: bytes) -> bytes:
+    """The final response that refuses `request`."""
+    return build_response(
+        request,
+        refusal.status,
+        refusal.phrase.encode(),
+        to_tag=to_tag,
+        extra=refusal_lines(code, refusal),
+    )

@@ -1,0 +1,394 @@
+"""One call: an initial INVITE, what became of it, and the dialogs that it made.
+
+The session says what happens to the call; `ProxyCore` finds the session of an event and keeps its timers.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from policy.reasons import ReasonCode
+from proxy.call.commands import Answered, Ended, Refused
+from proxy.call.dialog import Dialog, calling_party
+from proxy.call.forwarding import IDENTITY_HEADERS, forward_invite
+from proxy.call.hangup import Farewell
+from proxy.call.refusal import refusal_response
+from proxy.sip.message import Flow, SipRequest, SipResponse
+from proxy.sip.serialize import build_response, forward_response
+
+if TYPE_CHECKING:
+    from policy.attempt import CallAttempt
+    from policy.compiled import Provider
+    from policy.verdict import Verdict
+    from proxy.call.core import ProxyCore
+    from proxy.sip.transaction import ClientTransaction, ServerTransaction
+
+_NOTHING: frozenset[bytes] = frozenset()
+
+
+class CallState(IntEnum):
+    """Where a call stands. ENDING: hung up by the proxy, its BYE not yet answered."""
+
+    JUDGING = 0
+    FORWARDING = 1
+    ANSWERED = 2
+    ENDING = 3
+    ENDED = 4
+
+
+class EndedBy:
+    """Who ended a call, as its record says: a closed set."""
+
+    CALLER = "caller"
+    PROVIDER = "provider"
+    PROXY = "proxy"
+
+
+class CallSession:
+    """A call that passed the policy, from its INVITE to its end.
+
+    `ref` names it to the ledger, `token` (the ref, signed) to the peers, in Record-Route. Times are monotonic
+    seconds: `received_at` of the INVITE, `answered_at` of the first 2xx, `ended_at` of the end that is
+    charged (None before). `final_status` is the status that the caller was given, 0 before. `account` is the
+    admission layer's own.
+    """
+
+    __slots__ = (
+        "account",
+        "ack_deadline",
+        "answered_at",
+        "attempt",
+        "caller",
+        "cancel_deadline",
+        "cancelled",
+        "client",
+        "core",
+        "dialogs",
+        "ended_at",
+        "ended_by",
+        "farewell",
+        "final_status",
+        "hangup_reason",
+        "max_deadline",
+        "no_answer_deadline",
+        "provider",
+        "reason",
+        "received_at",
+        "ref",
+        "request",
+        "server",
+        "state",
+        "target_index",
+        "token",
+        "verdict",
+        "wake_at",
+    )
+
+    def __init__(
+        self,
+        core: ProxyCore,
+        request: SipRequest,
+        server: ServerTransaction,
+        attempt: CallAttempt,
+        verdict: Verdict,
+        ref: str,
+        token: bytes,
+        now: float,
+    ) -> None:
+        self.core = core
+        self.request = request
+        self.server = server
+        self.attempt = attempt
+        self.verdict = verdict
+        self.ref = ref
+        self.token = token
+        self.received_at = now
+        self.state = CallState.JUDGING
+        self.reason: ReasonCode | None = verdict.reason
+        self.caller = calling_party(request)
+        self.dialogs: dict[bytes, Dialog] = {}
+        self.client: ClientTransaction | None = None
+        self.provider: Provider | None = None
+        self.target_index = 0
+        self.cancelled = False
+        self.farewell: Farewell | None = None
+        self.hangup_reason: bytes | None = None
+        self.answered_at: float | None = None
+        self.ended_at: float | None = None
+        self.ended_by = EndedBy.PROXY
+        self.final_status = 0
+        self.no_answer_deadline: float | None = None
+        self.cancel_deadline: float | None = None
+        self.ack_deadline: float | None = None
+        self.max_deadline: float | None = None
+        self.wake_at = 0.0
+        self.account: object = None
+
+    # --- the decision ---------------------------------------------------------------------------------------
+
+    def admitted(self, now: float) -> None:
+        """The reservation stands: forward to the first target, unless the caller has gone meanwhile."""
+        if self.state is not CallState.JUDGING or self.cancelled:
+            self._end(now)
+            return
+        self.state = CallState.FORWARDING
+        self._next_target(now)
+
+    def refused(self, reason: ReasonCode, now: float) -> None:
+        """No place, no money, no ledger: tell the caller why. There is nothing to give back."""
+        self.reason = reason
+        if not self.cancelled:
+            refusal = self.core.judge.refusal(reason)
+            self._respond(refusal_response(self.request, reason, refusal, self.to_tag), refusal.status, now)
+        self.state = CallState.ENDED
+        self.core.commands.append(Refused(self))
+        self.core.forget(self)
+
+    @property
+    def to_tag(self) -> bytes:
+        """The To-tag of the responses that the proxy makes itself for this INVITE: one for all (RFC 3261
+        §8.2.6.2)."""
+        return b"tw" + self.ref.encode()
+
+    # --- forwarding -----------------------------------------------------------------------------------------
+
+    def _next_target(self, now: float) -> None:
+        """Try the next provider of the target set (§16.6); when there is none left, give the call up."""
+        core = self.core
+        providers = self.verdict.providers
+        while self.target_index < len(providers):
+            provider = providers[self.target_index]
+            self.target_index += 1
+            flow = core.route(provider)
+            if flow is not None:
+                self._forward(provider, flow, now)
+                return
+        self._give_up(ReasonCode.ROUTE, now)
+
+    def _give_up(self, reason: ReasonCode, now: float) -> None:
+        refusal = self.core.judge.refusal(reason)
+        self._respond(refusal_response(self.request, reason, refusal, self.to_tag), refusal.status, now)
+        self._end(now)
+
+    def _forward(self, provider: Provider, flow: Flow, now: float) -> None:
+        core = self.core
+        trunk = self.verdict.trunk
+        drop = _NOTHING if trunk is None or trunk.trust_identity else IDENTITY_HEADERS
+        invite = forward_invite(
+            self.request,
+            provider.request_uri(self.verdict.called or "").encode(),
+            core.branch(self.ref),
+            self.token,
+            core.identities[flow.local],
+            core.identities[self.request.flow.local],
+            drop,
+            core.tech_headers(provider),
+        )
+        self.provider = provider
+        self.client = core.stack.send_request(
+            invite, flow, now, owner=self, timeout=core.settings.provider_response_seconds
+        )
+        self.no_answer_deadline = now + core.settings.no_answer_seconds
+        core.wake(self, self.no_answer_deadline, now)
+
+    # --- responses of the provider --------------------------------------------------------------------------
+
+    def response(self, client: ClientTransaction, response: SipResponse, now: float) -> None:
+        """A response to the INVITE (§16.7)."""
+        status = response.status
+        if client is not self.client:
+            if 200 <= status < 300:
+                self._late_success(response, now)
+            return
+        if status < 200:
+            self._provisional(response, status, now)
+        elif status < 300:
+            self._success(response, now)
+        elif self.state is CallState.FORWARDING:
+            self._failure(response, status, now)
+
+    def _provisional(self, response: SipResponse, status: int, now: float) -> None:
+        if status == 100 or self.state is not CallState.FORWARDING:
+            return
+        if not self.cancelled:
+            self.no_answer_deadline = now + self.core.settings.no_answer_seconds
+        self._record_dialog(response)
+        self.core.stack.respond(self.server, forward_response(response), status, now)
+
+    def _success(self, response: SipResponse, now: float) -> None:
+        if self.final_status and not 200 <= self.final_status < 300:
+            self._late_success(response, now)
+            return
+        dialog = self._record_dialog(response)
+        self.core.stack.respond(self.server, forward_response(response), response.status, now)
+        if dialog is not None:
+            dialog.confirmed = True
+        if self.state is CallState.FORWARDING:
+            self.state = CallState.ANSWERED
+            self.final_status = response.status
+            self.answered_at = now
+            self.no_answer_deadline = self.cancel_deadline = None
+            settings = self.core.settings
+            self.ack_deadline = now + settings.ack_seconds
+            trunk = self.verdict.trunk
+            self.max_deadline = None if trunk is None else now + trunk.max_call_seconds
+            self.core.wake(self, self.ack_deadline, now)
+            self.core.commands.append(Answered(self))
+
+    def _failure(self, response: SipResponse, status: int, now: float) -> None:
+        more = self.target_index < len(self.verdict.providers)
+        if more and not self.cancelled and (status >= 500 or status in (404, 408)) and status < 600:
+            self._next_target(now)
+            return
+        if status == 503:
+            # The fault lies behind this proxy, not in it (§16.7 item 6): a 503 would make the PBX avoid the
+            # proxy.
+            data = build_response(
+                self.request,
+                500,
+                b"Server Internal Error",
+                to_tag=self.to_tag,
+                extra=(b'Reason: SIP;cause=503;text="Provider Unavailable"',),
+            )
+            self._respond(data, 500, now)
+        else:
+            self._respond(forward_response(response), status, now)
+        self.ended_by = EndedBy.CALLER if self.cancelled else EndedBy.PROVIDER
+        self._end(now)
+
+    def _late_success(self, response: SipResponse, now: float) -> None:
+        """A 2xx after the caller was given a failure: nobody will ever hang that call up, so the proxy
+        does."""
+        dialog = self._record_dialog(response)
+        if dialog is not None and not dialog.confirmed:
+            dialog.confirmed = True
+            Farewell(self, now).end_unwanted(dialog, now)
+
+    def _record_dialog(self, response: SipResponse) -> Dialog | None:
+        tag = response.to_tag
+        if not tag:
+            return None
+        dialog = self.dialogs.get(tag)
+        if dialog is None:
+            dialog = self.dialogs[tag] = Dialog(tag, response)
+        elif not dialog.confirmed:
+            dialog.refresh(response)
+        return dialog
+
+    def no_response(self, client: ClientTransaction, now: float) -> None:
+        """The provider sent nothing at all within its time (Timer B), or could not be reached."""
+        if client is not self.client or self.state is not CallState.FORWARDING:
+            return
+        if self.cancelled:
+            self._respond_plain(487, b"Request Terminated", now)
+            self.ended_by = EndedBy.CALLER
+            self._end(now)
+        elif self.target_index < len(self.verdict.providers):
+            self._next_target(now)
+        else:
+            self._respond_plain(408, b"Request Timeout", now)
+            self.ended_by = EndedBy.PROVIDER
+            self._end(now)
+
+    # --- the caller gives up, time runs out -----------------------------------------------------------------
+
+    def cancel(self, request: SipRequest | None, reason: bytes | None, now: float) -> None:
+        """The caller's CANCEL (§16.10), or our own wish to end a ringing call: the provider is cancelled
+        too."""
+        if self.cancelled:
+            return
+        self.cancelled = True
+        if reason is None and request is not None:
+            reason = request.first(b"reason")
+        if self.state is CallState.JUDGING:
+            # The decision is still under way; whatever it reserves is given back when it arrives.
+            self._respond_plain(487, b"Request Terminated", now)
+            self.ended_by = EndedBy.CALLER
+        elif self.state is CallState.FORWARDING and self.client is not None:
+            self.core.stack.cancel(self.client, reason, now)
+            self.cancel_deadline = now + self.core.settings.ack_seconds
+            self.core.wake(self, self.cancel_deadline, now)
+
+    def wake(self, now: float) -> float | None:
+        """Act on the deadlines that have passed; when to be woken next, or None."""
+        if self.state is CallState.FORWARDING:
+            if self.cancel_deadline is not None and now >= self.cancel_deadline:
+                self._respond_plain(487, b"Request Terminated", now)
+                self._end(now)
+                return None
+            if self.no_answer_deadline is not None and now >= self.no_answer_deadline:
+                self.no_answer_deadline = None
+                self._timer_c(now)
+        elif self.state is CallState.ANSWERED:
+            if self.ack_deadline is not None and now >= self.ack_deadline:
+                self.ack_deadline = None
+                if not any(dialog.acknowledged for dialog in self.dialogs.values()):
+                    self.hang_up(b'SIP;cause=408;text="ACK Never Came"', now)
+            elif self.max_deadline is not None and now >= self.max_deadline:
+                self.max_deadline = None
+                self.hang_up(b'Q.850;cause=31;text="Longest Call Duration Reached"', now)
+        deadlines = (self.cancel_deadline, self.no_answer_deadline, self.ack_deadline, self.max_deadline)
+        return min((at for at in deadlines if at is not None), default=None)
+
+    def _timer_c(self, now: float) -> None:
+        """Timer C (§16.8): CANCEL when the provider was heard of, else as if it had answered 408."""
+        if self.client is not None and self.client.provisional_received:
+            self.cancel(None, b'SIP;cause=408;text="No Answer"', now)
+        elif self.client is not None:
+            self.no_response(self.client, now)
+
+    # --- the end --------------------------------------------------------------------------------------------
+
+    def hang_up(self, reason: bytes, now: float) -> None:
+        """End the call now: BYE to both sides of an answered call; a ringing one is cancelled and refused.
+
+        `reason` is the value of the Reason header (RFC 3326) that both sides are told.
+        """
+        if self.state is CallState.ANSWERED:
+            self.state = CallState.ENDING
+            self.hangup_reason = reason
+            self.farewell = Farewell(self, now)
+            self.farewell.end_all(reason, now)
+        elif self.state in (CallState.JUDGING, CallState.FORWARDING) and not self.final_status:
+            self.hangup_reason = reason
+            self._respond_plain(480, b"Temporarily Unavailable", now, (b"Reason: " + reason,))
+            if self.state is CallState.FORWARDING and self.client is not None:
+                self.core.stack.cancel(self.client, reason, now)
+                self._end(now)
+            self.cancelled = True
+
+    def dialog_over(self, ended_at: float, by: str, now: float) -> None:
+        """The far end accepted a BYE that arrived at `ended_at`. The call is over with its last confirmed
+        dialog."""
+        if self.state in (CallState.ANSWERED, CallState.ENDING) and not any(
+            dialog.confirmed for dialog in self.dialogs.values()
+        ):
+            self.ended_by = by
+            self.ended_at = ended_at
+            self._end(now)
+
+    def survived(self) -> None:
+        """The far end refused the BYE of ours: the call lives, and goes on being counted and charged."""
+        if self.state is CallState.ENDING:
+            self.state = CallState.ANSWERED
+            self.farewell = None
+
+    def _end(self, now: float) -> None:
+        if self.state is CallState.ENDED:
+            return
+        self.state = CallState.ENDED
+        if self.ended_at is None:
+            self.ended_at = now
+        self.core.commands.append(Ended(self))
+        self.core.forget(self)
+
+    def _respond(self, data: bytes, status: int, now: float) -> None:
+        if self.final_status:
+            return
+        self.final_status = status
+        self.core.stack.respond(self.server, data, status, now)
+
+    def _respond_plain(self, status: int, phrase: bytes, now: float, extra: tuple[bytes, ...] = ()) -> None:
+        data = build_response(self.request, status, phrase, to_tag=self.to_tag, extra=extra)
+        self._respond(data, status, now)
