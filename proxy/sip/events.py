@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 class RequestReceived:
-    """A request, other than ACK and CANCEL, that matches no transaction. No state exists for it yet: the user either
-    accepts it (`SipStack.accept`) or answers it without state (`SipStack.respond_stateless`)."""
+    """A request, other than ACK and CANCEL, that matches no transaction. No state exists for it yet: the user
+    either accepts it (`SipStack.accept`) or answers it without state (`SipStack.respond_stateless`)."""
 
     __slots__ = ("request",)
 
@@ -30,7 +30,8 @@ class AckReceived:
 
 
 class CancelReceived:
-    """A CANCEL for the INVITE of `transaction`, which has no final response yet; the CANCEL itself is answered."""
+    """A CANCEL for the INVITE of `transaction`, which has no final response yet; the CANCEL itself is
+    answered."""
 
     __slots__ = ("request", "transaction")
 
@@ -40,8 +41,8 @@ class CancelReceived:
 
 
 class ResponseReceived:
-    """A response for the user of a client transaction: each provisional one, one final one, and of an INVITE every
-    2xx, retransmitted ones included (RFC 6026)."""
+    """A response for the user of a client transaction: each provisional one, one final one, and of an INVITE
+    every 2xx, retransmitted ones included (RFC 6026)."""
 
     __slots__ = ("response", "transaction")
 
@@ -69,8 +70,8 @@ class TransportFailed:
 
 
 class ServerTerminated:
-    """A server transaction of an INVITE is over. `acknowledged` is False when a failure response met no ACK within
-    Timer H. Sent only for INVITEs."""
+    """A server transaction of an INVITE is over. `acknowledged` is False when a failure response met no ACK
+    within Timer H. Sent only for INVITEs."""
 
     __slots__ = ("acknowledged", "transaction")
 

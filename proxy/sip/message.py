@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from proxy.sip.uri import SipUri
+
 
 class Flow(NamedTuple):
     """The way a message came, and the way its answer goes back.
@@ -25,9 +27,14 @@ Header = tuple[bytes, bytes]
 
 
 class Via:
-    """The topmost Via, as far as the proxy needs it. `rport` is None when absent, 0 when present without a value."""
+    """The topmost Via, as far as the proxy needs it.
 
-    __slots__ = ("branch", "host", "port", "raw", "received", "rport", "transport")
+    raw: the value as it stands in the header, without surrounding whitespace. host: in lower case, an IPv6 address
+    with its brackets. port: None when absent. branch: b"" when absent. rport: None when absent, 0 when present
+    without a value. rest: what follows the value's comma in the same header line, b"" when it stands alone.
+    """
+
+    __slots__ = ("branch", "host", "port", "raw", "received", "rest", "rport", "transport")
 
     def __init__(
         self,
@@ -38,6 +45,7 @@ class Via:
         branch: bytes,
         rport: int | None,
         received: bytes | None,
+        rest: bytes = b"",
     ) -> None:
         self.raw = raw
         self.transport = transport
@@ -46,6 +54,7 @@ class Via:
         self.branch = branch
         self.rport = rport
         self.received = received
+        self.rest = rest
 
 
 def unfold(value: bytes) -> bytes:
@@ -56,13 +65,21 @@ def unfold(value: bytes) -> bytes:
 
 
 class SipMessage:
-    """What requests and responses share. Tags are b"" where absent."""
+    """What requests and responses share.
 
-    __slots__ = ("body", "call_id", "cseq", "cseq_method", "flow", "from_tag", "headers", "to_tag", "via")
+    start: the start line as it stood. headers: in their order; `via_index` is the place of the topmost Via.
+    Tags are b"" where absent. body: as many bytes as Content-Length says.
+    """
 
+    __slots__ = (
+        "body", "call_id", "cseq", "cseq_method", "flow", "from_tag", "headers", "start", "to_tag", "via", "via_index",
+    )  # fmt: skip
+
+    start: bytes
     headers: list[Header]
     body: bytes
     via: Via
+    via_index: int
     from_tag: bytes
     to_tag: bytes
     call_id: bytes
@@ -83,12 +100,14 @@ class SipMessage:
 
 
 class SipRequest(SipMessage):
-    """A request. `uri` is the Request-URI as it stood; `max_forwards` is None when the header is absent."""
+    """A request. `uri` is the Request-URI as it stood, `parsed_uri` the same taken apart; `max_forwards` is None when
+    the header is absent."""
 
-    __slots__ = ("max_forwards", "method", "uri")
+    __slots__ = ("max_forwards", "method", "parsed_uri", "uri")
 
     method: bytes
     uri: bytes
+    parsed_uri: SipUri
     max_forwards: int | None
 
 

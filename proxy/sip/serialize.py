@@ -1,0 +1,101 @@
+"""Messages to bytes. What a peer sent leaves as it came; what is ours cannot carry a foreign line end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from proxy.sip.headers import clean
+from proxy.sip.message import Header, SipRequest, SipResponse
+
+
+class OutgoingRequest:
+    """A request for a client transaction. `headers` are whole, with our own Via first, and `branch` is the branch in
+    it; Content-Length is among them and agrees with `body`."""
+
+    __slots__ = ("body", "branch", "headers", "method", "uri")
+
+    def __init__(
+        self, method: bytes, uri: bytes, headers: list[Header], branch: bytes, body: bytes = b""
+    ) -> None:
+        self.method = method
+        self.uri = uri
+        self.headers = headers
+        self.branch = branch
+        self.body = body
+
+
+def via_header(transport: bytes, sent_by: bytes, branch: bytes) -> Header:
+    """Our own Via (RFC 3261 §20.42). transport: `UDP`, `TCP` or `TLS`; sent_by: host or host:port."""
+    return (b"via", b"Via: SIP/2.0/" + transport + b" " + sent_by + b";branch=" + branch)
+
+
+def serialize_request(request: OutgoingRequest) -> bytes:
+    """The request's bytes."""
+    lines = [line for _, line in request.headers]
+    return (
+        request.method
+        + b" "
+        + request.uri
+        + b" SIP/2.0\r\n"
+        + b"\r\n".join(lines)
+        + b"\r\n\r\n"
+        + request.body
+    )
+
+
+def serialize_message(start: bytes, headers: Sequence[Header], body: bytes) -> bytes:
+    """A message of a start line, headers and a body, all as they stand."""
+    return start + b"\r\n" + b"\r\n".join([line for _, line in headers]) + b"\r\n\r\n" + body
+
+
+def forward_headers(response: SipResponse) -> list[Header]:
+    """The response's headers without the topmost Via value (RFC 3261 §16.7 step 3)."""
+    headers = response.headers
+    index = response.via_index
+    rest = response.via.rest
+    if rest:
+        return [*headers[:index], (b"via", b"Via: " + rest), *headers[index + 1 :]]
+    return headers[:index] + headers[index + 1 :]
+
+
+def forward_response(response: SipResponse) -> bytes:
+    """The response as it goes upstream: the topmost Via value removed, everything else byte for byte."""
+    return serialize_message(response.start, forward_headers(response), response.body)
+
+
+def via_lines(request: SipRequest) -> list[Header]:
+    """The request's Via headers, the topmost with `received` and `rport` as RFC 3261 §18.2.1 and RFC 3581 want
+    them."""
+    return [header for header in request.headers if header[0] == b"via"]
+
+
+def build_response(
+    request: SipRequest,
+    status: int,
+    phrase: bytes,
+    *,
+    to_tag: bytes | None = None,
+    extra: Sequence[bytes] = (),
+    body: bytes = b"",
+    record_route: bool = False,
+) -> bytes:
+    """A response of our own (RFC 3261 §8.2.6).
+
+    status: 100–699. to_tag: added where the request's To has none. extra: whole header lines. record_route: copy
+    Record-Route too, for a response that makes a dialog. Control characters in phrase and lines become spaces.
+    """
+    lines = [b"SIP/2.0 %d %b" % (status, clean(phrase))]
+    for name, line in request.headers:
+        if name in _COPIED:
+            lines.append(line)
+        elif name == b"to":
+            lines.append(line + b";tag=" + to_tag if to_tag and not request.to_tag else line)
+        elif record_route and name == b"record-route":
+            lines.append(line)
+    for line in extra:
+        lines.append(clean(line))
+    lines.append(b"Content-Length: %d" % len(body))
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+_COPIED = frozenset({b"via", b"from", b"call-id", b"cseq"})
