@@ -75,6 +75,7 @@ class CallSession:
         "provider",
         "reason",
         "received_at",
+        "record",
         "ref",
         "request",
         "server",
@@ -124,6 +125,7 @@ class CallSession:
         self.max_deadline: float | None = None
         self.wake_at = 0.0
         self.account: object = None
+        self.record: dict[str, object] | None = None
 
     # --- the decision ---------------------------------------------------------------------------------------
 

@@ -1,0 +1,127 @@
+"""AdmissionPipeline: from a verdict that lets a call pass to a reservation, or to the reason why there is
+none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+
+from policy.compiled import OnLedgerUnavailable, Trunk
+from policy.reasons import ReasonCode
+from policy.verdict import Check
+from proxy.admission.accounting import Accounting, first_block
+from proxy.admission.decision_log import DecisionLog
+from proxy.admission.policy_store import PolicyStore
+from proxy.call.session import CallSession
+from proxy.ledger.ledger import Claim, Ledger, LedgerUnavailable, Refused
+from proxy.observe.metrics import Metrics
+
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+_RESERVED = (Check("ledger", "", "pass", "reserved at all scopes"),)
+_NO_LEDGER = (Check("ledger", "", "pass", "ledger unavailable: admitted within the local capacity"),)
+_EMERGENCY = (Check("ledger", "", "skip", "an emergency call waits for no ledger"),)
+
+
+class AdmissionPipeline:
+    """Reserves, and records every decision. `clock` gives the wall time of records, `monotonic` that of
+    durations."""
+
+    def __init__(
+        self,
+        store: PolicyStore,
+        ledger: Ledger,
+        accounting: Accounting,
+        log: DecisionLog,
+        metrics: Metrics,
+        clock: Callable[[], datetime],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._accounting = accounting
+        self._log = log
+        self._metrics = metrics
+        self._clock = clock
+        self._monotonic = monotonic
+
+    async def reserve(self, session: CallSession) -> ReasonCode | None:
+        """Ask the ledger once. None: the call is admitted and holds its first block."""
+        verdict = session.verdict
+        trunk = verdict.trunk
+        if trunk is None:  # the policy admits no call without a trunk
+            return ReasonCode.SOURCE
+        hold, seconds = first_block(trunk, verdict.rate)
+        try:
+            answer = await self._ledger.reserve(
+                Claim(session.ref, trunk.name, trunk.scopes, hold, self._description(session))
+            )
+        except LedgerUnavailable as error:
+            return self._without_ledger(session, trunk, hold, seconds, error)
+        if isinstance(answer, Refused):
+            check = Check(answer.reason.value.lower(), answer.scope_id, "refuse", answer.detail)
+            self._decided(session, answer.reason, (check,))
+            return answer.reason
+        self._admit(session, hold, seconds, True, _RESERVED)
+        return None
+
+    def emergency(self, session: CallSession) -> None:
+        """Admit at once: nothing of ours refuses an emergency call, and its cost stays out of every
+        window."""
+        trunk = session.verdict.trunk
+        self._admit(session, 0, float(trunk.max_call_seconds if trunk else 0), False, _EMERGENCY)
+
+    def refused(self, session: CallSession) -> None:
+        """The policy refused the call: record it."""
+        if session.record is None:
+            self._decided(session, session.reason, ())
+
+    def _without_ledger(
+        self, session: CallSession, trunk: Trunk, hold: int, seconds: float, error: LedgerUnavailable
+    ) -> ReasonCode | None:
+        # Whether the claim was written is unknown; giving it back is right in either case.
+        self._ledger.release(session.ref)
+        if trunk.on_ledger_unavailable is OnLedgerUnavailable.ADMIT:
+            room = trunk.local_capacity_limit or 0
+            if self._accounting.uncounted.get(trunk.name, 0) < room:
+                self._admit(session, hold, seconds, False, _NO_LEDGER)
+                return None
+        check = Check("ledger", "", "refuse", f"unavailable: {error.kind}")
+        self._decided(session, ReasonCode.LEDGER, (check,))
+        return ReasonCode.LEDGER
+
+    def _admit(
+        self, session: CallSession, hold: int, seconds: float, counted: bool, checks: tuple[Check, ...]
+    ) -> None:
+        now = self._monotonic()
+        self._accounting.admitted(session, hold, seconds, counted, now)
+        self._decided(session, None, checks)
+        trunk = session.verdict.trunk
+        self._metrics.call_started(trunk.name if trunk is not None else "")
+
+    def _decided(self, session: CallSession, reason: ReasonCode | None, checks: tuple[Check, ...]) -> None:
+        trunk = session.verdict.trunk
+        self._metrics.admission_seconds.observe(self._monotonic() - session.received_at)
+        self._metrics.decision(
+            trunk.name if trunk is not None else None,
+            "admitted" if reason is None else "refused",
+            None if reason is None else reason.value,
+        )
+        policy = self._store.policy
+        status = None if reason is None else policy.refusals[reason].status
+        self._log.decided(session, policy.version, reason, checks, self._clock(), status)
+
+    @staticmethod
+    def _description(session: CallSession) -> bytes:
+        """What `GET /v1/calls` shows of the call."""
+        verdict = session.verdict
+        return _encode(
+            {
+                "call_id": session.request.call_id.decode("latin-1"),
+                "source": session.attempt.source,
+                "cli": session.attempt.cli,
+                "called": verdict.called,
+                "country": verdict.country,
+                "provider": verdict.providers[0].name if verdict.providers else None,
+            }
+        ).encode()

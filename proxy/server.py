@@ -1,0 +1,166 @@
+"""SipServer: pumps the SIP stack and executes what the call core asks for. The only place where core meets
+I/O."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from policy.reasons import ReasonCode
+from proxy.admission.accounting import Accounting
+from proxy.admission.decision_log import DecisionLog
+from proxy.admission.pipeline import AdmissionPipeline
+from proxy.call.commands import Answered, Command, Ended, Refused, Reserve, StrangerRefused
+from proxy.call.core import ProxyCore
+from proxy.call.session import CallSession
+from proxy.observe.logs import Sampler
+from proxy.observe.metrics import Metrics
+from proxy.observe.tasks import TaskKeeper
+from proxy.sip.message import Flow
+from proxy.sip.stack import SipStack
+from proxy.transport.udp import Datagrams, UdpEndpoint
+
+_log = logging.getLogger(__name__)
+
+# Timers fire on this grid at the finest: one wake-up then serves all that is due together.
+_TIMER_GRAIN = 0.01
+
+
+class SipServer:
+    """One SIP worker: endpoints, stack, core and admission, on one event loop."""
+
+    def __init__(
+        self,
+        stack: SipStack,
+        core: ProxyCore,
+        pipeline: AdmissionPipeline,
+        accounting: Accounting,
+        log: DecisionLog,
+        metrics: Metrics,
+        keeper: TaskKeeper,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.stack = stack
+        self.core = core
+        self.endpoints: dict[tuple[str, int], UdpEndpoint] = {}
+        self._pipeline = pipeline
+        self._accounting = accounting
+        self._log = log
+        self._metrics = metrics
+        self._keeper = keeper
+        self._clock = clock
+        self._strangers = Sampler()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._loop = asyncio.get_running_loop()
+
+    def add_endpoint(self, endpoint: UdpEndpoint) -> None:
+        """Send through this endpoint what leaves by its local address."""
+        self.endpoints[endpoint.local] = endpoint
+
+    def on_datagrams(self, batch: Datagrams) -> None:
+        """What arrived in one go."""
+        now = self._loop.time()
+        receive = self.stack.receive
+        handle = self.core.handle
+        for data, flow in batch:
+            for event in receive(data, flow, now):
+                handle(event, now)
+        self.pump(now)
+
+    def pump(self, now: float) -> None:
+        """Send what waits, execute commands, and set the timer for what comes next."""
+        core = self.core
+        stack = self.stack
+        while core.commands or stack.outbox:
+            if stack.outbox:
+                outbox, stack.outbox = stack.outbox, []
+                for data, flow in outbox:
+                    self._send(data, flow)
+            if core.commands:
+                commands, core.commands = core.commands, []
+                for command in commands:
+                    self._execute(command, now)
+        self._set_timer(now)
+
+    def hang_up(self, session: CallSession, reason: ReasonCode) -> None:
+        """End a live call for one of the reasons of the policy, such as a limit reached in mid-call."""
+        refusal = self.core.judge.refusal(reason)
+        text = f'Q.850;cause={refusal.cause or 31};text="{refusal.phrase}"'
+        session.hang_up(text.encode(), self._loop.time())
+        self.pump(self._loop.time())
+
+    def hang_up_calls(self, sessions: list[CallSession]) -> None:
+        """The panic button: end these calls now."""
+        now = self._loop.time()
+        for session in sessions:
+            session.hang_up(b'Q.850;cause=31;text="Ended By Operator"', now)
+        self.pump(now)
+
+    def close(self) -> None:
+        """Close the sockets; calls stay as they are."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for endpoint in self.endpoints.values():
+            endpoint.close()
+
+    def _send(self, data: bytes, flow: Flow) -> None:
+        self.endpoints[flow.local].send(data, flow.remote)
+
+    def _execute(self, command: Command, now: float) -> None:
+        if isinstance(command, Reserve):
+            if command.session.verdict.emergency:
+                self._pipeline.emergency(command.session)
+                command.session.admitted(now)
+            else:
+                self._keeper.start(self._reserve(command.session), name="reserve")
+        elif isinstance(command, Answered):
+            self._accounting.answered(command.session, now)
+        elif isinstance(command, Ended):
+            self._ended(command.session, now)
+        elif isinstance(command, Refused):
+            self._pipeline.refused(command.session)
+        elif isinstance(command, StrangerRefused):
+            self._metrics.decision(None, "refused", command.verdict.reason)
+            unsaid = self._strangers.admit(command.source, now)
+            if unsaid is not None:
+                _log.warning("no trunk for a call", extra={"source": command.source, "unsaid": unsaid})
+
+    async def _reserve(self, session: CallSession) -> None:
+        reason = await self._pipeline.reserve(session)
+        now = self._loop.time()
+        if reason is None:
+            session.admitted(now)
+        else:
+            session.refused(reason, now)
+        self.pump(now)
+
+    def _ended(self, session: CallSession, now: float) -> None:
+        cost = self._accounting.ended(session)
+        trunk = session.verdict.trunk
+        self._metrics.call_ended(trunk.name if trunk is not None else "")
+        self._log.ended(session, cost, self._clock(), now)
+
+    def _set_timer(self, now: float) -> None:
+        at = self.stack.next_timer()
+        alarm = self.core.next_alarm()
+        if at is None or (alarm is not None and alarm < at):
+            at = alarm
+        if at is None:
+            return
+        if self._timer is not None:
+            if self._timer_at <= at + _TIMER_GRAIN:
+                return
+            self._timer.cancel()
+        self._timer_at = max(at, now) + _TIMER_GRAIN
+        self._timer = self._loop.call_at(self._timer_at, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        for event in self.stack.handle_timers(now):
+            self.core.handle(event, now)
+        self.core.handle_alarms(now)
+        self.pump(now)
