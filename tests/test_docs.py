@@ -1,0 +1,115 @@
+"""The documents keep to what is there: links, configuration examples, metric names, refusals."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from config.load import load_config
+from policy.compile import compile_policy
+from policy.reasons import REFUSALS, ReasonCode
+from proxy.observe.exposition import NAMES
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "sipp-scenarios").glob("*.md"),
+        *(ROOT / "benchmarks").glob("*.md"),
+        *(ROOT / "deploy").rglob("*.md"),
+    ]
+)
+_FENCE = re.compile(r"^( *)```([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\[[^\]\n]+\]\(([^)\s]+)\)")
+_METRIC = re.compile(r"\btrunkwarden_[a-z_]+\b")
+_SERIES_ENDINGS = ("_bucket", "_sum", "_count")
+
+
+def named(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def prose(page: Path) -> str:
+    return _FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """(info string, text without the block's indentation) of each fenced block."""
+    found = []
+    for indent, info, body in _FENCE.findall(page.read_text(encoding="utf-8")):
+        lines = [line.removeprefix(indent) for line in body.splitlines()]
+        found.append((info.strip(), "\n".join(lines) + "\n"))
+    return found
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives to headings."""
+    headings = re.findall(r"^#+ +(.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def full_configs() -> list[tuple[Path, int]]:
+    return [
+        (page, number)
+        for page in PAGES
+        for number, (info, _) in enumerate(blocks(page))
+        if info == "yaml full"
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    for link in _LINK.findall(prose(page)):
+        target, _, anchor = link.partition("#")
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        leads_to = (page.parent / target).resolve() if target else page
+        assert leads_to.exists(), link
+        if anchor:
+            assert anchor in anchors(leads_to), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_metrics_are_those_of_the_program(page: Path) -> None:
+    for name in _METRIC.findall(page.read_text(encoding="utf-8")):
+        plain = next((name.removesuffix(end) for end in _SERIES_ENDINGS if name.endswith(end)), name)
+        assert name in NAMES or plain in NAMES, name
+
+
+def test_every_metric_is_described() -> None:
+    described = set(_METRIC.findall((ROOT / "docs" / "operators.md").read_text(encoding="utf-8")))
+    assert described >= NAMES
+
+
+def test_some_configurations_are_checked() -> None:
+    assert len(full_configs()) >= 3
+
+
+@pytest.mark.parametrize(("page", "number"), full_configs(), ids=lambda value: getattr(value, "name", value))
+def test_full_configurations_load_and_compile(page: Path, number: int, tmp_path: Path) -> None:
+    for info, text in blocks(page):
+        if info.startswith("csv "):
+            (tmp_path / info.removeprefix("csv ")).write_text(text, encoding="utf-8")
+    file = tmp_path / "trunkwarden.yaml"
+    file.write_text(blocks(page)[number][1], encoding="utf-8")
+    loaded = load_config(file)
+    assert loaded.problems == []
+    assert loaded.config is not None
+    compiled = compile_policy(loaded.config, loaded.decks, version="docs", loaded_at=datetime.now(UTC))
+    assert compiled.problems == []
+
+
+def test_the_refusal_table_is_that_of_the_program() -> None:
+    page = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| `([A-Z_]+)` \| [^|]+ \| (\d{3}) ([^|,]+?)(, Retry-After)? \| (\d+) \|$", page, re.MULTILINE
+    )
+    assert len(rows) >= 14
+    for code, status, phrase, retry, cause in rows:
+        refusal = REFUSALS[ReasonCode(code)]
+        assert (refusal.status, refusal.phrase, refusal.cause) == (int(status), phrase, int(cause)), code
+        assert bool(retry) == (refusal.retry_after is not None), code
