@@ -22,7 +22,7 @@ def is_address(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host` is an address that only this machine can reach: 127.0.0.0/8, mapped into IPv6 too, or ::1."""
+    """Whether `host` is an address that only this machine can reach: 127.0.0.0/8, also mapped, or ::1."""
     try:
         address = ip_address(host)
     except ValueError:
@@ -33,7 +33,7 @@ def is_loopback(host: str) -> bool:
 
 
 def split_host_port(text: str) -> tuple[str, int | None]:
-    """`host`, `host:port`, `[::1]`, `[::1]:port` or a bare IPv6 address, as host (no brackets) and port or None.
+    """`host`, `host:port`, `[::1]`, `[::1]:port` or bare IPv6, as host (no brackets) and port (or None).
 
     Raises ValueError for what is neither an address nor a host name, and for ports outside 0..65535.
     """

@@ -94,7 +94,7 @@ HostPort = Annotated[str, BeforeValidator(_host_port)]
 
 
 class Listener(_Section):
-    """A SIP socket: `udp:127.0.0.1:5060`, or a mapping where a certificate or its own advertised name is due."""
+    """A SIP socket: `udp:127.0.0.1:5060`, or a mapping where it has a certificate or a name of its own."""
 
     bind: Annotated[str, BeforeValidator(_bind)]
     advertise: HostPort | None = None
@@ -395,7 +395,7 @@ UNENFORCED = ("auth", "on_cli_mismatch_action", "codecs")
 
 
 def unenforced_fields(trunk: TrunkConfig, account: AccountConfig | None = None) -> tuple[str, ...]:
-    """Those of UNENFORCED that `trunk` or its account uses; unless all are accepted, its calls are DISABLED."""
+    """Those of UNENFORCED that `trunk` or its account uses; with one not accepted, its calls are DISABLED."""
     used = {
         "auth": trunk.auth != "ip",
         "on_cli_mismatch_action": trunk.on_cli_mismatch_action != "send_original_cli",

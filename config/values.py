@@ -1,4 +1,4 @@
-"""The scalars of the configuration: each takes the text of the file, or the Python value, or says what is wrong.
+"""The scalars of the configuration: each takes the text of the file or the Python value.
 
 Pydantic's own conversions are not used: they would take `1_000`, `30.0` or `t`, which no reader expects.
 """

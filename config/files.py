@@ -1,0 +1,93 @@
+"""The files that a configuration names: where they are, secrets and rate decks read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, SecretStr
+
+from config.deck import DeckRow
+from config.problem import Finding, Problem, join
+from config.rate_deck import read_deck
+from config.structure import Draft
+
+_MAX_SECRET_BYTES = 65_536
+_SECRETS = {"token_file": "token", "secret_file": "secret", "password_file": "password"}
+"""Keys whose file holds a secret, and the attribute that takes its text."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_files(draft: Draft, base: Path) -> list[Finding]:
+    """Make every path in the draft absolute (relative ones start at `base`), every secret read."""
+    findings: list[Finding] = []
+    for key, section in draft.sections.items():
+        if isinstance(section, BaseModel):
+            draft.sections[key] = _resolved(section, key, base, findings)
+    for items in draft.items.values():
+        for index, (path, item) in enumerate(items):
+            if isinstance(item, BaseModel):
+                items[index] = path, _resolved(item, path, base, findings)
+    for name, deck in draft.entries.get("rate_decks", {}).items():
+        draft.entries["rate_decks"][name] = _resolved(deck, f"rate_decks.{name}", base, findings)
+    return findings
+
+
+def _resolved(model: Model, path: str, base: Path, findings: list[Finding]) -> Model:
+    changes: dict[str, Any] = {}
+    for key in type(model).model_fields:
+        value = getattr(model, key)
+        if isinstance(value, Path):
+            changes[key] = base / value
+            secret = _SECRETS.get(key)
+            if secret is not None and getattr(model, secret) is None:
+                changes[secret] = _secret(base / value, join(path, key), findings)
+    if path == "records" and getattr(model, "file", None) not in (None, "-"):
+        changes["file"] = str(base / getattr(model, "file"))  # noqa: B009
+    return model.model_copy(update=changes) if changes else model
+
+
+def _secret(file: Path, path: str, findings: list[Finding]) -> SecretStr | None:
+    """The first and only line of a secret's file."""
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(_MAX_SECRET_BYTES + 1)
+    except OSError as error:
+        findings.append(Finding(path, f"`{file}` cannot be read: {error.strerror}"))
+        return None
+    text = data.decode("utf-8", "replace").rstrip("\r\n")
+    if not text.strip():
+        findings.append(Finding(path, f"`{file}` is empty"))
+    elif len(data) > _MAX_SECRET_BYTES or "\n" in text or "\ufffd" in text:
+        findings.append(
+            Finding(path, f"`{file}` must hold one line of UTF-8 text, the secret, and nothing else")
+        )
+    else:
+        return SecretStr(text)
+    return None
+
+
+def read_decks(
+    draft: Draft,
+) -> tuple[dict[str, tuple[DeckRow, ...]], list[bytes], list[Finding], list[Problem]]:
+    """Rows of every deck by name, contents of the files, findings at the model, problems in the files."""
+    decks: dict[str, tuple[DeckRow, ...]] = {}
+    contents: list[bytes] = []
+    findings: list[Finding] = []
+    problems: list[Problem] = []
+    for name, deck in sorted(draft.entries.get("rate_decks", {}).items()):
+        try:
+            data = deck.file.read_bytes()
+        except OSError as error:
+            findings.append(
+                Finding(f"rate_decks.{name}.file", f"`{deck.file}` cannot be read: {error.strerror}")
+            )
+            continue
+        rows, faults = read_deck(data)
+        if not rows and not faults:
+            findings.append(Finding(f"rate_decks.{name}.file", f"`{deck.file}` has no rows"))
+        problems.extend(Problem(str(deck.file), fault.line, fault.column, fault.message) for fault in faults)
+        decks[name] = rows
+        contents.append(data)
+    return decks, contents, findings, problems

@@ -1,0 +1,149 @@
+"""load_config: a YAML file, and the files that it names, into the model, with all problems at once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from config.deck import DeckRow
+from config.files import read_decks, read_files
+from config.model import Config
+from config.problem import Finding, Problem, join
+from config.references import check_references
+from config.structure import read_structure
+from config.tree import Tree, Value, read_tree
+
+_SECRET_PATH = re.compile(r"admin\.token|ledger\.(?:url|secret)|trunks\[\d+\]\.(?:password|ha1)")
+_SHORTEST_HIDDEN = 3
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What a configuration file holds.
+
+    config: None when there are problems. Its paths are absolute and its secrets read.
+    decks: rows of the rate decks by name.
+    problems: what refuses the file, by file and line. warnings: what deserves a look.
+    digest: 16 hexadecimal digits over all that the files say, secrets left out; layout and comments of the
+        YAML file do not change it.
+    """
+
+    file: str
+    config: Config | None = None
+    decks: dict[str, tuple[DeckRow, ...]] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+    digest: str = ""
+    tree: Tree = field(default_factory=Tree, repr=False)
+
+    def locate(self, path: str) -> int:
+        """The line of a model path such as `trunks[0].provider`, or of the nearest path around it."""
+        return self.tree.locate(path)
+
+    def problem(self, path: str, message: str) -> Problem:
+        """A finding about the model, of the policy compiler for instance, with its place in the file."""
+        return Problem(self.file, self.locate(path), path, message)
+
+    def add(self, problems: Iterable[tuple[str, str]], warnings: Iterable[tuple[str, str]] = ()) -> None:
+        """Take in what the policy compiler found, as (path, message), in the order of the file."""
+        self.problems = _in_order(self.problems, (self.problem(*finding) for finding in problems))
+        self.warnings = _in_order(self.warnings, (self.problem(*finding) for finding in warnings))
+
+
+def load_config(path: str | Path, environ: Mapping[str, str] | None = None) -> Loaded:
+    """Read a configuration file. Never raises for what stands in files; see Loaded.problems.
+
+    Relative paths in it start at the file's own folder. `environ` is what `${NAME}` is taken from; None: the
+    environment of the process.
+    """
+    loaded = Loaded(str(path))
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        loaded.problems.append(Problem(loaded.file, 0, "", f"cannot be read: {error.strerror}"))
+        return loaded
+    environ = os.environ if environ is None else environ
+    tree = loaded.tree = read_tree(data, environ)
+    loaded.problems = [Problem(loaded.file, line, *finding) for line, finding in tree.findings]
+    if tree.value is not None or not tree.findings:
+        _read_model(loaded, Path(path).absolute().parent)
+    _hide(loaded, environ)
+    loaded.problems = _in_order(loaded.problems)
+    loaded.warnings = _in_order(loaded.warnings)
+    return loaded
+
+
+def _read_model(loaded: Loaded, base: Path) -> None:
+    reported = {finding.path for _, finding in loaded.tree.findings}
+    draft, findings = read_structure(loaded.tree.value)
+    report = check_references(draft)
+    findings += read_files(draft, base)
+    loaded.decks, contents, more, deck_problems = read_decks(draft)
+    for finding in [*findings, *report.problems, *more]:
+        if finding.path not in reported or not finding.path:
+            loaded.problems.append(loaded.problem(*finding))
+    loaded.problems += (fault._replace(file=_as_given(fault.file, loaded.file)) for fault in deck_problems)
+    loaded.warnings = [loaded.problem(*finding) for finding in report.warnings]
+    loaded.digest = _digest(loaded.tree.value, contents)
+    if not loaded.problems:
+        loaded.config = draft.config()
+
+
+def _as_given(file: str, config_file: str) -> str:
+    """`file` (absolute) in the way in which the configuration was named: relative when that was."""
+    folder = Path(config_file).parent
+    path = Path(file)
+    base = folder.absolute()
+    return str(folder / path.relative_to(base)) if path.is_relative_to(base) else file
+
+
+def _hide(loaded: Loaded, environ: Mapping[str, str]) -> None:
+    """Where a message quotes what came from the environment, put `${NAME}` back: it may be a secret."""
+    texts = {
+        environ[name]: f"${{{name}}}"
+        for name in loaded.tree.environment
+        if len(environ.get(name, "")) >= _SHORTEST_HIDDEN
+    }
+
+    def hidden(problem: Problem) -> Problem:
+        message = problem.message
+        for text, reference in texts.items():
+            message = message.replace(text, reference)
+        return problem._replace(message=message)
+
+    loaded.problems = [hidden(problem) for problem in loaded.problems]
+    loaded.warnings = [hidden(problem) for problem in loaded.warnings]
+
+
+def _in_order(problems: Iterable[Problem], more: Iterable[Problem] = ()) -> list[Problem]:
+    """By file and line, without repetitions; the file that is named first stays first."""
+    unique = list(dict.fromkeys([*problems, *more]))
+    files = list(dict.fromkeys(problem.file for problem in unique))
+    return sorted(unique, key=lambda problem: (files.index(problem.file), problem.line))
+
+
+def _digest(tree: Value, contents: Sequence[bytes]) -> str:
+    digest = hashlib.sha256()
+    for path, text in sorted(_flat(tree, "")):
+        digest.update(f"{path}\0{text}\0".encode())
+    for data in contents:
+        digest.update(hashlib.sha256(data).digest())
+    return digest.hexdigest()[:16]
+
+
+def _flat(tree: Value, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from _flat(value, join(path, key))
+    elif isinstance(tree, list):
+        for index, value in enumerate(tree):
+            yield from _flat(value, join(path, index))
+    elif _SECRET_PATH.fullmatch(path) is None:
+        yield path, "null" if tree is None else f"={tree}"
+
+
+__all__ = ["Finding", "Loaded", "Problem", "load_config"]

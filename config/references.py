@@ -1,0 +1,202 @@
+"""Rules that look at more than one place: names that must exist, settings that need or exclude each other.
+
+They work on a draft, so that they judge what is sound while other parts are broken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from config.address import is_address, is_loopback
+from config.model import (
+    UNENFORCED,
+    Admin,
+    Emergency,
+    LedgerConfig,
+    Listener,
+    ProfileConfig,
+    ProviderConfig,
+    TimersConfig,
+)
+from config.problem import join
+from config.scopes import Report, Scopes
+from config.served import unserved_ledger, unserved_listener, unserved_provider
+from config.structure import Draft, nearest
+from config.tech_headers import tech_header_findings
+from config.trunk_rules import check_trunk
+
+_ANY_ADDRESS = frozenset({"0.0.0.0", "::"})
+_TIMER_C_FLOOR = 180
+
+
+def check_references(draft: Draft) -> Report:
+    """Every rule over the draft, in the order of the file's sections."""
+    report = Report()
+    scopes = Scopes(draft)
+    _check_listeners(draft, report)
+    _check_admin(draft.sections.get("admin", Admin()), report)
+    if "ledger" in draft.sections:
+        _check_ledger(draft.sections["ledger"], report)
+    _check_timers(draft.sections.get("timers", TimersConfig()), report)
+    _check_refusals(draft.entries.get("refusals", {}), report)
+    _check_accepted(draft, report)
+    _check_money(draft, report)
+    for key in ("providers", "accounts", "profiles", "trunks"):
+        _check_names(draft.items.get(key, []), report)
+    scopes.refer(report, "providers", scopes.default_provider, "default_provider")
+    for path, provider in draft.items.get("providers", []):
+        _check_provider(provider, path, draft, report)
+    for path, account in draft.items.get("accounts", []):
+        if account.destination_whitelist == ():
+            report.warn(
+                join(path, "destination_whitelist"), "is empty: every call of this account is refused"
+            )
+    for path, profile in draft.items.get("profiles", []):
+        _check_profile(profile, path, report)
+    for path, trunk in draft.items.get("trunks", []):
+        check_trunk(trunk, path, scopes, report)
+    if "trunks" not in draft.items and "trunks" not in draft.sections:
+        report.warn("", "has no `trunks`: every call is refused (SOURCE)")
+    _check_emergency(draft, scopes, report)
+    return report
+
+
+def _check_listeners(draft: Draft, report: Report) -> None:
+    seen: dict[tuple[str, str, int], str] = {}
+    everywhere = draft.sections.get("advertise")
+    for path, listener in draft.items.get("listen", []):
+        report.problems.extend(unserved_listener(listener, path))
+        _check_certificates(listener, path, report)
+        socket = ("udp" if listener.transport == "udp" else "tcp", listener.host, listener.port)
+        if listener.port and socket in seen:
+            report.problem(path, f"listens where {seen[socket]} already does")
+        seen.setdefault(socket, path)
+        if listener.host in _ANY_ADDRESS and listener.advertise is None and everywhere is None:
+            text = "listens on every address: say in `advertise` what peers are told in place of it"
+            report.problem(path, text)
+
+
+def _check_certificates(listener: Listener, path: str, report: Report) -> None:
+    given = [key for key in ("certificate_file", "key_file", "client_ca_file") if getattr(listener, key)]
+    if listener.transport != "tls":
+        for key in given:
+            report.problem(join(path, key), f"has a meaning for `tls` only, not for `{listener.transport}`")
+    elif not {"certificate_file", "key_file"} <= set(given):
+        report.problem(path, "a `tls` listener needs `certificate_file` and `key_file`")
+
+
+def _check_admin(admin: Admin, report: Report) -> None:
+    if admin.token is not None and admin.token_file is not None:
+        report.problem("admin.token_file", "give `token` or `token_file`, not both")
+    if not is_loopback(admin.host) and admin.token is None and admin.token_file is None:
+        report.problem(
+            "admin.listen", f"`{admin.listen}` is not loopback: set `admin.token_file`, which it then needs"
+        )
+
+
+def _check_ledger(ledger: LedgerConfig, report: Report) -> None:
+    report.problems.extend(unserved_ledger(ledger, "ledger"))
+    if ledger.on_unavailable == "admit" and ledger.local_capacity_limit is None:
+        text = "`admit` needs `ledger.local_capacity_limit`: how many calls an instance may then hold"
+        report.problem("ledger.on_unavailable", text)
+    if ledger.secret is not None and ledger.secret_file is not None:
+        report.problem("ledger.secret_file", "give `secret` or `secret_file`, not both")
+
+
+def _check_timers(timers: TimersConfig, report: Report) -> None:
+    if timers.no_answer_seconds <= timers.provider_response_seconds:
+        text = f"must be more than provider_response_seconds ({timers.provider_response_seconds})"
+        report.problem("timers.no_answer_seconds", text)
+    elif timers.no_answer_seconds <= _TIMER_C_FLOOR:
+        text = f"is not more than {_TIMER_C_FLOOR}, as RFC 3261 §16.6 wants: longer ringing is cut off"
+        report.warn("timers.no_answer_seconds", text)
+
+
+def _check_refusals(refusals: dict[str, int], report: Report) -> None:
+    for code, status in refusals.items():
+        path = join("refusals", code)
+        if code == "AUTH" and status not in (401, 407):
+            report.problem(path, f"`AUTH` carries a challenge, so it is 401 or 407, not {status}")
+        if code != "AUTH" and status in (401, 407):
+            report.problem(path, f"{status} asks for credentials: only `AUTH` may be that")
+
+
+def _check_accepted(draft: Draft, report: Report) -> None:
+    for path, field_name in draft.items.get("accept_unenforced", []):
+        if field_name not in UNENFORCED:
+            known = ", ".join(f"`{name}`" for name in UNENFORCED)
+            text = f"`{field_name}` is no field that this version leaves unenforced: those are {known}"
+            report.problem(path, f"{text}{nearest(field_name, UNENFORCED)}")
+
+
+def _check_money(draft: Draft, report: Report) -> None:
+    currency = draft.sections.get("currency", "USD")
+    rates = set(draft.entries.get("exchange_rates", {})) | draft.broken.get("exchange_rates", set())
+    if currency in rates:
+        report.problem(
+            join("exchange_rates", currency),
+            f"is the currency of the accounts itself (`currency: {currency}`)",
+        )
+    for name, deck in draft.entries.get("rate_decks", {}).items():
+        if deck.currency != currency and deck.currency not in rates:
+            text = f"has no `exchange_rates.{deck.currency}`, the price of one {deck.currency} in {currency}"
+            report.problem(join(join("rate_decks", name), "currency"), text)
+
+
+def _check_names(items: Iterable[tuple[str, Any]], report: Report) -> None:
+    first: dict[str, str] = {}
+    for path, item in items:
+        if item.name in first:
+            report.problem(join(path, "name"), f"`{item.name}` is the name of {first[item.name]} too")
+        first.setdefault(item.name, path)
+
+
+def _check_provider(provider: ProviderConfig, path: str, draft: Draft, report: Report) -> None:
+    report.problems.extend(unserved_provider(provider, path))
+    report.problems.extend(tech_header_findings(provider.tech_headers, join(path, "tech_headers")))
+    if provider.networks == ():
+        report.problem(
+            join(path, "networks"), "is empty, so that nothing could come back; null: no restriction"
+        )
+    if not is_address(provider.host):
+        return
+    for other, listener in draft.items.get("listen", []):
+        if (listener.host, listener.port) == (provider.host, provider.port or 5060):
+            report.problem(join(path, "hostname"), f"`{provider.hostname}` is this proxy itself ({other})")
+
+
+def _check_profile(profile: ProfileConfig, path: str, report: Report) -> None:
+    limit = join(path, "daily_spend_limit")
+    if profile.daily_spend_limit_enabled and profile.daily_spend_limit is None:
+        report.problem(path, "`daily_spend_limit_enabled` needs `daily_spend_limit`")
+    if profile.daily_spend_limit is not None and not profile.daily_spend_limit_enabled:
+        report.warn(limit, "limits nothing while `daily_spend_limit_enabled` is not true")
+    if profile.destination_whitelist == ():
+        report.warn(join(path, "destination_whitelist"), "is empty: every call under this profile is refused")
+
+
+def _check_emergency(draft: Draft, scopes: Scopes, report: Report) -> None:
+    emergency: Emergency | None = draft.sections.get("emergency")
+    if emergency is None:
+        if "emergency" not in draft.broken and draft.items.get("trunks"):
+            report.warn("", _NO_EMERGENCY)
+        return
+    for index, number in enumerate(emergency.numbers):
+        if number in emergency.numbers[:index]:
+            report.problem(f"emergency.numbers[{index}]", f"`{number}` is listed twice")
+    for index, name in enumerate(emergency.providers):
+        path = f"emergency.providers[{index}]"
+        scopes.refer(report, "providers", name, path)
+        if name in emergency.providers[:index]:
+            report.problem(path, f"`{name}` is listed twice")
+        provider = scopes.providers.get(name)
+        if provider is not None and provider.status == "blocked":
+            report.warn(path, f"`{name}` is blocked: emergency calls are tried there all the same")
+
+
+_NO_EMERGENCY = (
+    "has no `emergency`: 112, 911 and 999 are judged as any other number, so that their callers are refused, "
+    "mostly with `484 Address Incomplete`; "
+    "name `numbers` and `providers`, or write `emergency: none` if it is meant"
+)

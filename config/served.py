@@ -1,0 +1,59 @@
+"""What the configuration can say and this version of the program cannot do: refused when the file is checked.
+
+One place, so that a transport or a kind of ledger that gets served is taken out of one table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from config.model import LedgerConfig, Listener, ProviderConfig
+from config.problem import Finding, join
+
+LISTEN_TRANSPORTS = frozenset({"udp"})
+PROVIDER_TRANSPORTS = frozenset({"udp"})
+LEDGER_SCHEMES = frozenset({"embedded", "redis", "rediss", "unix"})
+SHARD_BY = frozenset({"none"})
+
+LATER_KEYS = frozenset(
+    {
+        "stir",
+        "calling_window",
+        "destination_limits",
+        "deny_kinds",
+        "high_risk",
+        "cli_format",
+        "refuse_below_margin",
+        "media_encryption_mode",
+        "allowed_rtp_ips",
+        "callback_url",
+    }
+)
+"""Keys of carriers' own APIs that have no place in the file yet: said so, not taken for typing errors."""
+
+
+def unserved_listener(listener: Listener, path: str) -> Iterator[Finding]:
+    if listener.transport not in LISTEN_TRANSPORTS:
+        text = f"this version listens on {_words(LISTEN_TRANSPORTS)} only, not on `{listener.transport}`"
+        yield Finding(path, text)
+
+
+def unserved_provider(provider: ProviderConfig, path: str) -> Iterator[Finding]:
+    if provider.transport not in PROVIDER_TRANSPORTS:
+        text = f"this version sends over {_words(PROVIDER_TRANSPORTS)} only, not over `{provider.transport}`"
+        yield Finding(join(path, "transport"), text)
+
+
+def unserved_ledger(ledger: LedgerConfig, path: str) -> Iterator[Finding]:
+    scheme = ledger.url.partition("://")[0]
+    if scheme not in LEDGER_SCHEMES:
+        text = f"this version has no `{scheme}://` ledger, only {_words(LEDGER_SCHEMES)}"
+        yield Finding(join(path, "url"), text)
+    if ledger.shard_by not in SHARD_BY:
+        yield Finding(
+            join(path, "shard_by"), f"this version knows {_words(SHARD_BY)} only, not `{ledger.shard_by}`"
+        )
+
+
+def _words(names: frozenset[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names))

@@ -1,0 +1,162 @@
+"""A tree against the model: every section and every list item by itself, so that one fault hides no other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from config.model import Config
+from config.problem import Finding, join
+from config.served import LATER_KEYS
+from config.tree import Value
+from config.values import show
+
+_LISTS = ("listen", "accept_unenforced", "providers", "accounts", "profiles", "trunks")
+_MAPPINGS = ("refusals", "exchange_rates", "rate_decks")
+
+
+@dataclass(slots=True)
+class Draft:
+    """The parts of a configuration that are sound by themselves.
+
+    sections: valid values of the keys that are neither a list nor a mapping of entries.
+    items: for each list key the valid items with their paths.
+    entries: for each mapping key its valid entries.
+    broken: for each list or mapping the names of entries that have a fault: known, though not usable.
+    """
+
+    sections: dict[str, Any] = field(default_factory=dict)
+    items: dict[str, list[tuple[str, Any]]] = field(default_factory=dict)
+    entries: dict[str, dict[str, Any]] = field(default_factory=dict)
+    broken: dict[str, set[str]] = field(default_factory=dict)
+
+    def config(self) -> Config:
+        """The whole; only when there were no findings."""
+        lists = {key: tuple(item for _, item in items) for key, items in self.items.items()}
+        return Config.model_validate({**self.sections, **lists, **self.entries})
+
+
+def read_structure(tree: Value) -> tuple[Draft, list[Finding]]:
+    """The draft of a file's tree, and every way in which the tree is not what the model wants."""
+    draft = Draft()
+    if not isinstance(tree, dict):
+        return draft, [Finding("", f"must be a mapping of keys such as `trunks:`, not {show(tree)}")]
+    findings: list[Finding] = []
+    for key, value in tree.items():
+        if key in _LISTS and isinstance(value, list):
+            findings.extend(_read_list(draft, key, value))
+        elif key in _MAPPINGS and isinstance(value, dict):
+            findings.extend(_read_mapping(draft, key, value))
+        else:
+            config, errors = _validate(key, value)
+            findings.extend(_findings(errors))
+            if config is not None:
+                draft.sections[key] = getattr(config, key)
+    return draft, findings
+
+
+def _validate(key: str, value: Any) -> tuple[Config | None, list[ErrorDetails]]:
+    try:
+        return Config.model_validate({key: value}), []
+    except ValidationError as error:
+        return None, error.errors(include_url=False)
+
+
+def _read_list(draft: Draft, key: str, values: list[Value]) -> Iterator[Finding]:
+    items = draft.items.setdefault(key, [])
+    if not values:
+        config, errors = _validate(key, values)
+        yield from _findings(errors)
+    for index, value in enumerate(values):
+        config, errors = _validate(key, [value])
+        if config is not None:
+            items.append((join(key, index), getattr(config, key)[0]))
+            continue
+        yield from _findings(errors, index)
+        name = value.get("name") if isinstance(value, dict) else None
+        if isinstance(name, str):
+            draft.broken.setdefault(key, set()).add(name)
+
+
+def _read_mapping(draft: Draft, key: str, values: dict[str, Value]) -> Iterator[Finding]:
+    entries = draft.entries.setdefault(key, {})
+    for name, value in values.items():
+        config, errors = _validate(key, {name: value})
+        if config is not None:
+            entries.update(getattr(config, key))
+        else:
+            yield from _findings(errors)
+            draft.broken.setdefault(key, set()).add(name)
+
+
+def _findings(errors: Iterable[ErrorDetails], index: int = 0) -> Iterator[Finding]:
+    for error in errors:
+        location = list(error["loc"])
+        if index and len(location) > 1:
+            location[1] = index
+        if location and location[-1] == "[key]":
+            location.pop()
+        path = ""
+        for part in location:
+            path = join(path, part)
+        yield Finding(path, _message(error, location))
+
+
+def _message(error: ErrorDetails, location: list[str | int]) -> str:
+    kind, value = error["type"], error.get("input")
+    if kind == "value_error":
+        text = str(error["ctx"]["error"])
+        return f"{text} (leave the key out for its default)" if value is None and "not null" in text else text
+    if kind == "extra_forbidden":
+        return _unknown_key(location)
+    if kind == "missing":
+        return "is required"
+    if kind in ("tuple_type", "list_type"):
+        hint = f": write `[{value}]`" if isinstance(value, str) and value and len(value) < 40 else ""
+        return f"must be a list, not {show(value)}{hint}"
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return f"must be a mapping, not {show(value)}"
+    if kind == "string_type":
+        return f"must be text, not {show(value)}"
+    if kind == "path_type":
+        return f"must be the path of a file, not {show(value)}"
+    if kind == "too_short":
+        return "must not be empty"
+    return f"{error['msg'][:1].lower()}{error['msg'][1:]}"
+
+
+def _unknown_key(location: list[str | int]) -> str:
+    key = str(location[-1])
+    if key in LATER_KEYS:
+        return "is not served by this version of Trunkwarden"
+    return f"unknown key{nearest(key, _known_keys(location[:-1]))}"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean ...?` with the word most like `word`, or nothing when none is like it."""
+    by_folded = {name.lower(): name for name in known}
+    close = get_close_matches(word.lower(), sorted(by_folded), n=1, cutoff=0.6)
+    return f"; did you mean `{by_folded[close[0]]}`?" if close else ""
+
+
+def _known_keys(location: list[str | int]) -> list[str]:
+    model: type[BaseModel] = Config
+    for part in location:
+        if isinstance(part, str) and part in model.model_fields:
+            model = _inner_model(model.model_fields[part].annotation) or model
+    return list(model.model_fields)
+
+
+def _inner_model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in get_args(annotation):
+        found = _inner_model(argument)
+        if found is not None:
+            return found
+    return None

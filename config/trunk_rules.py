@@ -1,0 +1,195 @@
+"""Rules of one trunk together with the account, profile, provider and deck that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
+
+from config.address import Network
+from config.model import DialPlanConfig, TrunkConfig, unenforced_fields
+from config.problem import join
+from config.scopes import Report, Scopes
+
+
+def check_trunk(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) -> None:
+    """Every rule of this module."""
+    _check_names(trunk, path, scopes, report)
+    _check_sources(trunk, path, report)
+    _check_countries(trunk, path, scopes, report)
+    _check_prefixes(trunk, path, report)
+    _check_rates(trunk, path, scopes, report)
+    if trunk.dial_plan is not None:
+        _check_dial_plan(trunk.dial_plan, join(path, "dial_plan"), report)
+    _check_ledger_mode(trunk, path, scopes, report)
+    _check_credentials(trunk, path, report)
+    _check_identity(trunk, path, report)
+    _check_unenforced(trunk, path, scopes, report)
+
+
+def _check_names(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) -> None:
+    scopes.refer(report, "accounts", trunk.account, join(path, "account"))
+    scopes.refer(report, "profiles", trunk.profile, join(path, "profile"))
+    scopes.refer(report, "providers", trunk.provider, join(path, "provider"))
+    scopes.refer(report, "rate_decks", trunk.rate_deck, join(path, "rate_deck"))
+    name = trunk.provider or scopes.default_provider
+    if name is None:
+        report.warn(
+            path, "names no `provider` and there is no `default_provider`: its calls are refused (ROUTE)"
+        )
+        return
+    provider = scopes.providers.get(name)
+    if provider is not None and provider.status == "blocked":
+        report.warn(
+            join(path, "provider"), f"`{name}` is blocked: the calls of this trunk are refused (ROUTE)"
+        )
+
+
+def _check_sources(trunk: TrunkConfig, path: str, report: Report) -> None:
+    below = join(path, "allowed_sip_ips")
+    if not trunk.allowed_sip_ips and trunk.auth != "digest":
+        report.problem(below, "is required: the addresses that this trunk's calls come from")
+    if len(set(trunk.allowed_sip_ips)) < len(trunk.allowed_sip_ips):
+        report.warn(below, "lists an address or network twice")
+    if trunk.allow_any_source:
+        return
+    for network in _collapsed(trunk.allowed_sip_ips):
+        if network.prefixlen == 0:
+            text = f"covers every address (`{network}`); `allow_any_source: true` if that is meant"
+            report.problem(below, text)
+
+
+def _collapsed(networks: Sequence[Network]) -> list[Network]:
+    old = collapse_addresses([network for network in networks if isinstance(network, IPv4Network)])
+    new = collapse_addresses([network for network in networks if isinstance(network, IPv6Network)])
+    return [*old, *new]
+
+
+def _check_countries(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) -> None:
+    account = scopes.accounts.get(trunk.account or "")
+    profile = scopes.profiles.get(trunk.profile or "")
+    lists = [scope.destination_whitelist for scope in (account, profile, trunk) if scope is not None]
+    given = [frozenset(countries) for countries in lists if countries is not None]
+    unjudged = (trunk.account and account is None) or (trunk.profile and profile is None)
+    if not given:
+        if not trunk.allow_any_country and not unjudged:
+            text = "has no `destination_whitelist`, nor has its account or profile: list the countries"
+            report.problem(path, f"{text}, or say `allow_any_country: true`")
+        return
+    below = join(path, "destination_whitelist")
+    if trunk.destination_whitelist == ():
+        report.warn(below, "is empty: every call of this trunk is refused")
+    elif all(given) and not frozenset.intersection(*given):
+        report.warn(
+            below, "and those of its account and profile have no country in common: every call is refused"
+        )
+
+
+def _check_prefixes(trunk: TrunkConfig, path: str, report: Report) -> None:
+    below = join(path, "dst_prefixes")
+    for index, prefix in enumerate(trunk.dst_prefixes.deny):
+        if prefix in trunk.dst_prefixes.allow:
+            report.problem(join(join(below, "deny"), index), f"`{prefix}` is in `allow` too")
+    if trunk.default_dst_action == "reject_all" and not trunk.dst_prefixes.allow:
+        text = "`reject_all` without `dst_prefixes.allow`: every call of this trunk is refused"
+        report.warn(join(path, "default_dst_action"), text)
+
+
+def _check_rates(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) -> None:
+    if trunk.rate_deck is not None:
+        return
+    account = scopes.accounts.get(trunk.account or "")
+    profile = scopes.profiles.get(trunk.profile or "")
+    wanting = [
+        f"`{key}`" for key in ("threshold_amount", "max_destination_rate") if getattr(trunk, key) is not None
+    ]
+    if account is not None and account.threshold_amount is not None:
+        wanting.append(f"`threshold_amount` of account `{account.name}`")
+    if profile is not None and profile.daily_spend_limit_enabled:
+        wanting.append(f"`daily_spend_limit` of profile `{profile.name}`")
+    if profile is not None and profile.max_destination_rate is not None:
+        wanting.append(f"`max_destination_rate` of profile `{profile.name}`")
+    if wanting:
+        text = f"needs a `rate_deck` for {', '.join(wanting)}: without one every call is refused (NO_RATE)"
+        report.problem(path, text)
+
+
+def _check_dial_plan(plan: DialPlanConfig, path: str, report: Report) -> None:
+    international, national = plan.international_prefixes, plan.national_prefixes
+    for key, prefixes in (("international_prefixes", international), ("national_prefixes", national)):
+        for index, prefix in enumerate(prefixes):
+            if prefix in prefixes[:index]:
+                report.problem(join(join(path, key), index), f"`{prefix}` is listed twice")
+    for index, prefix in enumerate(national):
+        if prefix in international:
+            text = f'"{prefix}" is in `international_prefixes` too: what is dialled could be read in two ways'
+            report.problem(join(join(path, "national_prefixes"), index), text)
+    if "" in international:
+        text = (
+            "the empty prefix is for `national_prefixes`; international numbers without `+` are `bare_e164`"
+        )
+        report.problem(join(path, "international_prefixes"), text)
+    if "" in national and plan.bare_e164:
+        text = 'cannot be together with "" in `national_prefixes`: what is dialled could be read in two ways'
+        report.problem(join(path, "bare_e164"), text)
+    if national and plan.country_code is None:
+        report.problem(
+            path, "`national_prefixes` need `country_code`, the country that national numbers are in"
+        )
+    if plan.country_code is not None and not national:
+        report.warn(join(path, "country_code"), "has no effect without `national_prefixes`")
+
+
+def _check_ledger_mode(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) -> None:
+    limit = trunk.local_capacity_limit
+    if (
+        trunk.on_ledger_unavailable == "admit"
+        and limit is None
+        and scopes.ledger.local_capacity_limit is None
+    ):
+        text = (
+            "`admit` needs `local_capacity_limit`, here or in `ledger`: the calls an instance may then hold"
+        )
+        report.problem(join(path, "on_ledger_unavailable"), text)
+    if limit is not None and (trunk.on_ledger_unavailable or scopes.ledger.on_unavailable) == "reject":
+        report.warn(join(path, "local_capacity_limit"), "has no effect while a lost ledger means `reject`")
+
+
+def _check_credentials(trunk: TrunkConfig, path: str, report: Report) -> None:
+    secrets = [key for key in ("password", "password_file", "ha1") if getattr(trunk, key) is not None]
+    if len(secrets) > 1:
+        report.problem(
+            join(path, secrets[1]), f"give one of {', '.join(f'`{key}`' for key in secrets)}, not several"
+        )
+    if trunk.auth == "ip":
+        if secrets or trunk.username is not None:
+            report.warn(join(path, "auth"), "is `ip`: the credentials of this trunk are not asked for")
+        return
+    if trunk.username is None or not secrets:
+        report.problem(
+            join(path, "auth"), f"`{trunk.auth}` needs `username` and one of `password_file`, `ha1`"
+        )
+
+
+def _check_identity(trunk: TrunkConfig, path: str, report: Report) -> None:
+    if trunk.allow_any_did_as_cli and trunk.dids:
+        text = "lists numbers while `allow_any_did_as_cli` is true: one excludes the other"
+        report.problem(join(path, "dids"), text)
+    action = trunk.on_cli_mismatch_action
+    if action == "replace_cli" and trunk.default_did is None:
+        report.problem(join(path, "on_cli_mismatch_action"), "`replace_cli` needs `default_did`")
+    if action == "randomize_cli" and not trunk.dids:
+        report.problem(join(path, "on_cli_mismatch_action"), "`randomize_cli` needs `dids` to choose from")
+
+
+def _check_unenforced(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) -> None:
+    account = scopes.accounts.get(trunk.account or "")
+    for field in unenforced_fields(trunk, account):
+        below = join(path, "account" if field == "codecs" else field)
+        named = f"`{field}` of its account" if field == "codecs" else f"`{field}`"
+        if field in scopes.accepted:
+            report.warn(below, f"{named} is not enforced by this version, as `accept_unenforced` says")
+        else:
+            text = (
+                f"{named} is not enforced by this version, so all calls of this trunk are refused (DISABLED)"
+            )
+            report.warn(below, f"{text}, unless `accept_unenforced` lists `{field}`")
