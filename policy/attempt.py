@@ -14,10 +14,11 @@ class CallAttempt:
     source: the address that the packet came from, as text without port (`192.0.2.10`, `2001:db8::1`).
     transport: `udp`, `tcp` or `tls`.
     scheme: the Request-URI's scheme in lower case: `sip`, `sips`, `tel`, `urn` or anything else.
-    user: of sip and sips the user part without password, of tel the number, of other schemes all that follows the
-        colon; still escaped; an empty string where there is none.
-    params: URI parameters of the Request-URI (`tel` parameters too), names in lower case, values still escaped, in
-        order of appearance; None where a parameter has no value. Parameters inside the user part stay in `user`.
+    user: of sip and sips the user part without password, of tel the number, of other schemes all that
+        follows the colon; still escaped; an empty string where there is none.
+    params: URI parameters of the Request-URI (`tel` parameters too), names in lower case, values still
+        escaped, in order of appearance; None where a parameter has no value. Parameters inside the user
+        part stay in `user`.
     cli: user part (or tel number) of the From URI, still escaped; an empty string where there is none.
     gate: DRAINING or OVERLOAD while the instance takes no new calls, else None. An emergency call passes it.
     """

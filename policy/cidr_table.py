@@ -1,8 +1,7 @@
 """CidrTable: which value belongs to the most specific network that holds an address.
 
-One dict per prefix length, tried from the longest to the shortest: a table has few different lengths, so a lookup is a
-few dict accesses however many networks there are.
-"""
+One dict per prefix length, tried from the longest to the shortest: a table has few different lengths, so a
+lookup is a few dict accesses however many networks there are."""
 
 from __future__ import annotations
 
@@ -20,10 +19,9 @@ _MAPPED_LENGTH = 96
 class CidrTable(Generic[T]):
     """An immutable map from IP networks to values.
 
-    An IPv4-mapped IPv6 address or network (`::ffff:192.0.2.1`, `::ffff:192.0.2.0/120`) is its IPv4 counterpart, on both
-    sides; a shorter IPv6 network such as `::/0` therefore holds no IPv4 address. Of a network that is given twice the
-    last value counts.
-    """
+    An IPv4-mapped IPv6 address or network (`::ffff:192.0.2.1`, `::ffff:192.0.2.0/120`) is its IPv4
+    counterpart, on both sides; a shorter IPv6 network such as `::/0` therefore holds no IPv4 address. Of a
+    network that is given twice the last value counts."""
 
     __slots__ = ("_entries", "_v4", "_v6")
 
@@ -39,7 +37,8 @@ class CidrTable(Generic[T]):
         self._v6: tuple[tuple[int, dict[int, T]], ...] = tuple(sorted(v6.items(), key=_by_shift))
 
     def lookup(self, text: str) -> T | None:
-        """The value of the longest network that holds the address `text`; None for none, and for what is no address.
+        """The value of the longest network that holds the address `text`; None for none, and for what is no
+        address.
 
         An IPv6 zone (`fe80::1%eth0`) is ignored. Never raises.
         """

@@ -15,6 +15,12 @@ from policy.numbering.dial_plan import DialPlan
 from policy.prefix_table import PrefixRules
 from policy.rating.deck import RateTable
 from policy.reasons import ReasonCode, Refusal
+from policy.verdict import Check
+
+# unreserved and user-unreserved of RFC 3261 §25.1, without "%": what may stand in a user part as it is.
+_USER_CHARACTERS = frozenset(
+    "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_.!~*'()&=+$,;?/"
+)
 
 
 class Window(StrEnum):
@@ -25,11 +31,15 @@ class Window(StrEnum):
 
 
 class OnThreshold(StrEnum):
+    """What happens to live calls when the money ends: they end with it, or only new ones are refused."""
+
     CUT_OFF = "cut_off"
     FINISH = "finish"
 
 
 class OnLedgerUnavailable(StrEnum):
+    """What becomes of a new call while the ledger does not answer."""
+
     REJECT = "reject"
     ADMIT = "admit"
 
@@ -52,7 +62,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """The far end of a forced route."""
+    """The far end of a forced route. `host` is a name or an address, IPv6 without brackets."""
 
     name: str
     host: str
@@ -65,54 +75,86 @@ class Provider:
     active: bool
     networks: CidrTable[bool] | None
     scope: Scope
+    _before: str = field(init=False, repr=False, compare=False)
+    _after: str = field(init=False, repr=False, compare=False)
 
-    def request_uri(self, called: str) -> str:
-        """The Request-URI of a call to the canonical number `called`: prefix, number, postfix, at this provider."""
-        number = called[1:] if self.strip_plus and called.startswith("+") else called
+    def __post_init__(self) -> None:
         host = f"[{self.host}]" if ":" in self.host else self.host
         authority = host if self.port is None else f"{host}:{self.port}"
-        return f"sip:{self.tech_prefix}{number}{self.tech_postfix}@{authority}"
+        object.__setattr__(self, "_before", "sip:" + _escaped(self.tech_prefix))
+        object.__setattr__(self, "_after", f"{_escaped(self.tech_postfix)}@{authority}")
+
+    def request_uri(self, called: str) -> str:
+        """The Request-URI of a call to the canonical number `called`: prefix, number, postfix, this host.
+
+        A URN (RFC 5031) stays as it is: it is the next hop's to resolve.
+        """
+        if called.startswith("urn:"):
+            return called
+        number = called[1:] if self.strip_plus and called.startswith("+") else called
+        return f"{self._before}{number}{self._after}"
+
+
+def _escaped(text: str) -> str:
+    return "".join(char if char in _USER_CHARACTERS else f"%{ord(char):02X}" for char in text)
 
 
 @dataclass(frozen=True, slots=True)
 class CountryRule:
-    """The countries that one scope allows, as upper-case ISO 3166 alpha-2."""
+    """The countries that one scope allows, as upper-case ISO 3166 alpha-2, each with the check that says
+    so."""
 
     scope_id: str
-    countries: frozenset[str]
+    passes: Mapping[str, Check]
+
+    @property
+    def countries(self) -> frozenset[str]:
+        return frozenset(self.passes)
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """The highest price that one scope allows, in the accounting currency: `per_minute_nano` are 10^-9 units a minute."""
+    """The highest price that one scope allows: `per_minute_nano` are 10^-9 units of the accounting currency a
+    minute; `passed` is the check of a price that keeps to it."""
 
     scope_id: str
     per_minute_nano: int
+    passed: Check
 
 
 @dataclass(frozen=True, slots=True)
 class Trunk:
     """A customer's connection, with everything that judges its calls folded in.
 
-    `disabled_by` names what switches it off (`trunk:x is blocked`, `profile:y is disabled`, a restricting field that is
-    not enforced), or is None. `scopes` are account, profile, trunk and, when it has a forced provider, provider, in that
-    order: the claim of a call. `needs_rate` says that a spend or rate limit is set somewhere.
+    status: the check of its own, its account's and its profile's status, and of restricting fields that are
+        not enforced; its outcome refuses when one of them switches the trunk off.
+    provider: the forced provider, also when it is blocked; None: there is none, and calls have no route.
+    allow_non_geographic: calling codes without a country (`+870`) that may be called.
+    country_rules: one for each scope that has a whitelist. rate_limits: one for each scope that has a highest
+        price. needs_rate: a spend or rate limit is set somewhere, so that a call without a rate is refused.
+    scopes: account, profile, trunk and, when it has a provider, provider, in that order: the claim of a call.
+    prefix_checks: the check of every rule of `prefix_rules`, by its digits; None for the default action.
+    route: the check of the provider.
     """
 
     name: str
     account: str | None
     profile: str | None
-    disabled_by: str | None
+    status: Check
     provider: Provider | None
     networks: CidrTable[bool]
     tech_prefix: str | None
     dial_plan: DialPlan
     country_rules: tuple[CountryRule, ...]
+    allow_non_geographic: frozenset[str]
     prefix_rules: PrefixRules
+    prefix_checks: Mapping[str | None, Check]
     rate_limits: tuple[RateLimit, ...]
     rates: RateTable | None
     needs_rate: bool
+    scope: Scope
     scopes: tuple[Scope, ...]
+    route: Check
     trust_identity: bool
     on_threshold: OnThreshold
     reserve_seconds: int
@@ -122,35 +164,60 @@ class Trunk:
     local_capacity_limit: int | None
 
     @property
-    def scope(self) -> Scope:
-        """The trunk's own scope."""
-        return next(scope for scope in self.scopes if scope.kind == "trunk")
+    def disabled_by(self) -> str | None:
+        """What switches the trunk off, such as `trunk:x is blocked`; None: nothing does."""
+        return self.status.detail if self.status.outcome == "refuse" else None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceMatch:
+    """The trunks of one network, those with the longest tech_prefix first, the one without any last.
+
+    `passed` are the checks of their source, in the same order.
+    """
+
+    network: str
+    trunks: tuple[Trunk, ...]
+    passed: tuple[Check, ...]
+
+
+_CACHED_SOURCES = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One compiled configuration. `version` is a digest of what it was compiled from."""
+    """One compiled configuration. `version` is a digest of what it was compiled from.
+
+    emergency_called: what is called for `urn:service:sos`: the first configured number. emergency_providers:
+    in configured order, blocked ones last."""
 
     version: str
     loaded_at: datetime
     currency: str
     trunks: Mapping[str, Trunk]
     providers: Mapping[str, Provider]
-    sources: CidrTable[tuple[Trunk, ...]]
+    sources: CidrTable[SourceMatch]
     emergency_numbers: frozenset[str]
+    emergency_called: str | None
     emergency_providers: tuple[Provider, ...]
     refusals: Mapping[ReasonCode, Refusal]
-    _source_cache: dict[str, tuple[Trunk, ...]] = field(default_factory=dict)
+    _source_cache: dict[str, SourceMatch] = field(default_factory=dict, repr=False, compare=False)
 
-    def candidates(self, source: str) -> tuple[Trunk, ...]:
-        """The trunks of the most specific network that holds `source`; empty for an unknown or malformed address.
+    def match_source(self, source: str) -> SourceMatch | None:
+        """The most specific network that holds `source`; None for an unknown or malformed address.
 
-        Known sources are remembered by their text, so that the hot path pays one dict lookup; strangers are not, so
-        that they cannot fill the cache.
+        Known sources are remembered by their text, so that the hot path pays one dict lookup; strangers are
+        not, so that they cannot fill the cache.
         """
         found = self._source_cache.get(source)
         if found is None:
-            found = self.sources.lookup(source) or ()
-            if found and len(self._source_cache) < 4096:
+            found = self.sources.lookup(source)
+            if found is not None and len(self._source_cache) < _CACHED_SOURCES:
                 self._source_cache[source] = found
         return found
+
+    def candidates(self, source: str) -> tuple[Trunk, ...]:
+        """The trunks of the most specific network that holds `source`; empty for an unknown or malformed
+        address."""
+        found = self.match_source(source)
+        return () if found is None else found.trunks

@@ -1,12 +1,204 @@
-"""evaluate: judge one call attempt by one compiled policy."""
+"""evaluate: judge one call attempt by one compiled policy.
+
+The order is part of the contract: source, dialled number, emergency, gate, status, country, prefix, caller
+identity, rate, window, route. The first check that refuses ends the judgement. Checks that say the same for
+every call are made when the policy is compiled."""
 
 from __future__ import annotations
 
+import re
+
 from policy.attempt import CallAttempt
-from policy.compiled import Policy
-from policy.verdict import Verdict
+from policy.compiled import Policy, SourceMatch, Trunk
+from policy.numbering.country import country_of
+from policy.numbering.dialled import Dialled, canonical_number, read_dialled
+from policy.rating.rate import Rate
+from policy.reasons import ReasonCode
+from policy.verdict import PASS, REFUSE, SKIP, Check, Verdict
+
+# The emergency service and its subservices, RFC 5031 §4.1; the comparison ignores case (RFC 8141 §3.1).
+_SOS = re.compile(r"service:sos(?:\.[a-z0-9-]+)*(?:[;?#].*)?", re.IGNORECASE | re.DOTALL)
+
+_SHOWN = 40
+_LONGEST_EMERGENCY = 16  # a tech_prefix and an emergency number of eight digits each
+_NOT_EMERGENCY = Check("emergency", "", SKIP, "not an emergency number")
+_GATE_OPEN = Check("gate", "", PASS, "the instance takes new calls")
+_NO_WHITELIST = Check("country", "", SKIP, "no scope has a destination_whitelist")
+_CLI_NOT_JUDGED = Check("cli", "", SKIP, "no rule on caller identity")
+_NO_WINDOW = Check("window", "", SKIP, "no calling window")
+_NO_RATE_WANTED = Check("rate", "", SKIP, "no rate is known, and no spend or rate limit wants one")
 
 
 def evaluate(policy: Policy, attempt: CallAttempt) -> Verdict:
-    """The verdict on `attempt`: total (never raises, whatever the text), traced, and without side effects."""
-    raise NotImplementedError
+    """The verdict on `attempt`: total (never raises, whatever the text), traced, and without side effects.
+
+    Which trunk: of those of the most specific network, the one whose tech_prefix is the longest that the
+    dialled number begins with; one without tech_prefix takes what is left. Where every one wants a
+    tech_prefix and none was
+    dialled, the source is known but the number is incomplete: NUMBER, and of the one trunk if there is only
+    one.
+
+    Emergency calls are recognised by the digits as dialled, with or without the trunk's tech_prefix and
+    whatever parameters follow, or by `urn:service:sos`. They need nothing but a known source; where no
+    tech_prefix was dialled any trunk of the network may serve them.
+
+    Without a whitelist at any scope (`allow_any_country`) the destination is not judged by country, so that
+    unknown ranges pass, too. Where there is one, every one must hold the country; a calling code of
+    `allow_non_geographic` passes them all but an empty one, which denies every call."""
+    source = policy.match_source(attempt.source)
+    if source is None:
+        detail = f"{attempt.source[:_SHOWN]} is in no trunk's allowed_sip_ips"
+        return Verdict(ReasonCode.SOURCE, [Check("source", "", REFUSE, detail)])
+    if attempt.scheme == "urn" and policy.emergency_called is not None and _SOS.fullmatch(attempt.user):
+        at = _plain_trunk_at(source)
+        return _emergency(policy, source, at, policy.emergency_called, f"urn:{attempt.user[:_SHOWN]}")
+    dialled = read_dialled(attempt.scheme, attempt.user, attempt.params)
+    digits = dialled.digits
+    if len(digits) <= _LONGEST_EMERGENCY:
+        at, skip = _emergency_at(policy, source, digits)
+        if at >= 0:
+            return _emergency(policy, source, at, digits[skip:], digits)
+    at, skip = _trunk_at(source, digits)
+    if at < 0:
+        return _no_trunk(source, dialled)
+    trunk = source.trunks[at]
+    canonical = canonical_number(dialled, trunk.dial_plan, skip)
+    number = canonical.number
+    scope = trunk.scope.id
+    if number is None:
+        checks = [source.passed[at], Check("number", scope, REFUSE, canonical.rule)]
+        return Verdict(ReasonCode.NUMBER, checks, trunk)
+    read = Check("number", scope, PASS, f"{attempt.user[:_SHOWN]} is {number}: {canonical.rule}")
+    verdict = Verdict(None, [source.passed[at], read, _NOT_EMERGENCY], trunk, (), number)
+    if attempt.gate is not None:
+        verdict.checks.append(Check("gate", "", REFUSE, f"{attempt.gate}: no new calls"))
+        verdict.reason = attempt.gate
+    else:
+        verdict.checks += (_GATE_OPEN, trunk.status)
+        if trunk.status.outcome == REFUSE:
+            verdict.reason = ReasonCode.DISABLED
+        else:
+            verdict.reason = _judge_destination(trunk, number, verdict)
+    return verdict
+
+
+def _trunk_at(source: SourceMatch, digits: str) -> tuple[int, int]:
+    """(index of the trunk, length of its tech_prefix); -1: the digits begin with none that is wanted."""
+    for at, trunk in enumerate(source.trunks):
+        prefix = trunk.tech_prefix
+        if prefix is None:
+            return at, 0
+        if digits.startswith(prefix):
+            return at, len(prefix)
+    return -1, 0
+
+
+def _plain_trunk_at(source: SourceMatch) -> int:
+    """The trunk that serves what carries no tech_prefix; where every one wants a tech_prefix, the first."""
+    last = len(source.trunks) - 1
+    return last if source.trunks[last].tech_prefix is None else 0
+
+
+def _emergency_at(policy: Policy, source: SourceMatch, digits: str) -> tuple[int, int]:
+    """(index of the trunk, length of its tech_prefix) for an emergency number; -1: it is none."""
+    numbers = policy.emergency_numbers
+    if digits in numbers:
+        return _plain_trunk_at(source), 0
+    for at, trunk in enumerate(source.trunks):
+        prefix = trunk.tech_prefix
+        if prefix is not None and digits.startswith(prefix) and digits[len(prefix) :] in numbers:
+            return at, len(prefix)
+    return -1, 0
+
+
+def _no_trunk(source: SourceMatch, dialled: Dialled) -> Verdict:
+    only = source.trunks[0] if len(source.trunks) == 1 else None
+    detail = dialled.failure or "begins with no tech_prefix of the trunks at this source"
+    passed = Check("source", "", PASS, f"in {source.network}") if only is None else source.passed[0]
+    scope = "" if only is None else only.scope.id
+    return Verdict(ReasonCode.NUMBER, [passed, Check("number", scope, REFUSE, detail)], only)
+
+
+def _emergency(policy: Policy, source: SourceMatch, at: int, called: str, dialled: str) -> Verdict:
+    trunk = source.trunks[at]
+    checks = [
+        source.passed[at],
+        Check("number", trunk.scope.id, PASS, f"{dialled} as dialled"),
+        Check("emergency", "", PASS, f"{called}: passes every limit"),
+    ]
+    return Verdict(None, checks, trunk, policy.emergency_providers, called, emergency=True)
+
+
+def _judge_destination(trunk: Trunk, number: str, verdict: Verdict) -> ReasonCode | None:
+    """Country, prefix, caller identity, rate, window and route, in that order; fills in the verdict."""
+    place = country_of(number)
+    if place is not None and place[0] != "+":
+        verdict.country = place
+    rate = trunk.rates.lookup(number) if trunk.rates is not None else None
+    if rate is not None:
+        verdict.rate = rate
+        verdict.destination = rate.destination or None
+    checks = verdict.checks
+    reason = _judge_country(trunk, place, checks)
+    if reason is not None:
+        return reason
+    decision = trunk.prefix_rules.decide(number)
+    checks.append(trunk.prefix_checks[decision.prefix])
+    if not decision.allowed:
+        return ReasonCode.PREFIX
+    checks.append(_CLI_NOT_JUDGED)
+    reason = _judge_rate(trunk, rate, checks)
+    if reason is not None:
+        return reason
+    checks += (_NO_WINDOW, trunk.route)
+    if trunk.provider is None or trunk.route.outcome == REFUSE:
+        return ReasonCode.ROUTE
+    verdict.providers = (trunk.provider,)
+    return None
+
+
+def _judge_country(trunk: Trunk, place: str | None, checks: list[Check]) -> ReasonCode | None:
+    if not trunk.country_rules:
+        checks.append(_NO_WHITELIST)
+        return None
+    if place is None:
+        checks.append(Check("country", "", REFUSE, "the number belongs to no country that can be told"))
+        return ReasonCode.COUNTRY_UNKNOWN
+    if place[0] == "+":
+        if place not in trunk.allow_non_geographic:
+            detail = f"{place} belongs to no country and is not in allow_non_geographic"
+            checks.append(Check("country", trunk.scope.id, REFUSE, detail))
+            return ReasonCode.COUNTRY_UNKNOWN
+        for rule in trunk.country_rules:
+            if not rule.passes:
+                checks.append(Check("country", rule.scope_id, REFUSE, "destination_whitelist is empty"))
+                return ReasonCode.COUNTRY
+        checks.append(Check("country", trunk.scope.id, PASS, f"{place} is in allow_non_geographic"))
+        return None
+    for rule in trunk.country_rules:
+        passed = rule.passes.get(place)
+        if passed is None:
+            detail = f"{place} is not in destination_whitelist"
+            checks.append(Check("country", rule.scope_id, REFUSE, detail))
+            return ReasonCode.COUNTRY
+        checks.append(passed)
+    return None
+
+
+def _judge_rate(trunk: Trunk, rate: Rate | None, checks: list[Check]) -> ReasonCode | None:
+    rates = trunk.rates
+    if rate is None or rates is None:
+        if trunk.needs_rate:
+            detail = "no rate_deck" if rates is None else f"deck {rates.name} has no rate for this number"
+            checks.append(Check("rate", trunk.scope.id, REFUSE, detail))
+            return ReasonCode.NO_RATE
+        checks.append(_NO_RATE_WANTED)
+        return None
+    for limit in trunk.rate_limits:
+        if rate.exceeds(limit.per_minute_nano):
+            detail = f"{rates.check(rate).detail}, and max_destination_rate is lower"
+            checks.append(Check("rate", limit.scope_id, REFUSE, detail))
+            return ReasonCode.RATE
+        checks.append(limit.passed)
+    checks.append(rates.check(rate))
+    return None

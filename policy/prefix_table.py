@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class PrefixDecision:
-    """What the rules say of a number. `prefix` is the digits of the rule that decided; None: the default action did."""
+    """What the rules say of a number. `prefix` is the digits of the rule that decided; None: the default
+    action did."""
 
     allowed: bool
     prefix: str | None
@@ -24,9 +25,8 @@ class PrefixDecision:
 class PrefixRules:
     """An immutable pair of allow and deny lists with a default.
 
-    Prefixes and numbers are digits of an international number; one leading plus is ignored. A prefix that stands in
-    both lists is denied. Numbers that no prefix matches follow `allow_by_default`.
-    """
+    Prefixes and numbers are digits of an international number; one leading plus is ignored. A prefix that
+    stands in both lists is denied. Numbers that no prefix matches follow `allow_by_default`."""
 
     __slots__ = ("_default", "_lengths", "_rules")
 
@@ -45,7 +45,8 @@ class PrefixRules:
         self._default = PrefixDecision(allow_by_default, None)
 
     def decide(self, number: str) -> PrefixDecision:
-        """The decision on `number`. The same object for the same rule, so that callers may keep tables of them."""
+        """The decision on `number`. The same object for the same rule, so that callers may keep tables of
+        them."""
         digits = number[1:] if number.startswith("+") else number
         rules = self._rules
         for length in self._lengths:

@@ -34,8 +34,8 @@ class ReasonCode(StrEnum):
 class Refusal:
     """What a refused caller sees.
 
-    `status` and `phrase` make the SIP status line, `cause` is the Q.850 cause of the Reason header (RFC 3326; None: no
-    Reason header), `retry_after` is in seconds (None: no Retry-After header).
+    `status` and `phrase` make the SIP status line, `cause` is the Q.850 cause of the Reason header (RFC 3326;
+    None: no Reason header), `retry_after` is in seconds (None: no Retry-After header).
     """
 
     status: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from policy.reasons import ReasonCode
 
@@ -11,13 +11,16 @@ if TYPE_CHECKING:
     from policy.compiled import Provider, Trunk
     from policy.rating.rate import Rate
 
+PASS: Final = "pass"
+REFUSE: Final = "refuse"
+SKIP: Final = "skip"
 
-@dataclass(frozen=True, slots=True)
-class Check:
+
+class Check(NamedTuple):
     """One step of a judgement.
 
-    name: `source`, `number`, `emergency`, `gate`, `status`, `country`, `prefix`, `cli`, `rate`, `window`, `route`, and of
-        the ledger `cps`, `capacity`, `spend`.
+    name: `source`, `number`, `emergency`, `gate`, `status`, `country`, `prefix`, `cli`, `rate`, `window`,
+        `route`, and of the ledger `cps`, `capacity`, `spend`.
     scope: what was asked, such as `trunk:office-pbx` or `profile:office`; empty for the instance itself.
     outcome: `pass`, `refuse` or `skip`.
     detail: the rule that decided, in words for an operator; never sent to the caller.
@@ -33,10 +36,13 @@ class Check:
 class Verdict:
     """`reason` is None when the policy lets the call pass; the ledger may still refuse it.
 
-    `called` is canonical E.164 with its plus, or the bare emergency number. `providers` is the target set in the order
-    in which it is tried: one forced provider, or those configured for emergency calls. `checks` end with the one that
-    decided.
-    """
+    `checks` end with the one that decided. `trunk` is None for an unknown source, and for a number that
+    carries none of the technical prefixes by which several trunks of one network are told apart. `providers`
+    is the
+    target set in the order in which it is tried: one forced provider, or those configured for emergency
+    calls. `called` is canonical E.164 with its plus, or the bare emergency number. `country` is upper-case
+    ISO 3166 alpha-2; None where no country can be told. `destination` is the rate deck's name for what is
+    called."""
 
     reason: ReasonCode | None
     checks: list[Check]

@@ -1,12 +1,12 @@
 """Rate: what a call to one destination costs, exactly.
 
-A deck's prices are kept as integers of 10^-9 of its currency, the exchange rate as a ratio of integers; the division
-comes last and rounds up once per call.
-"""
+A deck's prices are kept as integers of 10^-9 of its currency, the exchange rate as a ratio of integers; the
+division comes last and rounds up once per call."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 
 NANO = 1_000_000_000
@@ -35,7 +35,8 @@ class Rate:
     exchange_denominator: int = 1
 
     def billed_seconds(self, duration_ms: int) -> int:
-        """The seconds that an answered call of `duration_ms` milliseconds pays: at least the initial increment."""
+        """The seconds that an answered call of `duration_ms` milliseconds pays: at least the initial
+        increment."""
         seconds = -(-duration_ms // 1000)
         initial = self.initial_increment
         if seconds <= initial:
@@ -50,20 +51,21 @@ class Rate:
         return -(-nano_seconds * self.exchange_numerator // unit)
 
     def cost(self, duration_ms: int) -> int:
-        """What an answered call of `duration_ms` milliseconds costs, in micro-units of the accounting currency."""
+        """What an answered call of `duration_ms` milliseconds costs, in micro-units of the accounting
+        currency."""
         return self.cost_of_seconds(self.billed_seconds(duration_ms))
 
     def block(self, seconds: int, elapsed_ms: int = 0) -> int:
-        """Micro-units to hold in all so that the call is paid for at least `seconds` beyond `elapsed_ms`.
+        """Micro-units that pay a call from its answer to at least `seconds` beyond `elapsed_ms`.
 
-        At least the initial increment, and always whole increments. What was spent already is part of the result.
+        At least the initial increment, and always whole increments. What was spent already is part of it.
         """
         return self.cost(elapsed_ms + seconds * 1000)
 
     def paid_seconds(self, amount: int) -> int | None:
-        """The longest call in whole seconds that costs at most `amount` micro-units; 0 when not even the shortest does.
+        """The longest call in whole seconds that costs at most `amount` micro-units.
 
-        None: the call costs no more however long it lasts.
+        0: not even the shortest does. None: the call costs no more however long it lasts.
         """
         if self.cost_of_seconds(self.initial_increment) > amount:
             return 0
@@ -77,10 +79,19 @@ class Rate:
         return self.initial_increment + steps * self.subsequent_increment
 
     def exceeds(self, per_minute_nano: int) -> bool:
-        """Whether the price of a minute is above `per_minute_nano` (10^-9 units of the accounting currency)."""
+        """Whether the price of a minute is above `per_minute_nano` (10^-9 units of the accounting
+        currency)."""
         return self.per_minute_nano * self.exchange_numerator > per_minute_nano * self.exchange_denominator
 
     @property
     def per_minute(self) -> Fraction:
         """The price of a minute in the accounting currency, exactly."""
         return Fraction(self.per_minute_nano * self.exchange_numerator, NANO * self.exchange_denominator)
+
+    @property
+    def per_minute_text(self) -> str:
+        """The price of a minute in the accounting currency as a decimal string without needless zeros."""
+        with localcontext(Context(prec=60)):
+            price = Decimal(self.per_minute.numerator) / Decimal(self.per_minute.denominator)
+        text = format(price, "f")
+        return text.rstrip("0").rstrip(".") if "." in text else text
