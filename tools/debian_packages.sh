@@ -30,7 +30,7 @@ install() {
     result=0
     export DEBIAN_FRONTEND=noninteractive
     # shellcheck disable=SC2086
-    { $as_root apt-get update -qq && $as_root apt-get install -y -qq --no-install-recommends $packages; } >&2 </dev/null ||
+    { $as_root apt-get update -qq && $as_root apt-get install -y -qq -o DPkg::Lock::Timeout=120 --no-install-recommends $packages; } >&2 </dev/null ||
         result=$?
     [ -z "$made" ] || $as_root rm -f "$guard"
     return $result
