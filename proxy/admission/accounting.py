@@ -7,6 +7,7 @@ paid time is up.
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import logging
 from collections.abc import Callable
@@ -70,6 +71,13 @@ class Accounting:
         self._sequence = 0
         self.live: dict[str, CallAccount] = {}
         self.uncounted: dict[str, int] = {}
+        self._idle = asyncio.Event()
+
+    async def idle(self) -> None:
+        """Wait until no call of this instance lives."""
+        while self.live:
+            self._idle.clear()
+            await self._idle.wait()
 
     def admitted(
         self, session: CallSession, hold: int, paid_seconds: float, counted: bool, now: float
@@ -100,6 +108,8 @@ class Accounting:
             return 0
         session.account = None
         self.live.pop(session.ref, None)
+        if not self.live:
+            self._idle.set()
         cost = self._cost(account)
         if not account.counted:
             if not session.verdict.emergency:

@@ -29,16 +29,6 @@ def money(micro: int) -> str:
     return f"-{text}" if micro < 0 else text
 
 
-def price(session: CallSession) -> str | None:
-    """The price of a minute in the accounting currency, exact where it is a finite decimal of 12 places."""
-    rate = session.verdict.rate
-    if rate is None:
-        return None
-    exact = rate.per_minute
-    text = f"{exact.numerator * 10**12 // exact.denominator:013d}"
-    return f"{text[:-12]}.{text[-12:]}".rstrip("0").rstrip(".")
-
-
 class DecisionLog:
     """Collects lines and hands them to the sinks when `flush` is called. `sinks` get a stream's name,
     `decisions` or `calls`, and its lines."""
@@ -137,7 +127,7 @@ class DecisionLog:
             "ended_at": None,
             "duration_ms": None,
             "billed_seconds": None,
-            "rate": price(session),
+            "rate": None if verdict.rate is None else verdict.rate.per_minute_text,
             "cost": None,
             "currency": self.currency,
             "sip_status": None,

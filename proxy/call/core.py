@@ -12,8 +12,8 @@ from policy.attempt import CallAttempt
 from policy.compiled import Provider
 from policy.reasons import ReasonCode, Refusal
 from policy.verdict import Verdict
+from proxy.call.attempt import attempt_of
 from proxy.call.commands import Command, Reserve, StrangerRefused
-from proxy.call.dialog import uri_of
 from proxy.call.forwarding import Identity
 from proxy.call.hangup import FarewellLeg
 from proxy.call.refusal import refusal_response
@@ -33,7 +33,7 @@ from proxy.sip.events import (
 from proxy.sip.message import Flow, Header, SipRequest
 from proxy.sip.serialize import build_response
 from proxy.sip.stack import SipStack
-from proxy.sip.uri import SipUri, to_attempt_fields
+from proxy.sip.uri import SipUri
 
 ALLOW = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE"
 BRANCH_MARK = b"z9hG4bKtw"
@@ -43,7 +43,6 @@ _TOKEN = re.compile(rb";tw=([A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{1,64})")
 STATELESS_TAG = b"tw0"
 # How long an ended session may stay in the timer heap.
 _LONGEST_NAP = 60.0
-_JUDGED_SCHEMES = frozenset({"sip", "sips", "tel"})
 
 
 class Judge(Protocol):
@@ -165,7 +164,7 @@ class ProxyCore:
     # --- a new call -----------------------------------------------------------------------------------------
 
     def _invite(self, request: SipRequest, now: float) -> None:
-        attempt = self.attempt_of(request)
+        attempt = attempt_of(request, self.gate)
         if attempt is None:
             if self.judge.knows(request.flow.remote[0]):
                 data = build_response(request, 416, b"Unsupported URI Scheme", to_tag=STATELESS_TAG)
@@ -194,29 +193,6 @@ class ProxyCore:
         self._by_ref[ref] = session
         self._under_way[(request.call_id, request.from_tag, request.cseq)] = session
         self.commands.append(Reserve(session))
-
-    def attempt_of(self, request: SipRequest) -> CallAttempt | None:
-        """The facts of an INVITE for the policy; None when its Request-URI has a scheme that cannot be a
-        call."""
-        try:
-            uri = SipUri.parse(request.uri)
-        except UriError:
-            return None
-        scheme, user, params = to_attempt_fields(uri)
-        if scheme not in _JUDGED_SCHEMES and not (scheme == "urn" and user.lower().startswith("service:sos")):
-            return None
-        flow = request.flow
-        return CallAttempt(
-            flow.remote[0], flow.transport, scheme, user, params, self._cli(request), self.gate
-        )
-
-    @staticmethod
-    def _cli(request: SipRequest) -> str:
-        uri = uri_of(request.first(b"from") or b"")
-        try:
-            return to_attempt_fields(SipUri.parse(uri or b""))[1]
-        except UriError:
-            return ""
 
     def _repeated(self, request: SipRequest) -> bytes | None:
         """482 for a loop (the request came back through us unchanged, RFC 5393) and for a merged request (it

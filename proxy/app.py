@@ -1,0 +1,278 @@
+"""Application: the composition root. Wires one instance together, reloads it, drains it, stops it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import logging
+import secrets
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from config.model import Config, Listener
+from config.problem import Problem
+from policy.compiled import Policy
+from policy.reasons import ReasonCode
+from proxy.admin.settings import AdminSettings
+from proxy.admin.spawn import AdminProcess
+from proxy.admission.accounting import Accounting
+from proxy.admission.decision_log import DecisionLog
+from proxy.admission.pipeline import AdmissionPipeline
+from proxy.admission.policy_store import PolicyStore
+from proxy.call.core import CallSettings, ProxyCore
+from proxy.call.forwarding import Identity
+from proxy.configuration import Compiled, load_policy
+from proxy.control import Control
+from proxy.housekeeping import Housekeeping
+from proxy.ledger.redis_ledger import RedisLedger, open_ledger
+from proxy.observe.clock import utc_now
+from proxy.observe.metrics import Metrics
+from proxy.observe.records import RecordWriter
+from proxy.observe.tasks import TaskKeeper
+from proxy.routing.resolver import Resolver
+from proxy.server import SipServer
+from proxy.sip.counters import SipCounters
+from proxy.sip.stack import SipStack
+from proxy.sip.timers import Timers
+from proxy.transport.udp import UdpEndpoint
+
+_log = logging.getLogger(__name__)
+
+_SIGNATURE_BYTES = 9
+
+
+class CannotBind(Exception):
+    """A socket of ours is taken, or not ours to open."""
+
+
+class Application:
+    """One instance: SIP sockets, ledger, HTTP process. `start` brings it up whole or raises; `stop` takes it
+    down.
+
+    Raises CannotBind, LedgerUnavailable or LedgerRefused from `start`; nothing is left running then.
+    """
+
+    def __init__(self, path: Path, config: Config, policy: Policy) -> None:
+        self.path = path
+        self.config = config
+        self.store = PolicyStore(policy)
+        self.metrics = Metrics()
+        self.log = DecisionLog(policy.currency)
+        self.keeper = TaskKeeper()
+        self.problems: tuple[Problem, ...] = ()
+        self.instance = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+        self._closers: list[Callable[[], object]] = []
+        self._reloading = asyncio.Lock()
+
+    # --- start ----------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the ledger, bind the sockets, start the HTTP process; ready when this returns."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        config = self.config
+        self.ledger: RedisLedger = await open_ledger(
+            config.ledger.url,
+            config.ledger.data_dir,
+            lease_seconds=config.ledger.lease_seconds,
+            owner=self.instance,
+            observer=self.metrics,
+        )
+        self._closers.append(self.ledger.close)
+        secret = config.ledger.secret
+        key = secret.get_secret_value().encode() if secret is not None else await self.ledger.secret()
+
+        counters = SipCounters()
+        self.metrics.attach(counters)
+        t1 = config.timers.t1_ms / 1000
+        stack = SipStack(Timers(t1=t1, t2=max(4.0, t1)), counters)
+        identities: dict[tuple[str, int], Identity] = {}
+        endpoints = self._bind(identities)
+        self.resolver = Resolver([("udp", endpoint.local) for endpoint in endpoints])
+        settings = CallSettings(
+            config.timers.provider_response_seconds, config.timers.no_answer_seconds, stack.timers.timeout
+        )
+        self.core = ProxyCore(stack, self.store, self.resolver.route, _minter(key), identities, settings)
+        self.accounting = Accounting(
+            self.store,
+            self.ledger,
+            config.ledger.lease_seconds,
+            lambda call, why: self.server.hang_up(call, why),
+        )
+        loop = asyncio.get_running_loop()
+        pipeline = AdmissionPipeline(
+            self.store, self.ledger, self.accounting, self.log, self.metrics, utc_now, loop.time
+        )
+        self.server = SipServer(
+            stack, self.core, pipeline, self.accounting, self.log, self.metrics, self.keeper, utc_now
+        )
+        for endpoint in endpoints:
+            self.server.add_endpoint(endpoint)
+        self._open_records()
+        self._in_force(self.store.policy)
+        await self.resolver.refresh(self.store.policy.providers.values())
+        self.housekeeping = Housekeeping(
+            self.store, self.ledger, self.accounting, self.log, self.metrics, self.resolver, self.instance
+        )
+        self.housekeeping.start(self.keeper)
+        self.ledger.on_hangup(self.hang_up)
+        await self._start_admin()
+        for endpoint in endpoints:
+            endpoint.start()
+
+    def _bind(self, identities: dict[tuple[str, int], Identity]) -> list[UdpEndpoint]:
+        endpoints = []
+        for listener in self.config.listen:
+            try:
+                endpoint = UdpEndpoint(
+                    listener.host, listener.port, lambda batch: self.server.on_datagrams(batch)
+                )
+            except OSError as error:
+                raise CannotBind(f"cannot bind {listener.bind}: {error.strerror}") from error
+            endpoints.append(endpoint)
+            self._closers.append(endpoint.close)
+            identities[endpoint.local] = Identity(
+                listener.transport, _sent_by(listener, self.config.advertise, endpoint.local)
+            )
+        return endpoints
+
+    def _open_records(self) -> None:
+        path = self.config.records.file
+        if path is not None:
+            writer = RecordWriter(path)
+            self._closers.append(writer.close)
+            self.log.sinks.append(lambda _, lines: writer.write(b"\n".join(lines)))
+        self.log.sinks.append(self.ledger.append_records)
+
+    async def _start_admin(self) -> None:
+        config = self.config
+        token = config.admin.token
+        self.admin = AdminProcess(
+            AdminSettings(
+                host=config.admin.host,
+                port=config.admin.port,
+                token=None if token is None else token.get_secret_value(),
+                ledger_url=config.ledger.url,
+                data_dir=config.ledger.data_dir,
+                lease_seconds=config.ledger.lease_seconds,
+            ),
+            Control(self),
+        )
+        self._closers.append(self.admin.stop)
+        try:
+            self.admin_url = self.admin.bind()
+        except OSError as error:
+            raise CannotBind(f"cannot bind {config.admin.listen} for HTTP: {error.strerror}") from error
+        try:
+            await self.admin.start()
+        except TimeoutError as error:
+            raise CannotBind(str(error)) from error
+
+    def ready_line(self) -> str:
+        """What `serve` prints when every socket is bound."""
+        sip = ",".join(f"udp:{_host_port(*local)}" for local in self.server.endpoints)
+        ledger = self.config.ledger.url
+        kind = "embedded" if ledger == "embedded" else ledger.partition("://")[0]
+        return f"ready sip={sip} admin={self.admin_url} ledger={kind} policy={self.store.policy.version}"
+
+    # --- while it runs --------------------------------------------------------------------------------------
+
+    async def reload(self) -> Compiled:
+        """Read the file again. A bad one is counted and reported, and leaves the policy in force as it is."""
+        async with self._reloading:
+            compiled = await asyncio.to_thread(load_policy, self.path)
+            policy = compiled.policy
+            self.metrics.policy_reloaded(policy is not None)
+            self.problems = compiled.problems
+            if policy is None:
+                for problem in compiled.problems:
+                    _log.error("reload refused: %s", problem)
+                return compiled
+            self.store.replace(policy)
+            self._in_force(policy)
+            await self.resolver.refresh(policy.providers.values())
+            _log.info("policy %s is in force", policy.version)
+            return compiled
+
+    def _in_force(self, policy: Policy) -> None:
+        thresholds = {name: trunk.scope.threshold for name, trunk in policy.trunks.items()}
+        self.metrics.policy_loaded(policy.version, thresholds, policy.providers)
+
+    def hang_up(self, ref: str | None, trunk: str | None) -> list[str]:
+        """End live calls of this instance: one, or all of a trunk. Their refs."""
+        calls = [
+            account.session
+            for account in self.accounting.live.values()
+            if account.session.ref == ref
+            or (
+                trunk is not None
+                and account.session.verdict.trunk is not None
+                and account.session.verdict.trunk.name == trunk
+            )
+        ]
+        self.server.hang_up_calls(calls)
+        return [session.ref for session in calls]
+
+    async def drain(self, seconds: float) -> None:
+        """Take no new calls; wait until the live ones have ended, at most `seconds`."""
+        self.core.gate = ReasonCode.DRAINING
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.accounting.idle()
+
+    async def stop(self) -> None:
+        """Close everything, in the reverse order of its making. Live calls are left as they are."""
+        await self.keeper.stop()
+        self.log.flush()
+        while self._closers:
+            outcome = self._closers.pop()()
+            if asyncio.iscoroutine(outcome):
+                await outcome
+
+
+def _minter(key: bytes) -> Callable[[], tuple[str, bytes]]:
+    """Draws (ref, token): 128 random bits, and the same with a keyed signature that the peers carry for
+    us."""
+
+    def mint() -> tuple[str, bytes]:
+        ref = secrets.token_urlsafe(16)
+        raw = ref.encode()
+        signature = hmac.digest(key, raw, hashlib.sha256)[:_SIGNATURE_BYTES]
+        return ref, raw + b"." + base64.urlsafe_b64encode(signature)
+
+    return mint
+
+
+def _sent_by(listener: Listener, advertise: str | None, local: tuple[str, int]) -> bytes:
+    """What Via and Record-Route say of a listener: what the operator advertises, else the address itself."""
+    name = listener.advertise or advertise
+    if name is not None:
+        return name.encode()
+    host, port = local
+    if host in ("0.0.0.0", "::"):
+        host = _default_address(":" in host)
+    return _host_port(host, port).encode()
+
+
+def _default_address(ipv6: bool) -> str:
+    """The address that packets leave with when they leave this machine: nothing is sent to find out."""
+    family, beyond = (socket.AF_INET6, "2001:db8::1") if ipv6 else (socket.AF_INET, "192.0.2.1")
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((beyond, 9))
+        except OSError:
+            return "::1" if ipv6 else "127.0.0.1"
+        return str(probe.getsockname()[0])
+
+
+def _host_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

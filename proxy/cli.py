@@ -1,0 +1,156 @@
+"""The console script: one function a command. Results go to stdout, diagnostics to stderr."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from config.problem import Problem
+from proxy.configuration import Compiled, load_policy
+
+OK, FAILED, USAGE, REFUSED, CANNOT_SERVE = 0, 1, 2, 3, 4
+
+app = typer.Typer(
+    name="trunkwarden",
+    help="SIP call admission: judges every outbound call, then forwards it to its provider or refuses it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigFile = Annotated[
+    Path, typer.Option("-c", "--config", help="the configuration file", show_default=True, metavar="FILE")
+]
+_DEFAULT_FILE = Path("trunkwarden.yaml")
+
+
+@app.command()
+def serve(
+    config: ConfigFile = _DEFAULT_FILE,
+    workers: Annotated[int, typer.Option(min=1, help="SIP worker processes; this version runs one")] = 1,
+    ledger: Annotated[
+        str | None, typer.Option(help="ledger URL, in place of the file's", metavar="URL")
+    ] = None,
+    drain_seconds: Annotated[
+        float, typer.Option(min=0, help="how long live calls may go on after SIGTERM")
+    ] = 30.0,
+) -> None:
+    """Run the proxy in the foreground. SIGHUP reloads, SIGTERM drains, a second SIGTERM stops at once."""
+    from proxy.serve import run
+
+    if workers > 1:
+        _complain("--workers: this version runs one SIP worker; start more instances on one ledger instead")
+        raise typer.Exit(USAGE)
+    raise typer.Exit(run(config, ledger, drain_seconds))
+
+
+@app.command()
+def demo(
+    once: Annotated[
+        bool, typer.Option("--once", help="place a fixed set of calls, print what became of them, and end")
+    ] = False,
+) -> None:
+    """Run the real proxy on loopback between a simulated PBX and a simulated provider."""
+    from proxy.demo.run import run
+
+    raise typer.Exit(run(once))
+
+
+@app.command()
+def check(config: ConfigFile = _DEFAULT_FILE) -> None:
+    """Validate a configuration and print all its problems, one a line: FILE:LINE: path: message."""
+    compiled = load_policy(config)
+    _print_problems(compiled.warnings, "warning: ")
+    if compiled.problems:
+        for problem in compiled.problems:
+            typer.echo(str(problem))
+        raise typer.Exit(FAILED)
+    typer.echo(f"{config}: ok")
+
+
+@app.command()
+def explain(
+    source: Annotated[str, typer.Option(help="the address that the call comes from", metavar="IP")],
+    to: Annotated[str, typer.Option(help="what is dialled: a number or a URI", metavar="NUMBER_OR_URI")] = "",
+    config: ConfigFile = _DEFAULT_FILE,
+    from_uri: Annotated[str | None, typer.Option("--from", help="the caller's URI", metavar="URI")] = None,
+    message: Annotated[
+        Path | None, typer.Option(help="a file with a whole SIP INVITE, in place of --to", metavar="SIPFILE")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    live: Annotated[bool, typer.Option("--live", help="ask the ledger what room is left")] = False,
+) -> None:
+    """Say what would become of a call, and which rule decides it: the policy that the proxy itself runs."""
+    from proxy.explaining import ask, render
+
+    if not to and message is None:
+        _complain("explain needs --to, or --message with a SIP message")
+        raise typer.Exit(USAGE)
+    compiled = _load(config)
+    try:
+        text = None if message is None else message.read_text(encoding="utf-8", errors="surrogateescape")
+        fields = asyncio.run(ask(compiled, source, to, from_uri, text, live))
+    except (OSError, ValueError) as error:
+        _complain(str(error))
+        raise typer.Exit(FAILED) from None
+    if as_json:
+        typer.echo(json.dumps(fields, indent=2))
+    else:
+        render(fields)
+    raise typer.Exit(OK if fields["decision"] == "admitted" else REFUSED)
+
+
+@app.command()
+def hangup(
+    config: ConfigFile = _DEFAULT_FILE,
+    trunk: Annotated[
+        str | None, typer.Option(help="end all live calls of this trunk", metavar="NAME")
+    ] = None,
+    call: Annotated[str | None, typer.Option(help="end this live call", metavar="REF")] = None,
+) -> None:
+    """The panic button: end live calls now, through the running instances."""
+    from proxy.panic import hang_up
+
+    if (trunk is None) == (call is None):
+        _complain("hangup needs either --trunk NAME or --call REF")
+        raise typer.Exit(USAGE)
+    compiled = _load(config)
+    try:
+        ended = asyncio.run(hang_up(compiled, trunk, call))
+    except (OSError, ValueError) as error:
+        _complain(str(error))
+        raise typer.Exit(FAILED) from None
+    for ref in ended:
+        typer.echo(ref)
+    typer.echo(f"{len(ended)} calls ended" if len(ended) != 1 else "1 call ended", err=True)
+
+
+def _load(config: Path) -> Compiled:
+    compiled = load_policy(config)
+    _print_problems(compiled.problems)
+    if compiled.policy is None:
+        raise typer.Exit(FAILED)
+    return compiled
+
+
+def _print_problems(problems: tuple[Problem, ...], lead: str = "") -> None:
+    for problem in problems:
+        _complain(f"{lead}{problem}")
+
+
+def _complain(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+if __name__ == "__main__":
+    sys.exit(app())

@@ -1,0 +1,75 @@
+"""Control: what the HTTP process may ask of the instance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from policy.compiled import Scope
+from policy.reasons import ReasonCode
+from proxy.admin.control_protocol import Heartbeat, PolicyState, ReloadOutcome
+from proxy.admission.inquiry import add_headroom, attempt_from, judge
+from proxy.observe.clock import iso
+from proxy.observe.exposition import Snapshot
+
+if TYPE_CHECKING:
+    from proxy.app import Application
+
+
+class Control:
+    """The ControlTarget of an Application."""
+
+    def __init__(self, app: Application) -> None:
+        self._app = app
+
+    async def heartbeat(self) -> Heartbeat:
+        """Which parts work."""
+        app = self._app
+        draining = app.core.gate is ReasonCode.DRAINING
+        parts = {
+            "sockets": bool(app.server.endpoints),
+            "ledger": app.housekeeping.ledger_answers,
+            "policy": True,
+            "accepting": not draining,
+        }
+        detail = {}
+        if not parts["ledger"]:
+            detail["ledger"] = "does not answer"
+        if draining:
+            detail["accepting"] = "draining: new calls are refused"
+        return {"parts": parts, "detail": detail}
+
+    def metrics(self) -> Snapshot:
+        """All values now."""
+        return self._app.metrics.snapshot()
+
+    def policy(self) -> PolicyState:
+        """The policy in force, and what the last failed reload found."""
+        policy = self._app.store.policy
+        return {
+            "version": policy.version,
+            "loaded_at": iso(policy.loaded_at),
+            "problems": [str(problem) for problem in self._app.problems],
+        }
+
+    def trunk_scopes(self) -> Mapping[str, Scope]:
+        """Every trunk's own scope."""
+        return {name: trunk.scope for name, trunk in self._app.store.policy.trunks.items()}
+
+    async def reload(self) -> ReloadOutcome:
+        """Read the configuration file again."""
+        compiled = await self._app.reload()
+        return {
+            "version": self._app.store.policy.version,
+            "problems": [str(problem) for problem in compiled.problems],
+        }
+
+    async def explain(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Judge a call that nobody makes. A ValueError says what is wrong with the request."""
+        attempt = attempt_from(
+            str(request["source"]), str(request.get("to") or ""), request.get("from"), request.get("message")
+        )
+        verdict, fields = judge(self._app.store.policy, attempt)
+        if request.get("live"):
+            await add_headroom(fields, verdict, self._app.ledger)
+        return fields

@@ -1,0 +1,63 @@
+"""The `explain` command: asks, and shows the answer as a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from proxy.admission.inquiry import add_headroom, attempt_from, judge
+from proxy.configuration import Compiled
+from proxy.ledger.ledger import LedgerUnavailable
+from proxy.ledger.redis_ledger import LedgerRefused, connect_ledger
+
+_FACTS = (
+    "decision", "reason", "sip_status", "sip_reason", "trunk", "provider", "called", "country", "destination",
+    "rate", "request_uri", "policy_version",
+)  # fmt: skip
+
+
+async def ask(
+    compiled: Compiled, source: str, to: str, from_uri: str | None, message: str | None, live: bool
+) -> dict[str, Any]:
+    """The fields of the contract. Raises ValueError for what cannot be asked or, with `live`, not be
+    answered."""
+    if compiled.policy is None or compiled.config is None:
+        raise ValueError("there is no policy to ask")
+    verdict, fields = judge(compiled.policy, attempt_from(source, to, from_uri, message))
+    if live:
+        try:
+            ledger = await connect_ledger(compiled.config.ledger.url, compiled.config.ledger.data_dir)
+            try:
+                await add_headroom(fields, verdict, ledger)
+            finally:
+                await ledger.close()
+        except (LedgerUnavailable, LedgerRefused) as error:
+            raise ValueError(f"the ledger cannot be asked: {error}") from error
+    return fields
+
+
+def render(fields: dict[str, Any]) -> None:
+    """Every check with its outcome, then what the caller would see."""
+    console = Console()
+    checks = Table(title="checks")
+    for column in ("check", "scope", "outcome", "detail"):
+        checks.add_column(column, overflow="fold")
+    styles = {"pass": "green", "refuse": "red"}
+    for check in fields["checks"]:
+        outcome = Text(check["outcome"], style=styles.get(check["outcome"], ""))
+        checks.add_row(Text(check["name"]), Text(check["scope"]), outcome, Text(check["detail"]))
+    console.print(checks)
+    if fields.get("headroom"):
+        room = Table(title="headroom")
+        for column in fields["headroom"][0]:
+            room.add_column(column)
+        for row in fields["headroom"]:
+            room.add_row(*(Text("unlimited" if value is None else str(value)) for value in row.values()))
+        console.print(room)
+    for name in _FACTS:
+        value = fields.get(name)
+        if value is not None:
+            console.print(Text(f"{name}: {value}"), soft_wrap=True)

@@ -1,0 +1,86 @@
+"""Housekeeping: what an instance does beside the calls, at its own pace."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from proxy.admission.accounting import Accounting
+from proxy.admission.decision_log import DecisionLog
+from proxy.admission.policy_store import PolicyStore
+from proxy.ledger.ledger import Ledger, LedgerUnavailable
+from proxy.observe.metrics import Metrics
+from proxy.observe.tasks import TaskKeeper
+from proxy.routing.resolver import REFRESH_SECONDS, Resolver
+
+_log = logging.getLogger(__name__)
+
+_TICK_SECONDS = 0.1
+_LEDGER_SECONDS = 1.0
+
+
+class Housekeeping:
+    """Renewals and records ten times a second; usage, liveness and lapsed leases once a second; DNS now and
+    then."""
+
+    def __init__(
+        self,
+        store: PolicyStore,
+        ledger: Ledger,
+        accounting: Accounting,
+        log: DecisionLog,
+        metrics: Metrics,
+        resolver: Resolver,
+        owner: str,
+    ) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._accounting = accounting
+        self._log = log
+        self._metrics = metrics
+        self._resolver = resolver
+        self._owner = owner
+        self.ledger_answers = True
+
+    def start(self, keeper: TaskKeeper) -> None:
+        """Run until the keeper stops."""
+        keeper.start(self._tick(), name="renewals and records")
+        keeper.start(self._every(_LEDGER_SECONDS, self._watch_ledger), name="ledger watch")
+        keeper.start(self._every(REFRESH_SECONDS, self._resolve), name="provider addresses")
+
+    async def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + _TICK_SECONDS
+            await asyncio.sleep(_TICK_SECONDS)
+            now = loop.time()
+            self._metrics.event_loop_lag = max(now - due, 0.0)
+            self._log.flush()
+            await self._accounting.renew_due(now)
+
+    async def _every(self, seconds: float, work: Callable[[], object]) -> None:
+        while True:
+            outcome = work()
+            if asyncio.iscoroutine(outcome):
+                await outcome
+            await asyncio.sleep(seconds)
+
+    async def _watch_ledger(self) -> None:
+        policy = self._store.policy
+        scopes = [trunk.scope for trunk in policy.trunks.values()]
+        try:
+            await self._ledger.sweep()
+            usages = await self._ledger.usage(scopes)
+        except LedgerUnavailable:
+            self.ledger_answers = False
+            return
+        self.ledger_answers = True
+        for scope, usage in zip(scopes, usages, strict=True):
+            self._metrics.usage(scope.name, usage.spent, usage.reserved)
+
+    async def _resolve(self) -> None:
+        policy = self._store.policy
+        await self._resolver.refresh(policy.providers.values())
+        for provider in policy.providers.values():
+            self._metrics.provider_up[provider.name] = self._resolver.route(provider) is not None

@@ -1,0 +1,29 @@
+"""The `hangup` command: the panic button."""
+
+from __future__ import annotations
+
+from proxy.configuration import Compiled
+from proxy.ledger.ledger import LedgerUnavailable
+from proxy.ledger.redis_ledger import LedgerRefused, connect_ledger
+
+
+async def hang_up(compiled: Compiled, trunk: str | None, call: str | None) -> list[str]:
+    """End the calls through the running instances; their refs. Raises ValueError when nobody could be
+    told."""
+    if compiled.config is None or compiled.policy is None:
+        raise ValueError("there is no configuration to find the instances by")
+    if trunk is not None and trunk not in compiled.policy.trunks:
+        raise ValueError(f"no trunk is called `{trunk}`")
+    try:
+        ledger = await connect_ledger(compiled.config.ledger.url, compiled.config.ledger.data_dir)
+        try:
+            result = await ledger.hang_up(ref=call, trunk=trunk)
+        finally:
+            await ledger.close()
+    except (LedgerUnavailable, LedgerRefused) as error:
+        raise ValueError(f"the instances cannot be told: the ledger is away: {error}") from error
+    if result.instances == 0:
+        raise ValueError("no instance is running on this ledger")
+    if call is not None and not result.refs:
+        raise ValueError(f"no live call has the ref `{call}`")
+    return list(result.refs)

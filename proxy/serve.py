@@ -1,0 +1,75 @@
+"""The `serve` command: one instance in the foreground, and what the signals do to it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+
+from proxy.app import Application, CannotBind
+from proxy.configuration import load_policy
+from proxy.ledger.ledger import LedgerUnavailable
+from proxy.ledger.redis_ledger import LedgerRefused
+from proxy.observe.logs import configure
+
+_log = logging.getLogger(__name__)
+
+_BAD_CONFIGURATION = 1
+_CANNOT_SERVE = 4
+
+
+def run(path: Path, ledger: str | None, drain_seconds: float) -> int:
+    """Serve until told to stop; the exit code. `ledger` is a URL in place of the configured one."""
+    configure()
+    compiled = load_policy(path)
+    for warning in compiled.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if compiled.policy is None or compiled.config is None:
+        for problem in compiled.problems:
+            print(problem, file=sys.stderr)
+        return _BAD_CONFIGURATION
+    config = compiled.config
+    if ledger is not None:
+        section = config.ledger.model_copy(update={"url": ledger})
+        config = config.model_copy(update={"ledger": section})
+    return asyncio.run(_serve(Application(path, config, compiled.policy), drain_seconds))
+
+
+async def _serve(app: Application, drain_seconds: float) -> int:
+    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signals.put_nowait, number)
+    try:
+        await app.start()
+    except (CannotBind, LedgerUnavailable, LedgerRefused) as error:
+        print(f"cannot serve: {error}", file=sys.stderr)
+        return _CANNOT_SERVE
+    print(app.ready_line(), flush=True)
+    draining: asyncio.Task[None] | None = None
+    waiting: asyncio.Task[signal.Signals] | None = None
+    while True:
+        waiting = waiting or app.keeper.start(signals.get(), name="signals")
+        await asyncio.wait(
+            [task for task in (waiting, draining) if task is not None], return_when=asyncio.FIRST_COMPLETED
+        )
+        if draining is not None and draining.done():
+            break
+        if waiting.done():
+            number = waiting.result()
+            waiting = None
+            if number is signal.SIGHUP:
+                app.keeper.start(_reload(app), name="reload")
+            elif number is signal.SIGTERM and draining is None:
+                _log.info("draining")
+                draining = app.keeper.start(app.drain(drain_seconds), name="drain")
+            else:
+                break
+    await app.stop()
+    return 0
+
+
+async def _reload(app: Application) -> None:
+    await app.reload()
