@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from config.model import Config
-from policy.attempt import CallAttempt
-from policy.cidr_table import CidrTable
-from policy.compile_trunk import TrunkCompiler, compile_provider
+from policy.cidr_table import CidrTable, Network, unmapped
+from policy.compile_scopes import compile_provider
+from policy.compile_trunk import TrunkCompiler
 from policy.compiled import Policy, Provider, SourceMatch, Trunk
-from policy.evaluate import evaluate
 from policy.rating.compile_deck import compile_decks
 from policy.rating.deck import DeckRow
 from policy.reasons import REFUSALS, ReasonCode, Refusal
@@ -37,17 +36,17 @@ def compile_policy(
 ) -> CompileResult:
     """Compile `config` with the rows of its rate decks by name; all problems at once.
 
-    Never raises for a valid model, and repeats what it finds wrong between fields even where loading the file
-    has
-    found it before: a policy is never compiled from half a configuration. `version` names the result, such as
-    a digest of the files; `loaded_at` is aware."""
+    Never raises for a valid model. What must hold for safety is checked here even where reading a file checks
+    it as well, since a configuration may come from elsewhere. `version` names the result, such as a digest of
+    the files; `loaded_at` is aware.
+    """
     result = CompileResult(None)
-    problems, warnings = result.problems, result.warnings
+    problems = result.problems
     providers = {provider.name: compile_provider(provider) for provider in config.providers}
-    compiler = TrunkCompiler(config, compile_decks(config, decks, problems), providers, problems, warnings)
+    compiler = TrunkCompiler(config, compile_decks(config, decks, problems), providers, problems)
     trunks = [compiler.trunk(index) for index in range(len(config.trunks))]
     _name_twice(config, problems)
-    sources = _sources(config, trunks, problems)
+    _told_apart(config, problems)
     numbers, called, emergency_providers = _emergency(config, providers, problems)
     refusals = _refusals(config, problems)
     if problems:
@@ -58,14 +57,12 @@ def compile_policy(
         currency=config.currency,
         trunks={trunk.name: trunk for trunk in trunks if trunk is not None},
         providers=providers,
-        sources=sources,
+        sources=_sources(trunks),
         emergency_numbers=numbers,
         emergency_called=called,
         emergency_providers=emergency_providers,
         refusals=refusals,
     )
-    if config.emergency is None:
-        warnings.append(("emergency", _without_emergency(result.policy)))
     return result
 
 
@@ -80,30 +77,27 @@ def _name_twice(config: Config, problems: list[Finding]) -> None:
             seen.add(section.name)
 
 
-def _sources(
-    config: Config, trunks: Sequence[Trunk | None], problems: list[Finding]
-) -> CidrTable[SourceMatch]:
-    """Every network with its trunks. Two trunks of one network need different tech_prefixes."""
-    by_network: dict[object, dict[str, Trunk]] = {}
-    entries = []
-    for index, trunk in enumerate(trunks):
-        if trunk is None:
-            continue
+def _told_apart(config: Config, problems: list[Finding]) -> None:
+    """Two trunks of one network need different tech_prefixes."""
+    seen: dict[tuple[Network, str], str] = {}
+    for index, trunk in enumerate(config.trunks):
         prefix = trunk.tech_prefix or ""
-        for network, _ in trunk.networks:
-            group = by_network.setdefault(network, {})
-            if not group:
-                entries.append((network, group))
-            other = group.setdefault(prefix, trunk)
-            if other is not trunk:
+        for network in dict.fromkeys(unmapped(network) for network in trunk.allowed_sip_ips):
+            other = seen.setdefault((network, prefix), trunk.name)
+            if other != trunk.name:
                 what = f"tech_prefix `{prefix}`" if prefix else "no tech_prefix"
-                problems.append(
-                    (
-                        f"trunks[{index}].allowed_sip_ips",
-                        f"cannot be told from trunk `{other.name}`: both have {network} and {what}",
-                    )
-                )
-    return CidrTable((network, _match(str(network), group.values())) for network, group in entries)
+                message = f"cannot be told from trunk `{other}`: both have {network} and {what}"
+                problems.append((f"trunks[{index}].allowed_sip_ips", message))
+
+
+def _sources(trunks: Iterable[Trunk | None]) -> CidrTable[SourceMatch]:
+    """Every network with its trunks."""
+    by_network: dict[Network, list[Trunk]] = {}
+    for trunk in trunks:
+        if trunk is not None:
+            for network, _ in trunk.networks:
+                by_network.setdefault(network, []).append(trunk)
+    return CidrTable((network, _match(str(network), group)) for network, group in by_network.items())
 
 
 def _match(network: str, group: Iterable[Trunk]) -> SourceMatch:
@@ -123,7 +117,7 @@ def _emergency(
         provider = providers.get(name)
         if provider is None:
             problems.append((f"emergency.providers[{index}]", f"there is no provider `{name}`"))
-        elif provider not in tried:
+        elif name not in emergency.providers[:index]:
             tried.append(provider)
     if not emergency.providers:
         problems.append(
@@ -138,22 +132,11 @@ def _refusals(config: Config, problems: list[Finding]) -> dict[ReasonCode, Refus
     refusals = dict(REFUSALS)
     for name, status in config.refusals.items():
         code = ReasonCode(name)
-        if code is ReasonCode.AUTH and status != 407:
+        if (code is ReasonCode.AUTH) != (status in (401, 407)):
             problems.append(
-                ("refusals.AUTH", "cannot be replaced: a challenge of a proxy is 407 (RFC 3261 §22.3)")
+                (f"refusals.{name}", "401 and 407 ask for credentials: `AUTH` and only `AUTH` may")
             )
             continue
         usual = refusals[code]
         refusals[code] = Refusal(status, usual.phrase, usual.cause, usual.retry_after)
     return refusals
-
-
-def _without_emergency(policy: Policy) -> str:
-    """What callers of 112 get where no emergency section is, found by asking the policy."""
-    outcomes: set[str] = set()
-    for match in (match for _, match in policy.sources):
-        source = match.network.partition("/")[0]
-        verdict = evaluate(policy, CallAttempt(source, "udp", "sip", "112"))
-        outcomes.add("forwarded" if verdict.reason is None else f"refused ({verdict.reason})")
-    got = " or ".join(sorted(outcomes)) or "refused (SOURCE)"
-    return f"a caller of 112 is {got}: write numbers and providers, or `none` if it is meant"

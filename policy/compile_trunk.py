@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import Protocol, TypeVar
 
 from config.model import (
@@ -10,24 +11,14 @@ from config.model import (
     Config,
     DialPlanConfig,
     ProfileConfig,
-    ProviderConfig,
     TrunkConfig,
     unenforced_fields,
 )
-from policy.cidr_table import CidrTable
-from policy.compiled import (
-    CountryRule,
-    OnLedgerUnavailable,
-    OnThreshold,
-    Provider,
-    RateLimit,
-    Scope,
-    Trunk,
-    Window,
-)
+from policy.cidr_table import CidrTable, Network
+from policy.compile_scopes import country_rules, rate_limits, scopes_of
+from policy.compiled import OnLedgerUnavailable, OnThreshold, Provider, Trunk
 from policy.numbering.dial_plan import DialPlan
 from policy.prefix_table import PrefixRules
-from policy.rating.compile_deck import micro, nano
 from policy.rating.deck import RateTable
 from policy.verdict import PASS, REFUSE, Check
 
@@ -42,32 +33,8 @@ class _Named(Protocol):
 N = TypeVar("N", bound=_Named)
 
 
-def compile_provider(provider: ProviderConfig) -> Provider:
-    """The far end that `provider` describes."""
-    networks = None
-    if provider.networks is not None:
-        networks = CidrTable((network, True) for network in provider.networks)
-    name = provider.name
-    return Provider(
-        name=name,
-        host=provider.host,
-        port=provider.port,
-        transport=provider.transport,
-        tech_prefix=provider.tech_prefix,
-        tech_postfix=provider.tech_postfix,
-        tech_headers=tuple(provider.tech_headers.items()),
-        strip_plus=provider.strip_plus,
-        active=provider.status == "active",
-        networks=networks,
-        scope=Scope(
-            f"provider:{name}", "provider", name,
-            capacity_limit=provider.capacity_limit, cps_limit=provider.cps_limit,
-        ),
-    )  # fmt: skip
-
-
 class TrunkCompiler:
-    """Compiles the trunks of one configuration; findings go to the two lists."""
+    """Compiles the trunks of one configuration; what is wrong goes to `problems`."""
 
     def __init__(
         self,
@@ -75,7 +42,6 @@ class TrunkCompiler:
         decks: Mapping[str, RateTable],
         providers: Mapping[str, Provider],
         problems: list[Finding],
-        warnings: list[Finding],
     ) -> None:
         self._config = config
         self._decks = decks
@@ -83,77 +49,56 @@ class TrunkCompiler:
         self._accounts = {account.name: account for account in config.accounts}
         self._profiles = {profile.name: profile for profile in config.profiles}
         self._problems = problems
-        self._warnings = warnings
 
     def trunk(self, index: int) -> Trunk | None:
-        """The trunk at `index` of the configuration; None when a reference of it leads nowhere."""
+        """The trunk at `index` of the configuration; None when it has a problem."""
         config = self._config.trunks[index]
         path = f"trunks[{index}]"
         found_before = len(self._problems)
         account = self._named(self._accounts, config.account, f"{path}.account", "account")
         profile = self._named(self._profiles, config.profile, f"{path}.profile", "profile")
         rates = self._named(self._decks, config.rate_deck, f"{path}.rate_deck", "rate deck")
-        wanted = config.provider or self._config.default_provider
         where = f"{path}.provider" if config.provider else "default_provider"
+        wanted = config.provider or self._config.default_provider
         provider = self._named(self._providers, wanted, where, "provider")
         self._check_sources(config, path)
         self._check_dial_plan(config.dial_plan, f"{path}.dial_plan")
-        country_rules = _country_rules(config, account, profile)
-        if not country_rules and not config.allow_any_country:
-            message = (
-                "no scope has a whitelist: list the countries that may be called here, at the account or at the"
-                " profile, or say `allow_any_country: true`"
-            )
+        countries = country_rules(config, account, profile)
+        if not countries and not config.allow_any_country:
+            message = "no scope has a whitelist: list the countries, or say `allow_any_country: true`"
             self._problems.append((f"{path}.destination_whitelist", message))
-        on_unavailable = config.on_ledger_unavailable or self._config.ledger.on_unavailable
-        local_capacity = config.local_capacity_limit
-        if local_capacity is None:
-            local_capacity = self._config.ledger.local_capacity_limit
-        if on_unavailable == "admit" and local_capacity is None:
-            message = "`admit` needs a local_capacity_limit, here or at `ledger`"
-            self._problems.append((f"{path}.on_ledger_unavailable", message))
+        mode, local_capacity = self._ledger_mode(config, path)
         if len(self._problems) > found_before:
             return None
-        rate_limits = _rate_limits(config, profile, self._config.currency)
-        scopes = _scopes(config, account, profile, provider)
-        needs_rate = bool(rate_limits) or any(scope.threshold is not None for scope in scopes)
-        if needs_rate and rates is None:
-            message = "a spend or rate limit is set, but no rate deck: every call is refused (NO_RATE)"
-            self._warnings.append((f"{path}.rate_deck", message))
-        prefix_rules = PrefixRules(
-            config.dst_prefixes.allow,
-            config.dst_prefixes.deny,
-            allow_by_default=config.default_dst_action == "allow_all",
-        )
-        own = f"trunk:{config.name}"
+        limits = rate_limits(config, profile, self._config.currency)
+        scopes = scopes_of(config, account, profile, provider)
+        own = next(scope for scope in scopes if scope.kind == "trunk")
+        prefix_rules = _prefix_rules(config)
         return Trunk(
             name=config.name,
             account=config.account,
             profile=config.profile,
-            status=self._status(config, account, profile, path),
+            status=self._status(config, account, profile),
             provider=provider,
             networks=CidrTable((network, True) for network in config.allowed_sip_ips),
             tech_prefix=config.tech_prefix or None,
             dial_plan=_dial_plan(config.dial_plan),
-            country_rules=country_rules,
-            allow_non_geographic=frozenset(f"+{c.removeprefix('+')}" for c in config.allow_non_geographic),
+            country_rules=countries,
+            allow_non_geographic=frozenset(config.allow_non_geographic),
             prefix_rules=prefix_rules,
-            prefix_checks={
-                decision.prefix: Check("prefix", own, PASS if decision.allowed else REFUSE, decision.rule)
-                for decision in prefix_rules.decisions()
-            },
-            rate_limits=rate_limits,
+            prefix_checks=_prefix_checks(prefix_rules, own.id),
+            rate_limits=limits,
             rates=rates,
-            needs_rate=needs_rate,
-            scope=next(scope for scope in scopes if scope.kind == "trunk"),
+            needs_rate=bool(limits) or any(scope.threshold is not None for scope in scopes),
+            scope=own,
             scopes=scopes,
-            route=self._route(provider, own, path),
+            route=_route(provider, own.id),
             trust_identity=config.trust_identity,
             on_threshold=OnThreshold(config.on_threshold),
             reserve_seconds=config.reserve_seconds,
             max_call_seconds=config.max_call_seconds,
             call_probe_seconds=config.call_probe_seconds,
-            on_ledger_unavailable=OnLedgerUnavailable(on_unavailable),
+            on_ledger_unavailable=mode,
             local_capacity_limit=local_capacity,
         )
 
@@ -166,12 +111,15 @@ class TrunkCompiler:
         return found
 
     def _check_sources(self, config: TrunkConfig, path: str) -> None:
-        if not config.allowed_sip_ips:
-            self._problems.append((f"{path}.allowed_sip_ips", "names no address, so that no call could come"))
-        for index, network in enumerate(config.allowed_sip_ips):
-            if network.prefixlen == 0 and not config.allow_any_source:
-                message = f"{network} is every address: if that is meant, say `allow_any_source: true`"
-                self._problems.append((f"{path}.allowed_sip_ips[{index}]", message))
+        path = f"{path}.allowed_sip_ips"
+        if not config.allowed_sip_ips and config.auth != "digest":
+            self._problems.append((path, "names no address, so that no call could come"))
+        if config.allow_any_source:
+            return
+        for network in _collapsed(config.allowed_sip_ips):
+            if network.prefixlen == 0:
+                message = f"covers every address ({network}): if that is meant, say `allow_any_source: true`"
+                self._problems.append((path, message))
 
     def _check_dial_plan(self, plan: DialPlanConfig | None, path: str) -> None:
         if plan is None:
@@ -184,24 +132,23 @@ class TrunkCompiler:
                 message = f"`{prefix}` is an international prefix, too: it cannot mean both"
                 self._problems.append((f"{path}.national_prefixes", message))
         if plan.national_prefixes and plan.country_code is None:
-            message = "national numbers need a country_code"
-            self._problems.append((f"{path}.country_code", message))
-        if plan.bare_e164 and "" in plan.national_prefixes:
-            message = "bare digits are national and international at once: NUMBER, unless both are the same"
-            self._warnings.append((f"{path}.bare_e164", message))
+            self._problems.append((f"{path}.country_code", "national numbers need a country_code"))
+
+    def _ledger_mode(self, config: TrunkConfig, path: str) -> tuple[OnLedgerUnavailable, int | None]:
+        everywhere = self._config.ledger
+        mode = OnLedgerUnavailable(config.on_ledger_unavailable or everywhere.on_unavailable)
+        limit = config.local_capacity_limit
+        if limit is None:
+            limit = everywhere.local_capacity_limit
+        if mode is OnLedgerUnavailable.ADMIT and limit is None:
+            message = "`admit` needs a local_capacity_limit, here or at `ledger`"
+            self._problems.append((f"{path}.on_ledger_unavailable", message))
+        return mode, limit
 
     def _status(
-        self, config: TrunkConfig, account: AccountConfig | None, profile: ProfileConfig | None, path: str
+        self, config: TrunkConfig, account: AccountConfig | None, profile: ProfileConfig | None
     ) -> Check:
         own = f"trunk:{config.name}"
-        unenforced = [
-            name for name in unenforced_fields(config, account) if name not in self._config.accept_unenforced
-        ]
-        for name in unenforced:
-            message = (
-                "not enforced yet, so every call is refused (DISABLED) unless accept_unenforced lists it"
-            )
-            self._warnings.append((f"{path}.{name}", message))
         if config.status != "active":
             return Check("status", own, REFUSE, f"{own} is {config.status}")
         if account is not None and account.status != "active":
@@ -210,21 +157,41 @@ class TrunkCompiler:
         if profile is not None and not profile.enabled:
             scope = f"profile:{profile.name}"
             return Check("status", scope, REFUSE, f"{scope} is disabled")
-        if unenforced:
-            fields = ", ".join(unenforced)
-            return Check(
-                "status", own, REFUSE, f"{fields}: restricts and is not enforced (accept_unenforced)"
-            )
+        accepted = self._config.accept_unenforced
+        fields = [name for name in unenforced_fields(config, account) if name not in accepted]
+        if fields:
+            return Check("status", own, REFUSE, f"{', '.join(fields)}: restricts, but is not enforced yet")
         return Check("status", own, PASS, "active")
 
-    def _route(self, provider: Provider | None, own: str, path: str) -> Check:
-        if provider is None:
-            message = "names no provider, and there is no default_provider: every call is refused (ROUTE)"
-            self._warnings.append((f"{path}.provider", message))
-            return Check("route", own, REFUSE, "no provider")
-        if not provider.active:
-            return Check("route", provider.scope.id, REFUSE, f"{provider.scope.id} is blocked")
-        return Check("route", own, PASS, f"forced provider {provider.name}")
+
+def _collapsed(networks: Sequence[Network]) -> list[Network]:
+    """`networks` with neighbours merged, so that two halves of everything show as everything."""
+    v4 = collapse_addresses([network for network in networks if isinstance(network, IPv4Network)])
+    v6 = collapse_addresses([network for network in networks if isinstance(network, IPv6Network)])
+    return [*v4, *v6]
+
+
+def _route(provider: Provider | None, own: str) -> Check:
+    if provider is None:
+        return Check("route", own, REFUSE, "no provider")
+    if not provider.active:
+        return Check("route", provider.scope.id, REFUSE, f"{provider.scope.id} is blocked")
+    return Check("route", own, PASS, f"forced provider {provider.name}")
+
+
+def _prefix_rules(trunk: TrunkConfig) -> PrefixRules:
+    return PrefixRules(
+        trunk.dst_prefixes.allow,
+        trunk.dst_prefixes.deny,
+        allow_by_default=trunk.default_dst_action == "allow_all",
+    )
+
+
+def _prefix_checks(rules: PrefixRules, own: str) -> dict[str | None, Check]:
+    return {
+        decision.prefix: Check("prefix", own, PASS if decision.allowed else REFUSE, decision.rule)
+        for decision in rules.decisions()
+    }
 
 
 def _dial_plan(plan: DialPlanConfig | None) -> DialPlan:
@@ -236,66 +203,3 @@ def _dial_plan(plan: DialPlanConfig | None) -> DialPlan:
         national_prefixes=plan.national_prefixes,
         bare_e164=plan.bare_e164,
     )
-
-
-def _country_rules(
-    trunk: TrunkConfig, account: AccountConfig | None, profile: ProfileConfig | None
-) -> tuple[CountryRule, ...]:
-    rules: list[CountryRule] = []
-    for kind, section in (("account", account), ("profile", profile), ("trunk", trunk)):
-        if section is not None and section.destination_whitelist is not None:
-            scope = f"{kind}:{section.name}"
-            rules.append(CountryRule(scope, _country_checks(scope, section.destination_whitelist)))
-    return tuple(rules)
-
-
-def _country_checks(scope: str, countries: Sequence[str]) -> dict[str, Check]:
-    codes = [country.upper() for country in countries]
-    return {code: Check("country", scope, PASS, f"{code} is in destination_whitelist") for code in codes}
-
-
-def _rate_limits(trunk: TrunkConfig, profile: ProfileConfig | None, currency: str) -> tuple[RateLimit, ...]:
-    limits: list[RateLimit] = []
-    for kind, section in (("profile", profile), ("trunk", trunk)):
-        if section is not None and section.max_destination_rate is not None:
-            scope = f"{kind}:{section.name}"
-            highest = section.max_destination_rate
-            passed = Check("rate", scope, PASS, f"at most {highest} {currency} a minute")
-            limits.append(RateLimit(scope, nano(highest), passed))
-    return tuple(limits)
-
-
-def _scopes(
-    trunk: TrunkConfig,
-    account: AccountConfig | None,
-    profile: ProfileConfig | None,
-    provider: Provider | None,
-) -> tuple[Scope, ...]:
-    scopes: list[Scope] = []
-    if account is not None:
-        threshold = account.threshold_amount
-        scopes.append(
-            Scope(
-                f"account:{account.name}", "account", account.name, account.capacity_limit, account.cps_limit,
-                None if threshold is None else micro(threshold), Window(account.threshold_window),
-            )
-        )  # fmt: skip
-    if profile is not None:
-        threshold = profile.daily_spend_limit if profile.daily_spend_limit_enabled else None
-        scopes.append(
-            Scope(
-                f"profile:{profile.name}", "profile", profile.name, profile.concurrent_call_limit,
-                profile.cps_limit, None if threshold is None else micro(threshold),
-                Window(profile.threshold_window),
-            )
-        )  # fmt: skip
-    threshold = trunk.threshold_amount
-    scopes.append(
-        Scope(
-            f"trunk:{trunk.name}", "trunk", trunk.name, trunk.capacity_limit, trunk.cps_limit,
-            None if threshold is None else micro(threshold), Window(trunk.threshold_window),
-        )
-    )  # fmt: skip
-    if provider is not None:
-        scopes.append(provider.scope)
-    return tuple(scopes)

@@ -1,0 +1,101 @@
+"""What each scope adds to a trunk: countries, highest prices, and the limits that the ledger counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from config.model import AccountConfig, ProfileConfig, ProviderConfig, TrunkConfig
+from policy.cidr_table import CidrTable
+from policy.compiled import CountryRule, Provider, RateLimit, Scope, Window
+from policy.rating.compile_deck import micro, nano
+from policy.verdict import PASS, Check
+
+
+def compile_provider(provider: ProviderConfig) -> Provider:
+    """The far end that `provider` describes."""
+    networks = None
+    if provider.networks is not None:
+        networks = CidrTable((network, True) for network in provider.networks)
+    name = provider.name
+    return Provider(
+        name=name,
+        host=provider.host,
+        port=provider.port,
+        transport=provider.transport,
+        tech_prefix=provider.tech_prefix,
+        tech_postfix=provider.tech_postfix,
+        tech_headers=tuple(provider.tech_headers.items()),
+        strip_plus=provider.strip_plus,
+        active=provider.status == "active",
+        networks=networks,
+        scope=Scope(
+            f"provider:{name}", "provider", name,
+            capacity_limit=provider.capacity_limit, cps_limit=provider.cps_limit,
+        ),
+    )  # fmt: skip
+
+
+def country_rules(
+    trunk: TrunkConfig, account: AccountConfig | None, profile: ProfileConfig | None
+) -> tuple[CountryRule, ...]:
+    """The whitelists of account, profile and trunk, those that there are."""
+    rules: list[CountryRule] = []
+    for kind, section in (("account", account), ("profile", profile), ("trunk", trunk)):
+        if section is not None and section.destination_whitelist is not None:
+            scope = f"{kind}:{section.name}"
+            rules.append(CountryRule(scope, _country_checks(scope, section.destination_whitelist)))
+    return tuple(rules)
+
+
+def _country_checks(scope: str, countries: Sequence[str]) -> dict[str, Check]:
+    codes = [country.upper() for country in countries]
+    return {code: Check("country", scope, PASS, f"{code} is in destination_whitelist") for code in codes}
+
+
+def rate_limits(trunk: TrunkConfig, profile: ProfileConfig | None, currency: str) -> tuple[RateLimit, ...]:
+    """The highest prices of profile and trunk, those that there are."""
+    limits: list[RateLimit] = []
+    for kind, section in (("profile", profile), ("trunk", trunk)):
+        if section is not None and section.max_destination_rate is not None:
+            scope = f"{kind}:{section.name}"
+            highest = section.max_destination_rate
+            passed = Check("rate", scope, PASS, f"at most {highest} {currency} a minute")
+            limits.append(RateLimit(scope, nano(highest), passed))
+    return tuple(limits)
+
+
+def scopes_of(
+    trunk: TrunkConfig,
+    account: AccountConfig | None,
+    profile: ProfileConfig | None,
+    provider: Provider | None,
+) -> tuple[Scope, ...]:
+    """The scopes at which a call over `trunk` is counted, in the order of a claim."""
+    scopes: list[Scope] = []
+    if account is not None:
+        threshold = account.threshold_amount
+        scopes.append(
+            Scope(
+                f"account:{account.name}", "account", account.name, account.capacity_limit, account.cps_limit,
+                None if threshold is None else micro(threshold), Window(account.threshold_window),
+            )
+        )  # fmt: skip
+    if profile is not None:
+        threshold = profile.daily_spend_limit if profile.daily_spend_limit_enabled else None
+        scopes.append(
+            Scope(
+                f"profile:{profile.name}", "profile", profile.name, profile.concurrent_call_limit,
+                profile.cps_limit, None if threshold is None else micro(threshold),
+                Window(profile.threshold_window),
+            )
+        )  # fmt: skip
+    threshold = trunk.threshold_amount
+    scopes.append(
+        Scope(
+            f"trunk:{trunk.name}", "trunk", trunk.name, trunk.capacity_limit, trunk.cps_limit,
+            None if threshold is None else micro(threshold), Window(trunk.threshold_window),
+        )
+    )  # fmt: skip
+    if provider is not None:
+        scopes.append(provider.scope)
+    return tuple(scopes)
