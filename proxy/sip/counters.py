@@ -1,4 +1,5 @@
-"""Plain counters of the stack, read by the metrics endpoint. No label holds anything that a sender chooses."""
+"""Plain counters of the stack, read by the metrics endpoint. No label holds anything that a sender
+chooses."""
 
 from __future__ import annotations
 

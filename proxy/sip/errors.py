@@ -46,7 +46,8 @@ class HeaderError(ValueError):
 class ParseError(ValueError):
     """The sender's fault: bytes that are no well-formed SIP message.
 
-    `cause` is one of CAUSES; `status` is the answer that a request in this state deserves: 400, 414, 505 or 513.
+    `cause` is one of CAUSES; `status` is the answer that a request in this state deserves: 400, 414, 505 or
+    513.
     """
 
     def __init__(self, cause: str, status: int = 400) -> None:

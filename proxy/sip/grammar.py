@@ -1,5 +1,5 @@
-"""Grammar fragments of RFC 3261 §25.1 as patterns. All are linear: every repetition is possessive, so that no sender
-can make a match backtrack."""
+"""Grammar fragments of RFC 3261 §25.1 as patterns. All are linear: every repetition is possessive, so that no
+sender can make a match backtrack."""
 
 from __future__ import annotations
 
@@ -20,10 +20,8 @@ WS: Final = rb"[ \t]*+"
 # host = hostname / IPv4address / IPv6reference; "_" is no hostname character, but host names in use have it
 HOST: Final = rb"(?:\[[0-9A-Fa-f:.]++\]|[A-Za-z0-9.\-_]++)"
 
-# callid = word [ "@" word ]; word = 1*(alphanum / "-" / "." / "!" / "%" / "*" / "_" / "+" / "`" / "'" / "~" /
-#          "(" / ")" / "<" / ">" / ":" / "\" / DQUOTE / "/" / "[" / "]" / "?" / "{" / "}" )
-WORD_CHARS: Final = TOKEN_CHARS + rb"()<>:\\\"/\[\]?{}"
-CALL_ID: Final = re.compile(rb"[" + WORD_CHARS + rb"]++(?:@[" + WORD_CHARS + rb"]++)?+")
+# callid = word [ "@" word ]; wider here: any visible characters, since base64 with its "=" is in use
+CALL_ID: Final = re.compile(rb"[!-~]++")
 
 # Via = sent-protocol LWS sent-by *( SEMI via-params ); sent-protocol = "SIP" SLASH "2.0" SLASH transport
 # sent-by = host [ COLON port ]; SLASH, COLON and SEMI may have whitespace on both sides
@@ -31,6 +29,11 @@ VIA: Final = re.compile(
     rb"(?i:SIP)" + WS + rb"/" + WS + rb"2\.0" + WS + rb"/" + WS + rb"([" + TOKEN_CHARS + rb"]++)[ \t]++"
     rb"(" + HOST + rb")(?:" + WS + rb":" + WS + rb"([0-9]{1,5}+))?+" + WS + rb"(;.*+)?+\Z",
     re.DOTALL,
+)
+
+# The same as most implementations write it, host in lower case or digits
+VIA_PLAIN: Final = re.compile(
+    rb"SIP/2\.0/([A-Z]++) ([a-z0-9.\-]++)(?::([0-9]{1,5}+))?+;branch=([" + TOKEN_CHARS + rb"]++)(;rport)?+\Z"
 )
 
 # (name-addr / addr-spec) *( SEMI param ): groups are quoted display name, token display name, URI in <>,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from proxy.sip.errors import HeaderError
-from proxy.sip.grammar import LIST_ITEM, NAME_ADDR, PARAMETER, VIA
+from proxy.sip.grammar import LIST_ITEM, NAME_ADDR, PARAMETER, VIA, VIA_PLAIN
 from proxy.sip.message import Header, Via
 
 # RFC 3261 §7.3.3 and §20, with the compact forms registered since
@@ -33,14 +33,14 @@ COMPACT_FORMS: Final[dict[bytes, bytes]] = {
 }
 
 _COMMON: Final = (
-    b"Accept", b"Alert-Info", b"Allow", b"Allow-Events", b"Authorization", b"Call-ID", b"Call-Info", b"Contact",
-    b"Content-Disposition", b"Content-Encoding", b"Content-Length", b"Content-Type", b"CSeq", b"Date", b"Diversion",
-    b"Event", b"Expires", b"From", b"History-Info", b"Identity", b"Max-Forwards", b"Min-SE", b"Organization",
-    b"P-Asserted-Identity", b"P-Preferred-Identity", b"Path", b"Privacy", b"Proxy-Authenticate",
-    b"Proxy-Authorization", b"Proxy-Require", b"RAck", b"RSeq", b"Reason", b"Record-Route", b"Refer-To",
-    b"Remote-Party-ID", b"Replaces", b"Require", b"Retry-After", b"Route", b"Server", b"Session-Expires",
-    b"Session-ID", b"Subject", b"Supported", b"Timestamp", b"To", b"Unsupported", b"User-Agent", b"Via", b"Warning",
-    b"WWW-Authenticate",
+    b"Accept", b"Alert-Info", b"Allow", b"Allow-Events", b"Authorization", b"Call-ID", b"Call-Info",
+    b"Contact", b"Content-Disposition", b"Content-Encoding", b"Content-Length", b"Content-Type", b"CSeq",
+    b"Date", b"Diversion", b"Event", b"Expires", b"From", b"History-Info", b"Identity", b"Max-Forwards",
+    b"Min-SE", b"Organization", b"P-Asserted-Identity", b"P-Preferred-Identity", b"Path", b"Privacy",
+    b"Proxy-Authenticate", b"Proxy-Authorization", b"Proxy-Require", b"RAck", b"RSeq", b"Reason",
+    b"Record-Route", b"Refer-To", b"Remote-Party-ID", b"Replaces", b"Require", b"Retry-After", b"Route",
+    b"Server", b"Session-Expires", b"Session-ID", b"Subject", b"Supported", b"Timestamp", b"To",
+    b"Unsupported", b"User-Agent", b"Via", b"Warning", b"WWW-Authenticate",
 )  # fmt: skip
 
 NAMES: Final[dict[bytes, bytes]] = {
@@ -53,10 +53,13 @@ NAMES: Final[dict[bytes, bytes]] = {
 
 Params = tuple[tuple[bytes, bytes | None], ...]
 
+MAX_PARAMS: Final = 64
+"""Most parameters of one header value."""
+
 
 class NameAddr(NamedTuple):
-    """A From, To, Contact, Route or P-Asserted-Identity value. display: b"" where absent, with its quotes where it has
-    them; params: of the header, not of the URI; names in lower case."""
+    """A From, To, Contact, Route or P-Asserted-Identity value. display: b"" where absent, with its quotes
+    where it has them; params: of the header, not of the URI; names in lower case."""
 
     display: bytes
     uri: bytes
@@ -71,8 +74,8 @@ class NameAddr(NamedTuple):
 
 
 def split_list(value: bytes) -> list[bytes]:
-    """The values of a comma-separated header, stripped; commas in quotes and in <> do not separate. Empty items are
-    kept. Total: an unbalanced rest is one item."""
+    """The values of a comma-separated header, stripped; commas in quotes and in <> do not separate. Empty
+    items are kept. Total: an unbalanced rest is one item."""
     if b"," not in value:
         return [value.strip(b" \t")]
     if b'"' not in value and b"<" not in value:
@@ -92,11 +95,14 @@ def split_list(value: bytes) -> list[bytes]:
 
 
 def parse_params(raw: bytes) -> Params:
-    """`;a=b;c` → ((b"a", b"b"), (b"c", None)); whitespace around `;` and `=` is allowed. Raises HeaderError."""
+    """`;a=b;c` → ((b"a", b"b"), (b"c", None)); whitespace around `;` and `=` is allowed. Raises
+    HeaderError."""
     params: list[tuple[bytes, bytes | None]] = []
     position = 0
     end = len(raw)
     while position < end:
+        if len(params) == MAX_PARAMS:
+            raise HeaderError("too many parameters")
         match = PARAMETER.match(raw, position)
         if match is None:
             raise HeaderError("bad parameter")
@@ -117,11 +123,17 @@ def name_addr(value: bytes) -> NameAddr:
 
 
 def parse_via(value: bytes) -> Via:
-    """The first value of an unfolded Via header (RFC 3261 §20.42, RFC 3581). Raises HeaderError."""
+    """The first value of an unfolded, stripped Via header (RFC 3261 §20.42, RFC 3581). Raises HeaderError."""
+    match = VIA_PLAIN.match(value)
+    if match is not None:
+        transport, host, port_text, branch, asked = match.groups()
+        if port_text is None or 0 < int(port_text) < 65536:
+            port = None if port_text is None else int(port_text)
+            return Via(value, transport, host, port, branch, None if asked is None else 0, None)
     raw, rest = value, b""
     if b"," in value:
         raw = split_list(value)[0]
-        rest = value[value.index(raw) + len(raw) :].lstrip(b" \t")[1:].strip(b" \t") if raw else b""
+        rest = value[len(raw) :].lstrip(b" \t")[1:].lstrip(b" \t")
     match = VIA.match(raw)
     if match is None:
         raise HeaderError("not a Via")
@@ -137,6 +149,8 @@ def parse_via(value: bytes) -> Via:
     if params:
         for name, text in parse_params(params):
             if name == b"branch":
+                if branch:
+                    raise HeaderError("two branches")
                 branch = text or b""
             elif name == b"rport":
                 rport = int(text) if text and text.isdigit() and len(text) < 6 else 0
@@ -146,8 +160,8 @@ def parse_via(value: bytes) -> Via:
 
 
 def header_line(name: bytes, value: bytes) -> Header:
-    """A header of our own making: `name` as it shall be written, and a value that may hold foreign bytes. Whatever
-    could end the line becomes a space."""
+    """A header of our own making: `name` as it shall be written, and a value that may hold foreign bytes.
+    Whatever could end the line becomes a space."""
     return (name.lower(), name + b": " + clean(value))
 
 
@@ -156,5 +170,6 @@ _CLEANED: Final = bytes.maketrans(_CONTROLS, b" " * len(_CONTROLS))
 
 
 def clean(value: bytes) -> bytes:
-    """The value with every control character replaced by a space, so that it can end no line and start no header."""
+    """The value with every control character replaced by a space, so that it can end no line and start no
+    header."""
     return value.translate(_CLEANED)

@@ -1,4 +1,5 @@
-"""SIP messages as the proxy holds them: header lines kept byte for byte, with the few fields that routing reads.
+"""SIP messages as the proxy holds them: header lines kept byte for byte, with the few fields that routing
+reads.
 
 A header is kept as its raw line, so that whatever the proxy does not touch leaves as it came.
 """
@@ -13,7 +14,8 @@ from proxy.sip.uri import SipUri
 class Flow(NamedTuple):
     """The way a message came, and the way its answer goes back.
 
-    `local` is the listener's own address, `remote` the peer's; `connection` tells stream connections apart (0: UDP).
+    `local` is the listener's own address, `remote` the peer's; `connection` tells stream connections apart
+    (0: UDP).
     """
 
     transport: str
@@ -29,9 +31,10 @@ Header = tuple[bytes, bytes]
 class Via:
     """The topmost Via, as far as the proxy needs it.
 
-    raw: the value as it stands in the header, without surrounding whitespace. host: in lower case, an IPv6 address
-    with its brackets. port: None when absent. branch: b"" when absent. rport: None when absent, 0 when present
-    without a value. rest: what follows the value's comma in the same header line, b"" when it stands alone.
+    raw: the value as it stands in the header, without surrounding whitespace. host: in lower case, an IPv6
+    address with its brackets. port: None when absent. branch: b"" when absent. rport: None when absent, 0
+    when present without a value. rest: what follows the value's comma in the same header line, b"" when it
+    stands alone.
     """
 
     __slots__ = ("branch", "host", "port", "raw", "received", "rest", "rport", "transport")
@@ -72,7 +75,8 @@ class SipMessage:
     """
 
     __slots__ = (
-        "body", "call_id", "cseq", "cseq_method", "flow", "from_tag", "headers", "start", "to_tag", "via", "via_index",
+        "body", "call_id", "cseq", "cseq_method", "flow", "from_tag",
+        "headers", "start", "to_tag", "via", "via_index",
     )  # fmt: skip
 
     start: bytes
@@ -88,27 +92,30 @@ class SipMessage:
     flow: Flow
 
     def first(self, name: bytes) -> bytes | None:
-        """The value of the first header called `name` (full, lower case), unfolded; None when there is none."""
+        """The value of the first header called `name` (full, lower case), unfolded; None when there is
+        none."""
         for key, line in self.headers:
             if key == name:
                 return unfold(line[line.index(b":") + 1 :])
         return None
 
     def all(self, name: bytes) -> list[bytes]:
-        """The values of every header line called `name`, unfolded, in order; lists are not split at commas."""
+        """The values of every header line called `name`, unfolded, in order; lists are not split at
+        commas."""
         return [unfold(line[line.index(b":") + 1 :]) for key, line in self.headers if key == name]
 
 
 class SipRequest(SipMessage):
-    """A request. `uri` is the Request-URI as it stood, `parsed_uri` the same taken apart; `max_forwards` is None when
-    the header is absent."""
+    """A request. `uri` is the Request-URI as it stood, `parsed_uri` the same taken apart; `max_forwards` is
+    None when the header is absent; `key` is what the stack matches it by (see `parse.server_key`)."""
 
-    __slots__ = ("max_forwards", "method", "parsed_uri", "uri")
+    __slots__ = ("key", "max_forwards", "method", "parsed_uri", "uri")
 
     method: bytes
     uri: bytes
     parsed_uri: SipUri
     max_forwards: int | None
+    key: tuple[bytes, bytes, bytes, int, str]
 
 
 class SipResponse(SipMessage):

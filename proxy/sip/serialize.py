@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
-from proxy.sip.headers import clean
+from proxy.sip.headers import clean, header_line
 from proxy.sip.message import Header, SipRequest, SipResponse
 
 
 class OutgoingRequest:
-    """A request for a client transaction. `headers` are whole, with our own Via first, and `branch` is the branch in
-    it; Content-Length is among them and agrees with `body`."""
+    """A request for a client transaction. `headers` are whole, with our own Via first, and `branch` is the
+    branch in it; Content-Length is among them and agrees with `body`."""
 
     __slots__ = ("body", "branch", "headers", "method", "uri")
 
@@ -43,6 +44,40 @@ def serialize_request(request: OutgoingRequest) -> bytes:
     )
 
 
+def _own_headers(request: OutgoingRequest, wanted: frozenset[bytes]) -> list[bytes]:
+    """Our topmost Via, and the lines of the wanted headers."""
+    headers = request.headers
+    return [headers[0][1], *[line for name, line in headers if name in wanted]]
+
+
+def build_ack(request: OutgoingRequest, response: SipResponse) -> bytes:
+    """The ACK to a failure response, within the INVITE's transaction (RFC 3261 §17.1.1.3)."""
+    lines = _own_headers(request, _ACK_FROM_INVITE)
+    to_line = next(line for name, line in response.headers if name == b"to")
+    lines += (to_line, b"CSeq: %d ACK" % response.cseq, b"Max-Forwards: 70", b"Content-Length: 0")
+    return b"ACK " + request.uri + b" SIP/2.0\r\n" + b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def build_cancel(request: OutgoingRequest, reason: bytes | None) -> OutgoingRequest:
+    """The CANCEL of an INVITE (RFC 3261 §9.1); `reason` is the value of its Reason header (RFC 3326)."""
+    headers = [request.headers[0]]
+    for name, line in request.headers:
+        if name in _CANCEL_FROM_INVITE:
+            headers.append((name, line))
+        elif name == b"cseq":
+            number = line.partition(b":")[2].split(None, 1)[0]
+            headers.append((name, b"CSeq: " + number + b" CANCEL"))
+    headers.append((b"max-forwards", b"Max-Forwards: 70"))
+    if reason is not None:
+        headers.append(header_line(b"Reason", reason))
+    headers.append((b"content-length", b"Content-Length: 0"))
+    return OutgoingRequest(b"CANCEL", request.uri, headers, request.branch)
+
+
+_ACK_FROM_INVITE: Final = frozenset({b"route", b"from", b"call-id"})
+_CANCEL_FROM_INVITE: Final = frozenset({b"route", b"from", b"to", b"call-id"})
+
+
 def serialize_message(start: bytes, headers: Sequence[Header], body: bytes) -> bytes:
     """A message of a start line, headers and a body, all as they stand."""
     return start + b"\r\n" + b"\r\n".join([line for _, line in headers]) + b"\r\n\r\n" + body
@@ -64,8 +99,8 @@ def forward_response(response: SipResponse) -> bytes:
 
 
 def via_lines(request: SipRequest) -> list[Header]:
-    """The request's Via headers, the topmost with `received` and `rport` as RFC 3261 §18.2.1 and RFC 3581 want
-    them."""
+    """The request's Via headers, the topmost with `received` and `rport` as RFC 3261 §18.2.1 and RFC 3581
+    want them."""
     return [header for header in request.headers if header[0] == b"via"]
 
 
@@ -81,8 +116,9 @@ def build_response(
 ) -> bytes:
     """A response of our own (RFC 3261 §8.2.6).
 
-    status: 100–699. to_tag: added where the request's To has none. extra: whole header lines. record_route: copy
-    Record-Route too, for a response that makes a dialog. Control characters in phrase and lines become spaces.
+    status: 100–699. to_tag: added where the request's To has none. extra: whole header lines. record_route:
+    copy Record-Route too, for a response that makes a dialog. Control characters in phrase and lines become
+    spaces.
     """
     lines = [b"SIP/2.0 %d %b" % (status, clean(phrase))]
     for name, line in request.headers:
@@ -92,10 +128,9 @@ def build_response(
             lines.append(line + b";tag=" + to_tag if to_tag and not request.to_tag else line)
         elif record_route and name == b"record-route":
             lines.append(line)
-    for line in extra:
-        lines.append(clean(line))
+    lines.extend([clean(line) for line in extra])
     lines.append(b"Content-Length: %d" % len(body))
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
-_COPIED = frozenset({b"via", b"from", b"call-id", b"cseq"})
+_COPIED: Final = frozenset({b"via", b"from", b"call-id", b"cseq"})

@@ -6,8 +6,9 @@ from __future__ import annotations
 class Timers:
     """The three base values, and what follows from them.
 
-    t1: estimate of the round-trip time; t2: longest interval between retransmissions of a non-INVITE request and of
-    an INVITE's response; t4: longest time that a message stays in the network. All in seconds and above 0.
+    t1: estimate of the round-trip time; t2: longest interval between retransmissions of a non-INVITE request
+    and of an INVITE's response; t4: longest time that a message stays in the network. All in seconds and
+    above 0.
     """
 
     __slots__ = ("t1", "t2", "t4", "timeout")
@@ -22,8 +23,8 @@ class Timers:
 
     @property
     def non_invite_trying(self) -> float:
-        """Seconds after which a 100 to a non-INVITE request over an unreliable transport may be sent: when the
-        sender's Timer E has reached T2 (RFC 4320 §4.1)."""
+        """Seconds after which a 100 to a non-INVITE request over an unreliable transport may be sent: when
+        the sender's Timer E has reached T2 (RFC 4320 §4.1)."""
         waited, interval = 0.0, self.t1
         while interval < self.t2:
             waited += interval

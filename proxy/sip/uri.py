@@ -1,4 +1,5 @@
-"""URIs of the schemes that reach a SIP proxy (RFC 3261 §19.1, RFC 3966, RFC 5031), taken apart and not judged."""
+"""URIs of the schemes that reach a SIP proxy (RFC 3261 §19.1, RFC 3966, RFC 5031), taken apart and not
+judged."""
 
 from __future__ import annotations
 
@@ -10,12 +11,14 @@ from proxy.sip.grammar import HOST
 
 UriParams = tuple[tuple[bytes, bytes | None], ...]
 
-# user = 1*( unreserved / escaped / user-unreserved ); unreserved = alphanum / "-_.!~*'()"; user-unreserved = "&=+$,;?/"
+# user = 1*( unreserved / escaped / user-unreserved ); unreserved = alphanum / "-_.!~*'()"; user-unreserved =
+# "&=+$,;?/"
 # "#" stands in dialled numbers and tech prefixes that devices do not escape: taken as it is.
 _USER: Final = re.compile(rb"(?:[A-Za-z0-9\-_.!~*'()&=+$,;?/#]|%[0-9A-Fa-f]{2})*+")
 _PASSWORD: Final = re.compile(rb"(?:[A-Za-z0-9\-_.!~*'()&=+$,]|%[0-9A-Fa-f]{2})*+")
 
-# hostport uri-parameters [ headers ]; paramchar = param-unreserved / unreserved / escaped; param-unreserved = "[]/:&+$"
+# hostport uri-parameters [ headers ]; paramchar = param-unreserved / unreserved / escaped; param-unreserved =
+# "[]/:&+$"
 _PARAM: Final = rb"(?:[A-Za-z0-9\-_.!~*'()\[\]/:&+$]|%[0-9A-Fa-f]{2})++"
 _HOST_PART: Final = re.compile(
     rb"(" + HOST + rb")(?::([0-9]{1,5}+))?+((?:;" + _PARAM + rb"(?:=" + _PARAM + rb")?+)*+)"
@@ -33,10 +36,11 @@ _OPAQUE: Final = re.compile(rb"[!#-;=?-~]++\Z")
 class SipUri:
     """A URI's parts, still escaped.
 
-    scheme: in lower case. user: of sip and sips the user part without its password, None where there is none; of tel
-    the number; of other schemes all that follows the colon. password: whether one was given. host: as it stood, an
-    IPv6 address with its brackets; b"" for other schemes. port: 0 to 65535 or None. params: names in lower case, in
-    their order, None where there is no value. headers: what follows "?", b"" where nothing does.
+    scheme: in lower case. user: of sip and sips the user part without its password, None where there is none;
+    of tel the number; of other schemes all that follows the colon. password: whether one was given. host: as
+    it stood, an IPv6 address with its brackets; b"" for other schemes. port: 0 to 65535 or None. params:
+    names in lower case, in their order, None where there is no value. headers: what follows "?", b"" where
+    nothing does.
     """
 
     __slots__ = ("headers", "host", "params", "password", "port", "scheme", "user")
