@@ -1,0 +1,248 @@
+"""The routes of the HTTP API."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.exceptions import HTTPException
+
+from policy.compiled import Scope, Window
+from proxy.admin import problems
+from proxy.admin.control_client import ControlClient, Shared
+from proxy.admin.control_protocol import ControlError, ControlLost, Heartbeat, ScopeLimits
+from proxy.admin.dashboard import CONTENT_SECURITY_POLICY, page
+from proxy.admin.ledger_access import LedgerAccess
+from proxy.admin.models import (
+    Calls,
+    Decisions,
+    ExplainRequest,
+    Health,
+    HungUp,
+    NamedUsage,
+    Policy,
+    Readiness,
+    Reloaded,
+    Trunks,
+    Usage,
+)
+from proxy.admin.problems import amount, problem
+from proxy.ledger.ledger import LiveCall, ScopeUsage
+from proxy.observe.clock import iso_ms
+from proxy.observe.exposition import CONTENT_TYPE, Snapshot, render
+from proxy.observe.tasks import TaskKeeper
+
+HEARTBEAT_SECONDS = 1.0
+CONTROL_SECONDS = 5.0
+RELOAD_SECONDS = 60.0
+
+Limit = Annotated[int, Query(ge=1, le=1000)]
+
+
+class Api:
+    """The handlers, on the two places that they ask: the SIP process and the ledger."""
+
+    def __init__(self, control: ControlClient, ledger: LedgerAccess, tasks: TaskKeeper, sip_pid: int) -> None:
+        self._control = control
+        self._ledger = ledger
+        self._sip_pid = sip_pid
+        self._heartbeat: Shared[Heartbeat] = Shared(self._ask_heartbeat, tasks)
+        self._metrics: Shared[bytes] = Shared(self._ask_metrics, tasks)
+
+    async def _ask_heartbeat(self) -> Heartbeat:
+        heartbeat: Heartbeat = await self._control.call("heartbeat", within=HEARTBEAT_SECONDS)
+        return heartbeat
+
+    async def _ask_metrics(self) -> bytes:
+        snapshot: Snapshot = await self._control.call("metrics", within=CONTROL_SECONDS)
+        # Thousands of trunks take tens of milliseconds to render.
+        return await asyncio.to_thread(render, snapshot, pid=self._sip_pid)
+
+    # Health.
+
+    async def healthz(self) -> Health:
+        """This process is alive."""
+        return Health(status="ok")
+
+    async def readyz(self) -> JSONResponse:
+        """Whether calls can be taken: sockets bound, ledger answering, policy loaded. 503 names what
+        fails."""
+        try:
+            heartbeat = await self._heartbeat.get()
+            parts, detail = heartbeat["parts"], heartbeat["detail"]
+        except (ControlLost, ControlError) as error:
+            parts, detail = {"sip": False}, {"sip": str(error)}
+        failing = [name for name, works in parts.items() if not works]
+        body = Readiness(
+            status="failing" if failing else "ready", parts=parts, failing=failing, detail=detail
+        )
+        return JSONResponse(body.model_dump(), 503 if failing else 200)
+
+    async def metrics(self) -> Response:
+        """Prometheus text of the SIP process; 503 when that does not answer."""
+        return Response(await self._metrics.get(), media_type=CONTENT_TYPE)
+
+    # Trunks.
+
+    async def usage(self, name: str) -> Usage:
+        """What one trunk uses and may use."""
+        limits = await self._limits(name)
+        (used,) = await self._ledger.usage([_scope(limits)])
+        return Usage(**_usage(limits, used))
+
+    async def trunks(self) -> Trunks:
+        """What every trunk uses and may use."""
+        every: list[ScopeLimits] = await self._control.call("trunks", within=CONTROL_SECONDS)
+        used = await self._ledger.usage([_scope(limits) for limits in every]) if every else []
+        return Trunks(
+            trunks=[
+                NamedUsage(name=limits["name"], **_usage(limits, usage))
+                for limits, usage in zip(every, used, strict=True)
+            ]
+        )
+
+    async def _limits(self, name: str) -> ScopeLimits:
+        limits: ScopeLimits | None = await self._control.call("trunk", {"name": name}, within=CONTROL_SECONDS)
+        if limits is None:
+            raise HTTPException(404, f"no such trunk: {name}")
+        return limits
+
+    # Calls.
+
+    async def calls(self, limit: Limit = 1000) -> Calls:
+        """Live calls of all instances."""
+        return Calls(calls=[_call(call) for call in await self._ledger.calls(limit)])
+
+    async def hang_up_call(self, ref: str) -> HungUp:
+        """End one live call: BYE to both sides, by the instance that holds it."""
+        count = await self._ledger.hang_up(ref=ref)
+        if not count:
+            raise HTTPException(404, f"no such call: {ref}")
+        return HungUp(calls=count)
+
+    async def hang_up_trunk(self, request: Request, trunk: str) -> HungUp:
+        """End all live calls of a trunk."""
+        if len(request.query_params.multi_items()) != 1 or not trunk:
+            raise HTTPException(422, "exactly one query parameter, trunk=NAME, says whose calls end")
+        await self._limits(trunk)
+        return HungUp(calls=await self._ledger.hang_up(trunk=trunk))
+
+    async def decisions(self, limit: Limit = 100) -> Decisions:
+        """The latest decisions of all instances, newest first."""
+        lines = await self._ledger.records("decisions", limit)
+        return Decisions(decisions=[record for line in lines if (record := _object(line)) is not None])
+
+    # Policy.
+
+    async def explain(self, request: ExplainRequest) -> JSONResponse:
+        """Judge a call that nobody makes, with every check and what decided."""
+        asked = request.model_dump(by_alias=True, exclude_none=True)
+        return JSONResponse(await self._control.call("explain", asked, within=CONTROL_SECONDS))
+
+    async def reload(self) -> Response:
+        """Read the configuration again. 422 with the problems of a bad file, which leaves the old policy in
+        force."""
+        outcome = await self._control.call("reload", within=RELOAD_SECONDS)
+        if outcome["problems"]:
+            detail = "the configuration has problems; the old policy stays in force"
+            return problem(422, detail, problems=outcome["problems"], version=outcome["version"])
+        return JSONResponse(Reloaded(version=outcome["version"]).model_dump())
+
+    async def policy(self) -> Policy:
+        """The policy in force, and the problems of the last reload when it failed."""
+        return Policy(**await self._control.call("policy", within=CONTROL_SECONDS))
+
+    async def dashboard(self) -> HTMLResponse:
+        return HTMLResponse(page(), headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
+
+
+async def _no_query(request: Request) -> None:
+    """A parameter that is not known is a mistake that would otherwise pass in silence."""
+    if request.query_params:
+        raise HTTPException(422, f"no such query parameter: {next(iter(request.query_params))}")
+
+
+def create_app(api: Api, version: str) -> FastAPI:
+    """The application, without the guard that stands before it (see security.py)."""
+    # The interactive pages of FastAPI load their code from other hosts: they stay away.
+    app = FastAPI(title="Trunkwarden", version=version, docs_url=None, redoc_url=None, redirect_slashes=False)
+    problems.install(app)
+    for method in ("GET", "HEAD"):  # HEAD is what some probes send; it works and needs no documentation
+        shown = method == "GET"
+        app.add_api_route("/healthz", api.healthz, methods=[method], include_in_schema=shown)
+        app.add_api_route(
+            "/readyz", api.readyz, methods=[method], response_model=Readiness, include_in_schema=shown
+        )
+        app.add_api_route(
+            "/metrics",
+            api.metrics,
+            methods=[method],
+            response_class=PlainTextResponse,
+            include_in_schema=shown,
+        )
+    app.add_api_route("/v1/trunks", api.trunks, methods=["GET"])
+    app.add_api_route("/v1/trunks/{name}/usage", api.usage, methods=["GET"])
+    app.add_api_route("/v1/calls", api.calls, methods=["GET"])
+    app.add_api_route("/v1/calls", api.hang_up_trunk, methods=["DELETE"], status_code=202)
+    app.add_api_route(
+        "/v1/calls/{ref}",
+        api.hang_up_call,
+        methods=["DELETE"],
+        status_code=202,
+        dependencies=[Depends(_no_query)],
+    )
+    app.add_api_route("/v1/decisions", api.decisions, methods=["GET"])
+    app.add_api_route("/v1/explain", api.explain, methods=["POST"])
+    app.add_api_route("/v1/reload", api.reload, methods=["POST"], response_model=Reloaded)
+    app.add_api_route("/v1/policy", api.policy, methods=["GET"])
+    app.add_api_route("/", api.dashboard, methods=["GET"], include_in_schema=False)
+    return app
+
+
+def _scope(limits: ScopeLimits) -> Scope:
+    return Scope(
+        id=limits["id"],
+        kind="trunk",
+        name=limits["name"],
+        capacity_limit=limits["capacity_limit"],
+        cps_limit=limits["cps_limit"],
+        threshold=limits["threshold"],
+        window=Window(limits["window"]),
+    )
+
+
+def _usage(limits: ScopeLimits, used: ScopeUsage) -> dict[str, Any]:
+    threshold = limits["threshold"]
+    return {
+        "active_calls": used.active_calls,
+        "capacity_limit": limits["capacity_limit"],
+        "spent_amount": amount(used.spent),
+        "reserved_amount": amount(used.reserved),
+        "threshold_amount": None if threshold is None else amount(threshold),
+        "threshold_reached": threshold is not None and used.spent + used.reserved >= threshold,
+        "window_starts_at": iso_ms(used.window_starts_at_ms),
+    }
+
+
+def _call(call: LiveCall) -> dict[str, Any]:
+    return {
+        **(_object(call.record) or {}),
+        "ref": call.ref,
+        "trunk": call.trunk,
+        "instance": call.owner,
+        "reserved_at": iso_ms(call.reserved_ms),
+        "answered_at": None if call.answered_ms is None else iso_ms(call.answered_ms),
+        "spent_amount": amount(call.spent),
+        "reserved_amount": amount(call.hold),
+    }
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None

@@ -1,0 +1,80 @@
+"""Errors of the HTTP API as problem details (RFC 9457), and amounts as decimal strings."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from proxy.admin.control_protocol import INVALID, LEDGER, ControlError, ControlLost
+from proxy.ledger.ledger import LedgerUnavailable
+
+_RETRY_SECONDS = "2"
+_MICRO = 1_000_000
+
+
+def problem(status: int, detail: str, *, headers: dict[str, str] | None = None, **extra: Any) -> JSONResponse:
+    """A response that says what went wrong; `extra` are extension members of the problem."""
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    return JSONResponse({**body, **extra}, status, headers=headers, media_type="application/problem+json")
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of `app` a problem."""
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(LedgerUnavailable, _ledger_unavailable)
+    app.add_exception_handler(ControlError, _control_error)
+    app.add_exception_handler(ControlLost, _control_lost)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _http_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers) if error.headers else None
+    return problem(error.status_code, str(error.detail), headers=headers)
+
+
+def _validation_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    errors = [
+        {"where": ".".join(map(str, entry["loc"])), "message": entry["msg"]} for entry in error.errors()
+    ]
+    detail = "; ".join(f"{entry['where']}: {entry['message']}" for entry in errors)
+    return problem(422, detail, errors=errors)
+
+
+def ledger_unavailable(message: str) -> JSONResponse:
+    """503: the ledger did not answer; what it holds is not known."""
+    return problem(503, f"the ledger is unavailable: {message}", headers={"Retry-After": _RETRY_SECONDS})
+
+
+def _ledger_unavailable(_: Request, error: Exception) -> JSONResponse:
+    return ledger_unavailable(str(error))
+
+
+def _control_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ControlError)
+    if error.kind == LEDGER:
+        return ledger_unavailable(str(error))
+    return problem(422 if error.kind == INVALID else 500, str(error))
+
+
+def _control_lost(_: Request, error: Exception) -> JSONResponse:
+    return problem(503, str(error), headers={"Retry-After": _RETRY_SECONDS})
+
+
+def _unexpected(_: Request, __: Exception) -> JSONResponse:
+    return problem(500, "this is a defect; the log says more")
+
+
+def amount(micro: int) -> str:
+    """Micro-units as a decimal string with at least two decimals: `100.00`, `-0.000001`."""
+    sign = "-" if micro < 0 else ""
+    units, fraction = divmod(abs(micro), _MICRO)
+    decimals = f"{fraction:06d}".rstrip("0").ljust(2, "0")
+    return f"{sign}{units}.{decimals}"

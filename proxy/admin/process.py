@@ -1,0 +1,114 @@
+"""The HTTP process: `python -m proxy.admin.process`, started by the SIP process and ending with it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import uvicorn
+
+from proxy.admin.api import Api, create_app
+from proxy.admin.control_client import ControlClient
+from proxy.admin.ledger_access import AdminLedger, LedgerAccess
+from proxy.admin.security import Guard
+from proxy.admin.settings import ChildSettings
+from proxy.observe import logs
+from proxy.observe.tasks import TaskKeeper
+
+_log = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1
+_MAX_CONNECTIONS = 128
+_READY_SECONDS = 5.0
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but signals are not its business."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def die_with(parent: int) -> bool:
+    """Have the kernel end this process when its parent ends, however that happens. False: the parent is
+    gone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    return os.getppid() == parent
+
+
+async def serve(settings: ChildSettings) -> None:
+    """Serve until the SIP process closes the control connection or SIGTERM comes."""
+    tasks = TaskKeeper()
+    control = ControlClient(tasks)
+    await control.connect(Path(settings.control_path))
+    ledger = LedgerAccess(lambda: _open_ledger(settings))
+    app = create_app(Api(control, ledger, tasks, settings.sip_pid), settings.version)
+    server = _Server(
+        uvicorn.Config(
+            Guard(app, settings.token),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            lifespan="off",
+            ws="none",
+            limit_concurrency=_MAX_CONNECTIONS,
+            timeout_keep_alive=15,
+            timeout_graceful_shutdown=2,
+        )
+    )
+
+    def stop() -> None:
+        server.should_exit = True
+
+    async def stop_when_alone() -> None:
+        await control.closed.wait()
+        stop()
+
+    async def report() -> None:
+        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+            await asyncio.sleep(0.01)
+        await control.call("ready", {"pid": os.getpid()}, within=_READY_SECONDS)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+    tasks.start(stop_when_alone(), name="admin.parent")
+    tasks.start(report(), name="admin.report")
+    try:
+        await server.serve(sockets=[socket.socket(fileno=settings.listener)])
+    finally:
+        control.close()
+        await tasks.stop()
+        await ledger.close()
+
+
+async def _open_ledger(settings: ChildSettings) -> AdminLedger:
+    raise NotImplementedError
+
+
+def main() -> int:
+    """The exit code: 0 when it was told to stop, 1 when there is nobody to serve."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    settings = ChildSettings.from_json(sys.stdin.buffer.readline())
+    logs.configure(settings.log_level)
+    if not die_with(settings.sip_pid):
+        return 1
+    try:
+        asyncio.run(serve(settings))
+    except OSError as error:
+        _log.error("the HTTP process ends: %s", error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

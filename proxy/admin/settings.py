@@ -1,0 +1,52 @@
+"""What the HTTP process has to know, handed from the SIP process to it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+from proxy.admin.control_protocol import decode, encode
+
+
+@dataclass(frozen=True, slots=True)
+class AdminSettings:
+    """What the operator says.
+
+    host, port: where to listen; port 0 takes a free one.
+    token: what callers must show; None is allowed on a loopback listener only.
+    ledger_url, data_dir, lease_seconds: as `open_ledger` takes them; the URL of the running ledger.
+    log_level: one of `proxy.observe.logs.LEVELS`.
+    """
+
+    host: str
+    port: int
+    token: str | None
+    ledger_url: str
+    data_dir: Path
+    lease_seconds: int = 30
+    log_level: str = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSettings:
+    """What the HTTP process reads from its standard input: secrets stand neither in its arguments nor in its
+    environment. `listener` is the inherited descriptor of the bound socket."""
+
+    control_path: str
+    listener: int
+    sip_pid: int
+    token: str | None
+    ledger_url: str
+    data_dir: str
+    lease_seconds: int
+    log_level: str
+    version: str
+
+    def to_json(self) -> bytes:
+        return encode(asdict(self))
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Self:
+        """Raises ValueError or TypeError when that is not what to_json wrote."""
+        return cls(**decode(data))

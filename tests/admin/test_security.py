@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from hashlib import sha256
+
+import httpx
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from proxy.admin import security
+from proxy.admin.security import MAX_BODY, Guard, host_is_loopback, is_loopback, token_matches
+from tests.admin.stage import Stage
+
+TOKEN = "a-long-and-random-token"
+DIGEST = sha256(TOKEN.encode()).digest()
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost", True),
+        ("LocalHost", True),
+        ("127.0.0.1", True),
+        ("127.8.9.10", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("[::1]", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.0.2.1", False),
+        ("localhost.evil.example", False),
+        ("127.0.0.1.evil.example", False),
+        ("2130706433", False),
+        ("[localhost]", False),
+        ("", False),
+    ],
+)
+def test_loopback_names(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("localhost:8080", True),
+        ("localhost", True),
+        ("127.0.0.1:8080", True),
+        ("[::1]:8080", True),
+        ("::1", False),
+        ("localhost:", False),
+        ("localhost:99999999", False),
+        ("evil.example:8080", False),
+        ("localhost@evil.example", False),
+        ("evil.example/localhost", False),
+        ("localhost, evil.example", False),
+        ("localhost:8080\n", False),
+        ("", False),
+    ],
+)
+def test_host_headers(value: str, expected: bool) -> None:
+    assert host_is_loopback(value) is expected
+
+
+def _basic(text: str) -> str:
+    return "Basic " + base64.b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (f"Bearer {TOKEN}", True),
+        (f"bearer  {TOKEN} ", True),
+        (_basic(f"anybody:{TOKEN}"), True),
+        (_basic(f":{TOKEN}"), True),
+        ("", False),
+        ("Bearer", False),
+        ("Bearer ", False),
+        (f"Bearer {TOKEN}x", False),
+        (f"Bearer {TOKEN[:-1]}", False),
+        (TOKEN, False),
+        (f"Token {TOKEN}", False),
+        (_basic(TOKEN), False),
+        ("Basic %%%", False),
+        ("Basic ", False),
+        ("Bearer \xff\u20ac", False),
+    ],
+)
+def test_tokens(header: str, expected: bool) -> None:
+    assert token_matches(header, DIGEST) is expected
+
+
+EVERY_ROUTE = [
+    ("GET", "/"),
+    ("GET", "/openapi.json"),
+    ("GET", "/v1/trunks"),
+    ("GET", "/v1/trunks/office/usage"),
+    ("GET", "/v1/calls"),
+    ("DELETE", "/v1/calls/ref"),
+    ("DELETE", "/v1/calls?trunk=office"),
+    ("GET", "/v1/decisions"),
+    ("POST", "/v1/explain"),
+    ("POST", "/v1/reload"),
+    ("GET", "/v1/policy"),
+    ("GET", "/nowhere"),
+    ("POST", "/healthz"),
+    ("DELETE", "/metrics"),
+    ("PUT", "/readyz"),
+    ("OPTIONS", "/v1/calls"),
+    ("TRACE", "/"),
+    ("GET", "/healthz/"),
+    ("GET", "//metrics"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), EVERY_ROUTE)
+@pytest.mark.parametrize("header", [None, "Bearer wrong", _basic("admin:wrong")])
+async def test_without_the_token_nothing_is_done(
+    stage: Stage, method: str, path: str, header: str | None
+) -> None:
+    async with stage.with_token(TOKEN) as http:
+        answer = await http.request(method, path, headers={"Authorization": header} if header else {})
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("Bearer ")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert stage.ledger.hung_up == []
+    assert stage.target.version == "v1"
+
+
+async def test_every_route_of_the_application_is_in_that_list(stage: Stage) -> None:
+    schema = stage.app.openapi()
+    routes = {
+        (method.upper(), path)
+        for path, operations in schema["paths"].items()
+        for method in operations
+        if path not in ("/healthz", "/readyz", "/metrics")
+    }
+    listed = {
+        (method, path.partition("?")[0].replace("office", "{name}").replace("/calls/ref", "/calls/{ref}"))
+        for method, path in EVERY_ROUTE
+    }
+    assert routes <= listed
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_health_and_metrics_need_no_token(stage: Stage, method: str, path: str) -> None:
+    async with stage.with_token(TOKEN) as http:
+        assert (await http.request(method, path)).status_code == 200
+
+
+async def test_with_the_token_the_host_does_not_matter(stage: Stage) -> None:
+    async with stage.with_token(TOKEN) as http:
+        for header in (f"Bearer {TOKEN}", _basic(f"me:{TOKEN}")):
+            answer = await http.get("/v1/policy", headers={"Authorization": header, "Host": "proxy.example"})
+            assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/policy", "/healthz", "/metrics", "/"])
+async def test_without_a_token_a_foreign_name_reaches_nothing(stage: Stage, path: str) -> None:
+    answer = await stage.http.get(path, headers={"Host": "rebound.evil.example:8080"})
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "http://localhost:3000"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+@pytest.mark.parametrize(("method", "path"), [("POST", "/v1/reload"), ("DELETE", "/v1/calls?trunk=office")])
+async def test_a_foreign_page_changes_nothing(
+    stage: Stage, method: str, path: str, headers: dict[str, str]
+) -> None:
+    assert (await stage.http.request(method, path, headers=headers)).status_code == 403
+    async with stage.with_token(TOKEN) as http:
+        browser = {**headers, "Authorization": _basic(f"me:{TOKEN}")}
+        assert (await http.request(method, path, headers=browser)).status_code == 403
+    assert stage.target.version == "v1"
+    assert stage.ledger.hung_up == []
+
+
+async def test_our_own_page_and_no_page_may(stage: Stage) -> None:
+    own = {"Origin": "http://127.0.0.1:8080", "Sec-Fetch-Site": "same-origin"}
+    assert (await stage.http.post("/v1/reload", headers=own)).status_code == 200
+    assert (await stage.http.post("/v1/reload")).status_code == 200
+
+
+async def test_a_doubled_header_is_refused(stage: Stage) -> None:
+    answer = await stage.http.get("/healthz", headers=[("Host", "localhost"), ("Host", "evil.example")])
+    assert answer.status_code == 400
+
+
+async def test_answers_are_not_kept_or_framed(stage: Stage) -> None:
+    answer = await stage.http.get("/")
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_is_bounded(stage: Stage, chunked: bool) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(MAX_BODY // 1024 + 1):
+            yield b" " * 1024
+
+    content = pieces() if chunked else b" " * (MAX_BODY + 1)
+    answer = await stage.http.post("/v1/explain", content=content)
+    assert answer.status_code == 413
+    assert stage.target.explained == []
+
+
+@pytest.mark.parametrize("length", ["-1", "1e3", "9" * 13, "٣"])
+async def test_a_strange_length_is_refused(stage: Stage, length: str) -> None:
+    headers = [(b"host", b"localhost"), (b"content-length", length.encode())]
+    answer = await stage.http.post("/v1/reload", headers=headers)
+    assert answer.status_code == 413
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(security, "BODY_SECONDS", 0.02)
+    called = False
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal called
+        called = True
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(5)
+
+    transport = httpx.ASGITransport(Guard(app, None))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        answer = await http.post("/v1/explain", content=pieces())
+    assert answer.status_code == 408
+    assert not called
