@@ -14,6 +14,7 @@ from config.files import read_decks, read_files
 from config.model import Config
 from config.problem import Finding, Problem, join
 from config.references import check_references
+from config.scopes import Report
 from config.structure import read_structure
 from config.tree import Tree, Value, read_tree
 
@@ -80,7 +81,7 @@ def load_config(path: str | Path, environ: Mapping[str, str] | None = None) -> L
 def _read_model(loaded: Loaded, base: Path) -> None:
     reported = {finding.path for _, finding in loaded.tree.findings}
     draft, findings = read_structure(loaded.tree.value)
-    report = check_references(draft)
+    report = check_references(draft) if isinstance(loaded.tree.value, dict) else Report()
     findings += read_files(draft, base)
     loaded.decks, contents, more, deck_problems = read_decks(draft)
     for finding in [*findings, *report.problems, *more]:

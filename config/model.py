@@ -6,6 +6,7 @@ look at more than one field or section are in config.references. A limit of None
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
@@ -41,6 +42,7 @@ from config.values import (
     TrunkTechPrefix,
     integer,
     one_of,
+    show,
 )
 
 __all__ = [
@@ -85,7 +87,11 @@ def _own_address(value: str) -> str:
 
 def _host_port(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError("must be text such as `sip.example.org:5060`")
+        raise ValueError(f"must be text such as `sip.example.org:5060`, not {show(value)}")
+    if value.startswith(("sip:", "sips:")):
+        raise ValueError(
+            f"`{value}` is a URI: write the host, or host and port, such as `sip.example.org:5060`"
+        )
     split_host_port(value)
     return value
 
@@ -286,6 +292,14 @@ def _did(value: Any) -> str:
     return f"+{digits}"
 
 
+def _ha1(value: Any) -> Any:
+    if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{32}|[0-9a-f]{64}", value) is None:
+        raise ValueError(
+            "must be the 32 (MD5) or 64 (SHA-256) hexadecimal digits of `username:realm:password`"
+        )
+    return value
+
+
 Did = Annotated[str, BeforeValidator(_did)]
 
 
@@ -303,7 +317,7 @@ class TrunkConfig(_Section):
     username: str | None = None
     password: SecretStr | None = None
     password_file: Path | None = None
-    ha1: SecretStr | None = None
+    ha1: Annotated[SecretStr, BeforeValidator(_ha1)] | None = None
     dids: tuple[Did, ...] = ()
     allow_any_did_as_cli: Flag = False
     on_cli_mismatch_action: Annotated[

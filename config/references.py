@@ -12,6 +12,7 @@ from config.address import is_address, is_loopback
 from config.model import (
     UNENFORCED,
     Admin,
+    Config,
     Emergency,
     LedgerConfig,
     Listener,
@@ -35,10 +36,9 @@ def check_references(draft: Draft) -> Report:
     report = Report()
     scopes = Scopes(draft)
     _check_listeners(draft, report)
-    _check_admin(draft.sections.get("admin", Admin()), report)
-    if "ledger" in draft.sections:
-        _check_ledger(draft.sections["ledger"], report)
-    _check_timers(draft.sections.get("timers", TimersConfig()), report)
+    for key, rule in (("admin", _check_admin), ("ledger", _check_ledger), ("timers", _check_timers)):
+        if key in draft.sections:
+            rule(draft.sections[key], report)
     _check_refusals(draft.entries.get("refusals", {}), report)
     _check_accepted(draft, report)
     _check_money(draft, report)
@@ -53,10 +53,11 @@ def check_references(draft: Draft) -> Report:
                 join(path, "destination_whitelist"), "is empty: every call of this account is refused"
             )
     for path, profile in draft.items.get("profiles", []):
-        _check_profile(profile, path, report)
+        if not scopes.faulty(path):
+            _check_profile(profile, path, report)
     for path, trunk in draft.items.get("trunks", []):
         check_trunk(trunk, path, scopes, report)
-    if "trunks" not in draft.items and "trunks" not in draft.sections:
+    if not draft.items.get("trunks") and "trunks" not in draft.broken:
         report.warn("", "has no `trunks`: every call is refused (SOURCE)")
     _check_emergency(draft, scopes, report)
     return report
@@ -161,7 +162,8 @@ def _check_provider(provider: ProviderConfig, path: str, draft: Draft, report: R
         )
     if not is_address(provider.host):
         return
-    for other, listener in draft.items.get("listen", []):
+    default = [] if "listen" in draft.broken else [("listen", listener) for listener in Config().listen]
+    for other, listener in draft.items.get("listen", default):
         if (listener.host, listener.port) == (provider.host, provider.port or 5060):
             report.problem(join(path, "hostname"), f"`{provider.hostname}` is this proxy itself ({other})")
 

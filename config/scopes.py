@@ -38,7 +38,12 @@ class Scopes:
         self.ledger = LedgerConfig() if ledger is None else ledger
 
     def _by_name(self, key: str) -> dict[str, Any]:
-        return {item.name: item for _, item in self._draft.items.get(key, [])}
+        items = self._draft.items.get(key, [])
+        return {item.name: item for path, item in items if path not in self._draft.faulty}
+
+    def faulty(self, path: str) -> frozenset[str]:
+        """The fields that the item at `path` lacks because they have a fault."""
+        return self._draft.faulty.get(path, frozenset())
 
     def known(self, key: str) -> set[str]:
         """The names of a list or mapping, of entries with faults too."""

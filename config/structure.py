@@ -18,22 +18,30 @@ from config.values import show
 
 _LISTS = ("listen", "accept_unenforced", "providers", "accounts", "profiles", "trunks")
 _MAPPINGS = ("refusals", "exchange_rates", "rate_decks")
+_SECTIONS = ("admin", "ledger", "timers", "records")
+_MAY_BE_EMPTY = frozenset({*_SECTIONS, *_LISTS, *_MAPPINGS} - {"listen"})
+"""Sections of which nothing may be left, all entries commented out: then they have their defaults."""
 
 
 @dataclass(slots=True)
 class Draft:
     """The parts of a configuration that are sound by themselves.
 
-    sections: valid values of the keys that are neither a list nor a mapping of entries.
+    sections: valid values of the keys that are neither a list nor a mapping of entries; of absent sections
+        the default.
     items: for each list key the valid items with their paths.
     entries: for each mapping key its valid entries.
-    broken: for each list or mapping the names of entries that have a fault: known, though not usable.
+    broken: for each list or mapping the names of entries that have a fault: known, though not usable; for any
+        other key with a fault nothing but the key.
+    faulty: for the path of an item that is in `items` though some of its fields have a fault: those fields.
+        They are left out of it, so a rule that reads one of them cannot judge it.
     """
 
     sections: dict[str, Any] = field(default_factory=dict)
     items: dict[str, list[tuple[str, Any]]] = field(default_factory=dict)
     entries: dict[str, dict[str, Any]] = field(default_factory=dict)
     broken: dict[str, set[str]] = field(default_factory=dict)
+    faulty: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def config(self) -> Config:
         """The whole; only when there were no findings."""
@@ -48,6 +56,8 @@ def read_structure(tree: Value) -> tuple[Draft, list[Finding]]:
         return draft, [Finding("", f"must be a mapping of keys such as `trunks:`, not {show(tree)}")]
     findings: list[Finding] = []
     for key, value in tree.items():
+        if value is None and key in _MAY_BE_EMPTY:
+            continue
         if key in _LISTS and isinstance(value, list):
             findings.extend(_read_list(draft, key, value))
         elif key in _MAPPINGS and isinstance(value, dict):
@@ -57,6 +67,11 @@ def read_structure(tree: Value) -> tuple[Draft, list[Finding]]:
             findings.extend(_findings(errors))
             if config is not None:
                 draft.sections[key] = getattr(config, key)
+            else:
+                draft.broken.setdefault(key, set())
+    for key in _SECTIONS:
+        if key not in draft.broken and key not in draft.sections:
+            draft.sections[key] = Config.model_fields[key].get_default()
     return draft, findings
 
 
@@ -73,14 +88,17 @@ def _read_list(draft: Draft, key: str, values: list[Value]) -> Iterator[Finding]
         config, errors = _validate(key, values)
         yield from _findings(errors)
     for index, value in enumerate(values):
+        path = join(key, index)
         config, errors = _validate(key, [value])
-        if config is not None:
-            items.append((join(key, index), getattr(config, key)[0]))
-            continue
         yield from _findings(errors, index)
-        name = value.get("name") if isinstance(value, dict) else None
-        if isinstance(name, str):
-            draft.broken.setdefault(key, set()).add(name)
+        if config is None and isinstance(value, dict):
+            if isinstance(value.get("name"), str):
+                draft.broken.setdefault(key, set()).add(str(value["name"]))
+            faulty = frozenset(str(error["loc"][2]) for error in errors if len(error["loc"]) > 2)
+            config, _ = _validate(key, [{name: item for name, item in value.items() if name not in faulty}])
+            draft.faulty[path] = faulty
+        if config is not None:
+            items.append((path, getattr(config, key)[0]))
 
 
 def _read_mapping(draft: Draft, key: str, values: dict[str, Value]) -> Iterator[Finding]:
@@ -111,7 +129,8 @@ def _message(error: ErrorDetails, location: list[str | int]) -> str:
     kind, value = error["type"], error.get("input")
     if kind == "value_error":
         text = str(error["ctx"]["error"])
-        return f"{text} (leave the key out for its default)" if value is None and "not null" in text else text
+        hint = " (leave the key out for its default)" if "not null" in text and _has_default(location) else ""
+        return text + hint
     if kind == "extra_forbidden":
         return _unknown_key(location)
     if kind == "missing":
@@ -145,11 +164,21 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def _known_keys(location: list[str | int]) -> list[str]:
+    return list(_model_at(location).model_fields)
+
+
+def _has_default(location: list[str | int]) -> bool:
+    field_info = _model_at(location[:-1]).model_fields.get(str(location[-1]))
+    return field_info is not None and not field_info.is_required()
+
+
+def _model_at(location: list[str | int]) -> type[BaseModel]:
+    """The model of the section or item that a location leads to."""
     model: type[BaseModel] = Config
     for part in location:
         if isinstance(part, str) and part in model.model_fields:
             model = _inner_model(model.model_fields[part].annotation) or model
-    return list(model.model_fields)
+    return model
 
 
 def _inner_model(annotation: Any) -> type[BaseModel] | None:

@@ -84,7 +84,9 @@ def _compose(text: str, tree: Tree) -> yaml.Node | None:
         tree.findings.append(_syntax_finding(error))
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        tree.findings.append((line, Finding("", f"has a character that YAML forbids: {error.character!a}")))
+        tree.findings.append(
+            (line, Finding("", f"has a character that YAML forbids: U+{_code(error.character):04X}"))
+        )
     except RecursionError:
         tree.findings.append((1, Finding("", "is nested too deeply")))
     return None
@@ -106,8 +108,13 @@ def _syntax_finding(error: yaml.MarkedYAMLError) -> tuple[int, Finding]:
     if "'\\t'" in what:
         what = "a tab where spaces are wanted: YAML indents by spaces only"
     elif error.context and error.problem:
-        what = f"{error.problem} ({error.context})"
+        what = f"{error.context}, {error.problem}"
     return line, Finding("", f"is not YAML: {what}")
+
+
+def _code(character: object) -> int:
+    """The reader of PyYAML gives the character or its number."""
+    return ord(character) if isinstance(character, str) else int(str(character))
 
 
 def _is_plain(node: yaml.ScalarNode) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
 from config.address import Network
@@ -12,18 +12,11 @@ from config.scopes import Report, Scopes
 
 
 def check_trunk(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) -> None:
-    """Every rule of this module."""
-    _check_names(trunk, path, scopes, report)
-    _check_sources(trunk, path, report)
-    _check_countries(trunk, path, scopes, report)
-    _check_prefixes(trunk, path, report)
-    _check_rates(trunk, path, scopes, report)
-    if trunk.dial_plan is not None:
-        _check_dial_plan(trunk.dial_plan, join(path, "dial_plan"), report)
-    _check_ledger_mode(trunk, path, scopes, report)
-    _check_credentials(trunk, path, report)
-    _check_identity(trunk, path, report)
-    _check_unenforced(trunk, path, scopes, report)
+    """Every rule of this module that reads no faulty field."""
+    faulty = scopes.faulty(path)
+    for rule, fields in _RULES:
+        if faulty.isdisjoint(fields):
+            rule(trunk, path, scopes, report)
 
 
 def _check_names(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) -> None:
@@ -31,6 +24,9 @@ def _check_names(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) 
     scopes.refer(report, "profiles", trunk.profile, join(path, "profile"))
     scopes.refer(report, "providers", trunk.provider, join(path, "provider"))
     scopes.refer(report, "rate_decks", trunk.rate_deck, join(path, "rate_deck"))
+
+
+def _check_route(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) -> None:
     name = trunk.provider or scopes.default_provider
     if name is None:
         report.warn(
@@ -44,7 +40,7 @@ def _check_names(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) 
         )
 
 
-def _check_sources(trunk: TrunkConfig, path: str, report: Report) -> None:
+def _check_sources(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) -> None:
     below = join(path, "allowed_sip_ips")
     if not trunk.allowed_sip_ips and trunk.auth != "digest":
         report.problem(below, "is required: the addresses that this trunk's calls come from")
@@ -84,7 +80,7 @@ def _check_countries(trunk: TrunkConfig, path: str, scopes: Scopes, report: Repo
         )
 
 
-def _check_prefixes(trunk: TrunkConfig, path: str, report: Report) -> None:
+def _check_prefixes(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) -> None:
     below = join(path, "dst_prefixes")
     for index, prefix in enumerate(trunk.dst_prefixes.deny):
         if prefix in trunk.dst_prefixes.allow:
@@ -113,7 +109,12 @@ def _check_rates(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) 
         report.problem(path, text)
 
 
-def _check_dial_plan(plan: DialPlanConfig, path: str, report: Report) -> None:
+def _check_dial_plan(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) -> None:
+    if trunk.dial_plan is not None:
+        _check_readings(trunk.dial_plan, join(path, "dial_plan"), report)
+
+
+def _check_readings(plan: DialPlanConfig, path: str, report: Report) -> None:
     international, national = plan.international_prefixes, plan.national_prefixes
     for key, prefixes in (("international_prefixes", international), ("national_prefixes", national)):
         for index, prefix in enumerate(prefixes):
@@ -154,7 +155,7 @@ def _check_ledger_mode(trunk: TrunkConfig, path: str, scopes: Scopes, report: Re
         report.warn(join(path, "local_capacity_limit"), "has no effect while a lost ledger means `reject`")
 
 
-def _check_credentials(trunk: TrunkConfig, path: str, report: Report) -> None:
+def _check_credentials(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) -> None:
     secrets = [key for key in ("password", "password_file", "ha1") if getattr(trunk, key) is not None]
     if len(secrets) > 1:
         report.problem(
@@ -170,7 +171,7 @@ def _check_credentials(trunk: TrunkConfig, path: str, report: Report) -> None:
         )
 
 
-def _check_identity(trunk: TrunkConfig, path: str, report: Report) -> None:
+def _check_identity(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) -> None:
     if trunk.allow_any_did_as_cli and trunk.dids:
         text = "lists numbers while `allow_any_did_as_cli` is true: one excludes the other"
         report.problem(join(path, "dids"), text)
@@ -193,3 +194,21 @@ def _check_unenforced(trunk: TrunkConfig, path: str, scopes: Scopes, report: Rep
                 f"{named} is not enforced by this version, so all calls of this trunk are refused (DISABLED)"
             )
             report.warn(below, f"{text}, unless `accept_unenforced` lists `{field}`")
+
+
+_Rule = Callable[[TrunkConfig, str, Scopes, Report], None]
+
+_RULES: tuple[tuple[_Rule, tuple[str, ...]], ...] = (
+    (_check_names, ()),
+    (_check_route, ("provider",)),
+    (_check_sources, ("allowed_sip_ips", "allow_any_source", "auth")),
+    (_check_countries, ("destination_whitelist", "allow_any_country", "account", "profile")),
+    (_check_prefixes, ("dst_prefixes", "default_dst_action")),
+    (_check_rates, ("rate_deck",)),
+    (_check_dial_plan, ()),
+    (_check_ledger_mode, ("on_ledger_unavailable", "local_capacity_limit")),
+    (_check_credentials, ("auth", "username", "password", "password_file", "ha1")),
+    (_check_identity, ("dids", "allow_any_did_as_cli", "on_cli_mismatch_action", "default_did")),
+    (_check_unenforced, ("account",)),
+)
+"""Each rule with the fields that it cannot do without."""

@@ -39,6 +39,8 @@ def show(value: Any) -> str:
     """`value` as it may stand in a message: short, on one line, with a word for what is not text."""
     if value is None:
         return "null"
+    if value == "":
+        return "empty text"
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, (list, tuple)):
