@@ -30,6 +30,7 @@ from proxy.admin.models import (
     Usage,
 )
 from proxy.admin.problems import amount, problem
+from proxy.ledger.hangup import HangupResult
 from proxy.ledger.ledger import LiveCall, ScopeUsage
 from proxy.observe.clock import iso_ms
 from proxy.observe.exposition import CONTENT_TYPE, Snapshot, render
@@ -118,17 +119,19 @@ class Api:
 
     async def hang_up_call(self, ref: str) -> HungUp:
         """End one live call: BYE to both sides, by the instance that holds it."""
-        count = await self._ledger.hang_up(ref=ref)
-        if not count:
+        found = _hung_up(await self._ledger.hang_up(ref=ref))
+        if not found.calls and found.unanswered:
+            raise HTTPException(503, "an instance did not answer: whether the call lives is not known")
+        if not found.calls:
             raise HTTPException(404, f"no such call: {ref}")
-        return HungUp(calls=count)
+        return found
 
     async def hang_up_trunk(self, request: Request, trunk: str) -> HungUp:
         """End all live calls of a trunk."""
         if len(request.query_params.multi_items()) != 1 or not trunk:
             raise HTTPException(422, "exactly one query parameter, trunk=NAME, says whose calls end")
         await self._limits(trunk)
-        return HungUp(calls=await self._ledger.hang_up(trunk=trunk))
+        return _hung_up(await self._ledger.hang_up(trunk=trunk))
 
     async def decisions(self, limit: Limit = 100) -> Decisions:
         """The latest decisions of all instances, newest first."""
@@ -200,6 +203,12 @@ def create_app(api: Api, version: str) -> FastAPI:
     app.add_api_route("/v1/policy", api.policy, methods=["GET"])
     app.add_api_route("/", api.dashboard, methods=["GET"], include_in_schema=False)
     return app
+
+
+def _hung_up(result: HangupResult) -> HungUp:
+    if result.asked == 0:
+        raise HTTPException(503, "no instance hears the ledger at the moment: nothing was ended")
+    return HungUp(calls=len(result.refs), unanswered=result.asked - result.instances)
 
 
 def _scope(limits: ScopeLimits) -> Scope:

@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 from policy.compiled import Scope
-from proxy.ledger.ledger import LedgerUnavailable, LiveCall, ScopeUsage
+from proxy.ledger.hangup import HangupResult
+from proxy.ledger.ledger import LedgerRefused, LedgerUnavailable, LiveCall, ScopeUsage
 
 T = TypeVar("T")
 
-OPEN_SECONDS = 3.0
+OPEN_SECONDS = 4.0
 ANSWER_SECONDS = 5.0
 
 
@@ -25,8 +26,8 @@ class AdminLedger(Protocol):
 
     async def records(self, stream: str, limit: int) -> list[bytes]: ...
 
-    async def hang_up(self, *, ref: str | None = None, trunk: str | None = None) -> int:
-        """Tell the instances to end calls; how many calls that are."""
+    async def hang_up(self, *, ref: str | None = None, trunk: str | None = None) -> HangupResult:
+        """Tell the instances to end calls, and wait for what they answer."""
         ...
 
     async def close(self) -> None: ...
@@ -37,7 +38,7 @@ class LedgerAccess:
     answer, not the process."""
 
     def __init__(self, opener: Callable[[], Awaitable[AdminLedger]]) -> None:
-        """`opener` connects, or raises LedgerUnavailable or OSError."""
+        """`opener` connects, or raises LedgerUnavailable, LedgerRefused or OSError."""
         self._opener = opener
         self._ledger: AdminLedger | None = None
         self._opening = asyncio.Lock()
@@ -54,7 +55,7 @@ class LedgerAccess:
         ledger = await self._open()
         return await _in_time(ledger.records(stream, limit))
 
-    async def hang_up(self, *, ref: str | None = None, trunk: str | None = None) -> int:
+    async def hang_up(self, *, ref: str | None = None, trunk: str | None = None) -> HangupResult:
         ledger = await self._open()
         return await _in_time(ledger.hang_up(ref=ref, trunk=trunk))
 
@@ -73,6 +74,8 @@ class LedgerAccess:
                     raise LedgerUnavailable("timeout", f"no connection within {OPEN_SECONDS:g} s") from None
                 except OSError as error:
                     raise LedgerUnavailable("connection", str(error)) from None
+                except LedgerRefused as error:
+                    raise LedgerUnavailable("other", str(error)) from None
             return self._ledger
 
 

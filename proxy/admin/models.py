@@ -51,9 +51,11 @@ class Calls(BaseModel):
 
 
 class HungUp(BaseModel):
-    """How many live calls were told to end; their BYEs are under way."""
+    """How many live calls are being ended; their BYEs are under way. `unanswered` instances heard the
+    request and did not answer in time: they may end more."""
 
     calls: int
+    unanswered: int
 
 
 class Decisions(BaseModel):

@@ -20,6 +20,7 @@ from proxy.admin.control_client import ControlClient
 from proxy.admin.ledger_access import AdminLedger, LedgerAccess
 from proxy.admin.security import Guard
 from proxy.admin.settings import ChildSettings
+from proxy.ledger.connect import open_ledger
 from proxy.observe import logs
 from proxy.observe.tasks import TaskKeeper
 
@@ -92,7 +93,12 @@ async def serve(settings: ChildSettings) -> None:
 
 
 async def _open_ledger(settings: ChildSettings) -> AdminLedger:
-    raise NotImplementedError
+    return await open_ledger(
+        settings.ledger_url,
+        Path(settings.data_dir),
+        lease_seconds=settings.lease_seconds,
+        owner="admin",  # takes no leases
+    )
 
 
 def main() -> int:

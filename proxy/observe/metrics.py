@@ -11,7 +11,10 @@ from proxy.observe.exposition import Snapshot, SnapshotCollector, malformed_caus
 from proxy.observe.histogram import Histogram
 
 _MICRO = 1_000_000
-_LEDGER_ERRORS = ("timeout", "connection", "readonly", "loading", "oom", "noauth", "busy", "script", "other")
+_LEDGER_ERRORS = (
+    *("timeout", "connection", "readonly", "loading", "oom", "noauth", "busy", "script", "other"),
+    "dropped",
+)
 
 
 class SipCounts(Protocol):
@@ -74,15 +77,15 @@ class Metrics:
     def call_ended(self, trunk: str) -> None:
         self.calls_active[trunk] = self.calls_active.get(trunk, 0) - 1
 
-    def ledger_seconds(self, verb: str) -> Histogram:
-        """The histogram of one verb (a closed set: the ledger's own), to be kept by who observes into it."""
+    def ledger_seconds(self, verb: str, seconds: float) -> None:
+        """A command of the ledger's (a closed set: its verbs) was answered after `seconds`."""
         found = self._ledger_seconds.get(verb)
         if found is None:
             found = self._ledger_seconds[verb] = Histogram()
-        return found
+        found.observe(seconds)
 
     def ledger_error(self, kind: str) -> None:
-        """Count a failure; `kind` as in LedgerUnavailable."""
+        """Count a failure; `kind` as in LedgerUnavailable, or `dropped` for records that were given up."""
         self._ledger_errors[kind] = self._ledger_errors.get(kind, 0) + 1
 
     # Now and then.

@@ -11,6 +11,7 @@ import httpx
 from policy.compiled import Scope
 from proxy.admin.control_protocol import Heartbeat, PolicyState, ReloadOutcome
 from proxy.admin.security import Guard
+from proxy.ledger.hangup import HangupResult
 from proxy.ledger.ledger import LedgerUnavailable, LiveCall, ScopeUsage
 from proxy.observe.exposition import Snapshot
 from proxy.observe.metrics import Metrics
@@ -72,6 +73,8 @@ class ToldLedger:
         self.lines: list[bytes] = []
         self.hung_up: list[tuple[str | None, str | None]] = []
         self.closed = False
+        self.instances = 1
+        self.answering = 1
 
     def _check(self) -> None:
         if self.unavailable:
@@ -90,10 +93,11 @@ class ToldLedger:
         assert stream == "decisions"
         return self.lines[:limit]
 
-    async def hang_up(self, *, ref: str | None = None, trunk: str | None = None) -> int:
+    async def hang_up(self, *, ref: str | None = None, trunk: str | None = None) -> HangupResult:
         self._check()
         self.hung_up.append((ref, trunk))
-        return sum(1 for call in self.live if ref in (None, call.ref) and trunk in (None, call.trunk))
+        refs = [call.ref for call in self.live if ref in (None, call.ref) and trunk in (None, call.trunk)]
+        return HangupResult(self.instances, self.answering, tuple(refs))
 
     async def close(self) -> None:
         self.closed = True

@@ -128,15 +128,25 @@ async def test_calls(stage: Stage) -> None:
 async def test_hang_up_one(stage: Stage) -> None:
     stage.ledger.live = [_call("r1", "office"), _call("r2", "office")]
     answer = await stage.http.delete("/v1/calls/r2")
-    assert (answer.status_code, answer.json()) == (202, {"calls": 1})
+    assert (answer.status_code, answer.json()) == (202, {"calls": 1, "unanswered": 0})
     assert stage.ledger.hung_up == [("r2", None)]
 
 
 async def test_hang_up_a_trunk(stage: Stage) -> None:
     stage.ledger.live = [_call("r1", "office"), _call("r2", "office"), _call("r3", "open")]
     answer = await stage.http.delete("/v1/calls", params={"trunk": "office"})
-    assert (answer.status_code, answer.json()) == (202, {"calls": 2})
+    assert (answer.status_code, answer.json()) == (202, {"calls": 2, "unanswered": 0})
     assert stage.ledger.hung_up == [(None, "office")]
+
+
+async def test_a_panic_that_not_all_hear_says_so(stage: Stage) -> None:
+    stage.ledger.live = [_call("r1", "office")]
+    stage.ledger.instances = 3
+    answer = await stage.http.delete("/v1/calls?trunk=office")
+    assert (answer.status_code, answer.json()) == (202, {"calls": 1, "unanswered": 2})
+    assert (await stage.http.delete("/v1/calls/r2")).status_code == 503
+    stage.ledger.instances = 0
+    assert (await stage.http.delete("/v1/calls?trunk=office")).status_code == 503
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import pytest
 
 from proxy.admin import ledger_access
 from proxy.admin.ledger_access import LedgerAccess
-from proxy.ledger.ledger import LedgerUnavailable
+from proxy.ledger.hangup import HangupResult
+from proxy.ledger.ledger import LedgerRefused, LedgerUnavailable
 from tests.admin.stage import ToldLedger
 
 
@@ -28,7 +29,11 @@ async def test_it_is_opened_once_when_it_is_needed() -> None:
 
 @pytest.mark.parametrize(
     ("failure", "kind"),
-    [(ConnectionRefusedError("refused"), "connection"), (LedgerUnavailable("noauth", "password"), "noauth")],
+    [
+        (ConnectionRefusedError("refused"), "connection"),
+        (LedgerUnavailable("noauth", "password"), "noauth"),
+        (LedgerRefused("too old"), "other"),
+    ],
 )
 async def test_a_ledger_that_is_away_is_tried_again(failure: Exception, kind: str) -> None:
     failing = True
@@ -51,9 +56,9 @@ async def test_a_ledger_that_hangs_costs_a_bounded_time(monkeypatch: pytest.Monk
     monkeypatch.setattr(ledger_access, "ANSWER_SECONDS", 0.02)
 
     class Hanging(ToldLedger):
-        async def hang_up(self, *, ref: str | None = None, trunk: str | None = None) -> int:
+        async def hang_up(self, *, ref: str | None = None, trunk: str | None = None) -> HangupResult:
             await asyncio.Event().wait()
-            return 0
+            return HangupResult(0, 0, ())
 
     async def never() -> ToldLedger:
         await asyncio.Event().wait()

@@ -65,7 +65,7 @@ def test_promtool_has_nothing_to_say() -> None:
     metrics = Metrics()
     metrics.policy_loaded("v1", {"office": 5}, ["carrier"])
     metrics.usage("office", 1, 2)
-    metrics.ledger_seconds("reserve").observe(0.001)
+    metrics.ledger_seconds("reserve", 0.001)
     done = subprocess.run(
         ["promtool", "check", "metrics"], input=metrics.render(), capture_output=True, timeout=20, check=False
     )

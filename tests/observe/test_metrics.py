@@ -103,7 +103,7 @@ def test_a_reload_replaces_gauges_and_keeps_counters() -> None:
 def test_the_rest() -> None:
     metrics = Metrics()
     metrics.ledger_error("timeout")
-    metrics.ledger_seconds("reserve").observe(0.2)
+    metrics.ledger_seconds("reserve", 0.2)
     metrics.ledger_drift = -2
     metrics.event_loop_lag = 0.25
     metrics.policy_reloaded(success=False)
