@@ -15,10 +15,10 @@ _MAX_USER = 256
 # The whole of most numbers; everything else takes the long way.
 _PLAIN = re.compile(r"\+?[0-9]{1,32}")
 
-# global-number-digits = "+" *phonedigit DIGIT *phonedigit ; local: the same without "+" (RFC 3966 §3). '#' is
-# let through for the technical prefixes of trunks; the letters and '*' of local numbers are nothing that can
-# be judged.
-_NUMBER = re.compile(r"\+?[0-9#.()-]+")
+# global-number-digits = "+" *phonedigit DIGIT *phonedigit ; local: the same without "+" (RFC 3966 §3). '#', and
+# a plus further on, are let through for the technical prefixes of trunks; the letters and '*' of local numbers
+# are nothing that can be judged.
+_NUMBER = re.compile(r"\+?[0-9#.()-]+|[0-9#][0-9#.()-]*\+[0-9#.()-]+")
 _CONTEXT = re.compile(r"\+[0-9.()-]*[0-9][0-9.()-]*")
 _ESCAPED = re.compile(r"%([0-9A-Fa-f]{2})")
 _WITHOUT_SEPARATORS = str.maketrans("", "", "-.()")  # visual-separator (RFC 3966 §3)
@@ -60,7 +60,7 @@ def read_dialled(scheme: str, user: str, params: tuple[tuple[str, str | None], .
     if decoded is None:
         return Dialled("", None, "escaped twice, or no number")
     if _NUMBER.fullmatch(decoded) is None:
-        return Dialled("", None, "not a number: digits after at most one plus are read")
+        return Dialled("", None, "not a number: it may hold digits, and a plus before them")
     digits = decoded.translate(_WITHOUT_SEPARATORS)
     own: list[tuple[str, str | None]] = []
     for param in rest:
