@@ -1,8 +1,8 @@
 """What the ledger promises: calls and money, counted once, at every scope, over all instances.
 
-A call that is admitted holds a reservation, named by its `ref`; a live call's reservation is its lease. Every verb is
-idempotent by `ref`: repeating one changes nothing, and a verb for a ref that is gone does nothing. Amounts are integer
-micro-units of the accounting currency.
+A call that is admitted holds a reservation, named by its `ref`; a live call's reservation is its lease. Every
+verb is idempotent by `ref`: repeating one changes nothing, and a verb for a ref that is gone does nothing.
+Amounts are integer micro-units of the accounting currency.
 """
 
 from __future__ import annotations
@@ -18,21 +18,51 @@ from policy.reasons import ReasonCode
 class LedgerUnavailable(Exception):
     """The ledger did not answer in time, or answered that it cannot serve. What it did is unknown.
 
-    `kind` is a short label from a closed set (`timeout`, `connection`, `readonly`, `loading`, `oom`, `noauth`, `busy`,
-    `script`, `other`) for `trunkwarden_ledger_errors_total`.
+    `kind` is a short label from a closed set (`timeout`, `connection`, `readonly`, `loading`, `oom`,
+    `noauth`, `busy`, `script`, `other`) for `trunkwarden_ledger_errors_total`. `sent` is False when nothing
+    left for the server, so that nothing can have been done; after a `reserve` that was sent, whoever does not
+    go on with the call must `release` it.
     """
 
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(self, kind: str, message: str, *, sent: bool = True) -> None:
         super().__init__(message)
         self.kind = kind
+        self.sent = sent
+
+
+class LedgerRefused(Exception):
+    """The ledger cannot be used as it is set up, and trying again will not help. The message says what to
+    mend."""
+
+
+class LedgerObserver(Protocol):
+    """Where a ledger reports how it fares."""
+
+    def ledger_seconds(self, verb: str, seconds: float) -> None:
+        """A command was answered after `seconds`."""
+        ...
+
+    def ledger_error(self, kind: str) -> None:
+        """A command failed: a kind of `LedgerUnavailable`, or `dropped` for records that were given up."""
+        ...
+
+
+class Unobserved:
+    """A LedgerObserver that looks away."""
+
+    def ledger_seconds(self, verb: str, seconds: float) -> None:
+        pass
+
+    def ledger_error(self, kind: str) -> None:
+        pass
 
 
 @dataclass(slots=True)
 class Claim:
     """What a call asks for: a place and a first block of money at all its scopes, or nothing.
 
-    `hold` is the money to reserve. `scopes` carry the limits now in force. `record` is a JSON object with what
-    `GET /v1/calls` shows of the call; the ledger keeps it and does not read it.
+    `hold` is the money to reserve. `scopes` carry the limits now in force. `record` is a JSON object with
+    what `GET /v1/calls` shows of the call; the ledger keeps it and does not read it.
     """
 
     ref: str
@@ -63,9 +93,9 @@ class Refused:
 class Renewal:
     """A live call's next breath: its lease is extended and its money moved on.
 
-    `spent` is what the call has cost so far in all (the ledger moves the difference to what it knew into the window);
-    `hold` is what it wants reserved beyond that, `scopes` the limits now in force: a hold larger than the present one
-    is granted only where every threshold has room.
+    `spent` is what the call has cost so far in all (the ledger moves the difference to what it knew into the
+    window); `hold` is what it wants reserved beyond that, `scopes` the limits now in force: a hold larger
+    than the present one is granted only where every threshold has room.
     """
 
     ref: str
@@ -107,11 +137,12 @@ class LiveCall:
 
 
 class Ledger(Protocol):
-    """The verbs. Those that return nothing are behind the wire: they are queued, retried until they are known to be
-    done or to be void, and never delay a SIP message."""
+    """The verbs. Those that return nothing are behind the wire: they are queued, retried until they are known
+    to be done or to be void, and never delay a SIP message."""
 
     async def reserve(self, claim: Claim) -> Reservation | Refused:
-        """One round trip: calls-per-second, capacity and spend at all scopes together. Raises LedgerUnavailable."""
+        """One round trip: calls-per-second, capacity and spend at all scopes together. Raises
+        LedgerUnavailable."""
         ...
 
     def answered(self, ref: str, at: float) -> None:
@@ -139,8 +170,8 @@ class Ledger(Protocol):
         ...
 
     def append_records(self, stream: str, lines: Sequence[bytes]) -> None:
-        """Add JSON lines to a bounded stream (`decisions` or `calls`), behind the wire; dropped and counted when the
-        ledger stays away."""
+        """Add JSON lines to a bounded stream (`decisions` or `calls`), behind the wire; dropped and counted
+        when the ledger stays away."""
         ...
 
     async def records(self, stream: str, limit: int) -> list[bytes]:

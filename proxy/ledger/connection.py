@@ -1,0 +1,189 @@
+"""One connection that pipelines by itself: all commands of an event-loop turn leave in one write.
+
+redis-py opens it (address, TLS, authentication, database) and hands its transport over; from then on replies
+are read by hiredis and given to whoever sent the command, in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import hiredis
+from redis.asyncio.connection import AbstractConnection
+
+from proxy.ledger.lua import Script
+from proxy.ledger.resp import ServerError
+
+_MORE: Final = object()
+
+
+class Sink(Protocol):
+    """Who wants to know what became of a command."""
+
+    def replied(self, command: Command, reply: object) -> None:
+        """The server answered: `reply` is a value or a ServerError."""
+        ...
+
+    def lost(self, command: Command, kind: str) -> None:
+        """The connection ended first: whether the command took effect is unknown. `kind` as in
+        LedgerUnavailable."""
+        ...
+
+
+class Command:
+    """A command on its way: `tail` are the encoded arguments after the script's name, `count` how many there
+    are in all.
+
+    Without a script `tail` is the whole command. `item` belongs to the sink.
+    """
+
+    __slots__ = ("count", "item", "script", "sent_at", "sink", "tail", "verb", "whole")
+
+    def __init__(
+        self, verb: str, script: Script | None, count: int, tail: bytes, sink: Sink, item: object
+    ) -> None:
+        self.verb = verb
+        self.script = script
+        self.count = count
+        self.tail = tail
+        self.sink = sink
+        self.item = item
+        self.whole = False
+        self.sent_at = 0.0
+
+    def encoded(self) -> bytes:
+        script = self.script
+        if script is None:
+            return self.tail
+        name = script.whole if self.whole else script.by_digest
+        return b"*%d\r\n%b%b" % (self.count, name, self.tail)
+
+
+class PipelinedConnection(asyncio.Protocol):
+    """One life of a connection, from the take-over to its end, which `on_lost(self, kind)` tells once.
+
+    `deadline` in seconds bounds the time from sending a command to its reply. Replies come in order, so one
+    timer on the oldest command watches all; when it is late, what happened is unknown and the connection is
+    given up.
+    """
+
+    def __init__(
+        self,
+        opened: AbstractConnection,
+        *,
+        deadline: float,
+        on_lost: Callable[[PipelinedConnection, str], None],
+        on_reply: Callable[[str, float], None],
+    ) -> None:
+        writer, reader = opened._writer, opened._reader
+        if writer is None or reader is None:
+            raise ConnectionError("the connection is not open")
+        # redis-py's objects close the socket when they are collected, so they live as long as we do.
+        self._opened = opened
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport = writer.transport  # type: ignore[assignment]
+        self._deadline = deadline
+        self._on_lost = on_lost
+        self._on_reply = on_reply
+        self._reader = hiredis.Reader(replyError=ServerError, notEnoughData=_MORE)
+        self._pending: deque[Command] = deque()
+        self._out: list[bytes] = []
+        self._watch: asyncio.TimerHandle | None = None
+        self._lost: str | None = None
+        self._transport.set_protocol(self)
+        if not self._transport.is_reading():
+            self._transport.resume_reading()
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    @property
+    def lost(self) -> bool:
+        return self._lost is not None
+
+    def send(self, command: Command) -> None:
+        """Put a command into this turn's write. Only while the connection lives."""
+        loop = self._loop
+        command.sent_at = now = loop.time()
+        out = self._out
+        if not out:
+            loop.call_soon(self._flush)
+        out.append(command.encoded())
+        self._pending.append(command)
+        if self._watch is None:
+            self._watch = loop.call_at(now + self._deadline, self._check_deadline)
+
+    def close(self, kind: str = "connection") -> None:
+        """End it now; every command without a reply is lost."""
+        if self._lost is not None:
+            return
+        self._lost = kind
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        self._transport.abort()
+        self._opened._reader = self._opened._writer = None
+        self._out.clear()
+        pending, self._pending = self._pending, deque()
+        self._on_lost(self, kind)
+        for command in pending:
+            command.sink.lost(command, kind)
+
+    def _flush(self) -> None:
+        if self._out and self._lost is None:
+            data = b"".join(self._out)
+            self._out.clear()
+            self._transport.write(data)
+
+    def _check_deadline(self) -> None:
+        self._watch = None
+        if not self._pending:
+            return
+        due = self._pending[0].sent_at + self._deadline
+        if due <= self._loop.time():
+            self.close("timeout")
+        else:
+            self._watch = self._loop.call_at(due, self._check_deadline)
+
+    # asyncio.Protocol
+
+    def data_received(self, data: bytes) -> None:
+        gets = self._reader.gets
+        pending = self._pending
+        try:
+            self._reader.feed(data)
+            reply: object = gets()
+            while reply is not _MORE:
+                if not pending:
+                    break
+                command = pending.popleft()
+                if isinstance(reply, ServerError) and self._again(command, reply):
+                    reply = gets()
+                    continue
+                self._on_reply(command.verb, self._loop.time() - command.sent_at)
+                command.sink.replied(command, reply)
+                if self._lost is not None:
+                    return
+                reply = gets()
+        except hiredis.HiredisError:
+            reply = None
+        if reply is not _MORE:
+            # Not what a server says to a client: nothing after it can be trusted.
+            self.close("connection")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.close("connection")
+
+    def eof_received(self) -> bool:
+        return False
+
+    def _again(self, command: Command, error: ServerError) -> bool:
+        """A server that has forgotten a script gets it whole, once."""
+        if command.script is None or command.whole or error.code != "NOSCRIPT":
+            return False
+        command.whole = True
+        self.send(command)
+        return True

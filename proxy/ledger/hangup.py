@@ -1,0 +1,138 @@
+"""The hang-up bus: one asks, every running instance ends what it has and answers with the calls' refs.
+
+A request is published; PUBLISH says how many instances heard it; each pushes its answer to a list of that
+request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import redis.exceptions
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from proxy.ledger import keys
+from proxy.ledger.endpoint import connect_error_kind
+from proxy.ledger.ledger import LedgerUnavailable
+from proxy.observe.tasks import TaskKeeper
+
+_log = logging.getLogger(__name__)
+_PAUSE = 0.5  # seconds before a lost subscription is made anew
+
+
+@dataclass(frozen=True, slots=True)
+class HangupRequest:
+    """End the call `ref`, or every call of `trunk`: exactly one of them is set."""
+
+    id: str
+    ref: str | None
+    trunk: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HangupResult:
+    """`asked` instances heard the request, `instances` answered in time; `refs` are the calls that they ended
+    or began to end."""
+
+    asked: int
+    instances: int
+    refs: tuple[str, ...]
+
+
+HangupHandler = Callable[[HangupRequest], Sequence[str] | Awaitable[Sequence[str]]]
+
+
+class HangupBus:
+    """Both ends of the bus, on connections of their own: it is used rarely, and waits."""
+
+    def __init__(self, url: str, *, deadline: float, keeper: TaskKeeper) -> None:
+        self._client = Redis.from_url(
+            url,
+            protocol=2,
+            socket_connect_timeout=deadline,
+            retry=Retry(NoBackoff(), 0),
+            max_connections=8,
+        )
+        self._keeper = keeper
+        self._handler: HangupHandler | None = None
+        self._subscribed = asyncio.Event()
+
+    async def request(self, *, ref: str | None, trunk: str | None, within: float) -> HangupResult:
+        """Ask all instances and collect their answers for at most `within` seconds. Raises
+        LedgerUnavailable."""
+        if (ref is None) == (trunk is None):
+            raise ValueError("a hang-up names either a call or a trunk")
+        request_id = secrets.token_hex(8)
+        message = json.dumps({"id": request_id, "ref": ref, "trunk": trunk})
+        loop = asyncio.get_running_loop()
+        until = loop.time() + within
+        answers = keys.hangup_answers(request_id)
+        answered = 0
+        refs: list[str] = []
+        try:
+            async with asyncio.timeout(within):
+                asked = int(await self._client.publish(keys.HANGUP, message))
+            while answered < asked and (left := until - loop.time()) > 0:
+                async with asyncio.timeout(left + 1):
+                    # BLPOP counts in seconds and takes 0 for ever.
+                    found = await self._client.blpop([answers], timeout=max(0.01, left))
+                if found is not None:
+                    answered += 1
+                    refs += [str(one) for one in json.loads(found[1])]
+        except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
+            raise LedgerUnavailable(connect_error_kind(error), f"hang-up: {error}") from None
+        return HangupResult(asked, answered, tuple(refs))
+
+    def serve(self, handler: HangupHandler) -> None:
+        """Answer requests by `handler`, from now on and again after every lost connection."""
+        first = self._handler is None
+        self._handler = handler
+        if first:
+            self._keeper.start(self._listen(), name="ledger-hangup")
+
+    async def subscribed(self) -> None:
+        """Wait until this instance hears requests."""
+        await self._subscribed.wait()
+
+    async def close(self) -> None:
+        """Disconnect. The listening task is the keeper's to stop."""
+        await self._client.aclose()
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with self._client.pubsub() as channel:
+                    await channel.subscribe(keys.HANGUP)
+                    async for message in channel.listen():
+                        if message["type"] == "subscribe":
+                            self._subscribed.set()
+                        elif message["type"] == "message":
+                            await self._answer(message["data"])
+            except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
+                _log.warning("hang-up requests are not heard at the moment: %s", error)
+            self._subscribed.clear()
+            await asyncio.sleep(_PAUSE)
+
+    async def _answer(self, message: bytes) -> None:
+        fields = json.loads(message)
+        request = HangupRequest(str(fields["id"]), fields["ref"], fields["trunk"])
+        assert self._handler is not None
+        try:
+            outcome = self._handler(request)
+            refs = list(await outcome if inspect.isawaitable(outcome) else outcome)
+        except Exception:
+            _log.exception("hang-up %s failed", request)
+            refs = []
+        key = keys.hangup_answers(request.id)
+        async with self._client.pipeline(transaction=True) as pipe:
+            pipe.rpush(key, json.dumps(refs))
+            pipe.expire(key, keys.HANGUP_SECONDS)
+            await pipe.execute()

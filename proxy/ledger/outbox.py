@@ -1,0 +1,179 @@
+"""Behind the wire: what must reach the ledger but nobody waits for. Kept until it is known to be done."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+
+from proxy.ledger.connection import Command
+from proxy.ledger.ledger import LedgerObserver, LedgerUnavailable
+from proxy.ledger.link import Link
+from proxy.ledger.lua import Script
+from proxy.ledger.resp import ServerError, bulk, error_kind
+
+WINDOW = 512  # sent and unanswered at most, so that what is awaited never stands behind a long backlog
+MOST_KEPT = 100_000
+MOST_RECORDS = 10_000
+TRIES = 8  # of something that the server keeps refusing for a reason that does not pass by itself
+PAUSE = 0.1  # seconds, doubled up to a second, after the server refused
+_PASSING = frozenset({"readonly", "loading", "oom", "noauth", "busy"})
+
+_log = logging.getLogger(__name__)
+
+
+class Posted:
+    """One command to be done once or more often: all verbs are idempotent, but for records, which are sent
+    once.
+
+    `at`, when given, is the monotonic time of what is told; its age in µs is added as the last argument when
+    it is sent.
+    """
+
+    __slots__ = ("at", "count", "droppable", "ref", "script", "tail", "tries", "verb")
+
+    def __init__(
+        self, verb: str, ref: str, script: Script | None, count: int, tail: bytes, at: float | None = None
+    ) -> None:
+        self.verb = verb
+        self.ref = ref
+        self.script = script
+        self.count = count
+        self.tail = tail
+        self.at = at
+        self.tries = 0
+        self.droppable = verb == "records"
+
+
+class Outbox:
+    """The queue of such commands, in order; after a lost connection what has no answer is sent again, in
+    order.
+
+    What the server refuses for now is sent again later, past others: no two calls depend on each other, and
+    of one call a settle that comes before its `answered` makes that void.
+    """
+
+    def __init__(self, link: Link, observer: LedgerObserver) -> None:
+        self._link = link
+        self._observer = observer
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[Posted] = deque()
+        self._records: deque[Posted] = deque()
+        self._returned: list[Posted] = []
+        self._flying = 0
+        self._retry: asyncio.TimerHandle | None = None
+        self._pause = PAUSE
+        self._idle: asyncio.Future[None] | None = None
+        self.records_dropped = 0
+        self.lost_commands = 0
+
+    def __len__(self) -> int:
+        return len(self._queue) + len(self._records) + len(self._returned) + self._flying
+
+    def post(self, item: Posted) -> None:
+        """Queue a command and send it when that is possible."""
+        if item.droppable:
+            if len(self._records) >= MOST_RECORDS:
+                self._records.popleft()
+                self._drop_record()
+            self._records.append(item)
+        else:
+            if len(self._queue) >= MOST_KEPT:
+                self._give_up(self._queue.popleft(), "too many are waiting")
+            self._queue.append(item)
+        self.pump()
+
+    def pump(self) -> None:
+        """Send what may be sent. Called when the link is up, when a reply made room, and when something was
+        posted."""
+        if self._retry is not None:
+            return
+        if self._returned:
+            self._queue.extendleft(reversed(self._returned))
+            self._returned.clear()
+        link = self._link
+        while (self._queue or self._records) and self._flying < WINDOW and link.connected:
+            queue = self._queue or self._records
+            item = queue[0]
+            tail = item.tail
+            if item.at is not None:
+                age = max(0, int((self._loop.time() - item.at) * 1_000_000))
+                tail += bulk(b"%d" % age)
+            try:
+                link.submit(Command(item.verb, item.script, item.count, tail, self, item))
+            except LedgerUnavailable:
+                return
+            queue.popleft()
+            self._flying += 1
+        if self._idle is not None and not len(self) and not self._idle.done():
+            self._idle.set_result(None)
+
+    async def drain(self, seconds: float) -> bool:
+        """Wait until everything is done, at most `seconds`; whether it is."""
+        if not len(self):
+            return True
+        self._idle = self._loop.create_future()
+        await asyncio.wait([self._idle], timeout=seconds)
+        self._idle = None
+        return not len(self)
+
+    def close(self) -> None:
+        """Send nothing more. What is left is logged: leases that lapse will end those calls."""
+        if self._retry is not None:
+            self._retry.cancel()
+        left = [item for item in (*self._returned, *self._queue) if not item.droppable]
+        if left:
+            _log.error(
+                "%d commands did not reach the ledger, the first: %s %s", len(left), left[0].verb, left[0].ref
+            )
+
+    # Sink
+
+    def replied(self, command: Command, reply: object) -> None:
+        self._flying -= 1
+        if isinstance(reply, ServerError):
+            self._refused(command.item, reply)
+        else:
+            self._pause = PAUSE
+        if self._queue or self._records or self._returned or self._idle is not None:
+            self.pump()
+
+    def lost(self, command: Command, kind: str) -> None:
+        self._flying -= 1
+        self._observer.ledger_error(kind)
+        item = command.item
+        assert isinstance(item, Posted)
+        if item.droppable:
+            self._drop_record()
+        else:
+            self._returned.append(item)
+
+    def _refused(self, item: object, error: ServerError) -> None:
+        assert isinstance(item, Posted)
+        kind = error_kind(error)
+        self._observer.ledger_error(kind)
+        if item.droppable:
+            self._drop_record()
+            return
+        if kind not in _PASSING:
+            item.tries += 1
+            if item.tries >= TRIES:
+                self._give_up(item, str(error))
+                return
+        self._returned.append(item)
+        if self._retry is None:
+            self._retry = self._loop.call_later(self._pause, self._try_again)
+            self._pause = min(1.0, self._pause * 2)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        self.pump()
+
+    def _drop_record(self) -> None:
+        self.records_dropped += 1
+        self._observer.ledger_error("dropped")
+
+    def _give_up(self, item: Posted, why: str) -> None:
+        self.lost_commands += 1
+        self._observer.ledger_error("other")
+        _log.error("%s of call %s was given up: %s", item.verb, item.ref, why)

@@ -1,0 +1,464 @@
+"""The Ledger on Redis or Valkey: each verb is one Lua script, so that every instance sees all of it or
+nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Final, cast
+
+from policy.compiled import Scope, Window
+from policy.reasons import ReasonCode
+from proxy.ledger import keys
+from proxy.ledger.connection import Command
+from proxy.ledger.embedded import EmbeddedServer
+from proxy.ledger.endpoint import Endpoint
+from proxy.ledger.hangup import HangupBus, HangupHandler, HangupRequest, HangupResult
+from proxy.ledger.ledger import (
+    Claim,
+    LedgerObserver,
+    LedgerRefused,
+    LedgerUnavailable,
+    LiveCall,
+    Refused,
+    Renewal,
+    Renewed,
+    Reservation,
+    ScopeUsage,
+    Unobserved,
+)
+from proxy.ledger.link import Link
+from proxy.ledger.lua import script
+from proxy.ledger.outbox import Outbox, Posted
+from proxy.ledger.resp import ServerError, bulk, bulks, command, error_kind
+from proxy.observe.tasks import TaskKeeper
+
+MOST_MICRO: Final = 2**53 - 1  # what a Lua number holds exactly
+RENEWALS_AT_ONCE: Final = 64
+SWEPT_AT_ONCE: Final = 64
+CALLS_AT_ONCE: Final = 100
+PATIENCE: Final = 3.0  # seconds in which the first connection must succeed
+_OUTCOMES: Final = (Renewed.GONE, Renewed.GRANTED, Renewed.NO_FUNDS)
+_RESERVE: Final = script("reserve")
+_SETTLE: Final = script("settle")
+_ANSWERED: Final = script("answered")
+
+
+class _Scopes:
+    """A claim's scopes as they are sent, made once for each tuple of the policy."""
+
+    __slots__ = ("args", "count", "keys", "limits", "numkeys", "scopes")
+
+    def __init__(self, scopes: tuple[Scope, ...]) -> None:
+        self.scopes = scopes
+        self.numkeys = b"$%d\r\n%d\r\n" % (len(b"%d" % (4 + 2 * len(scopes))), 4 + 2 * len(scopes))
+        self.count = 3 + 4 + 2 * len(scopes) + 6 + 5 * len(scopes)
+        self.keys = b"".join(bulk(keys.scope(scope.id)) + bulk(keys.admissions(scope.id)) for scope in scopes)
+        self.args = b"".join(
+            bulks(
+                (
+                    scope.id.encode(),
+                    _limit(scope.capacity_limit),
+                    _limit(scope.cps_limit),
+                    _limit(scope.threshold),
+                    _window(scope),
+                )
+            )
+            for scope in scopes
+        )
+        self.limits = [b"%d" % len(scopes)]
+        for scope in scopes:
+            self.limits += [scope.id.encode(), _limit(scope.threshold), _window(scope)]
+
+
+def _limit(value: int | None) -> bytes:
+    return b"" if value is None else b"%d" % value
+
+
+def _window(scope: Scope) -> bytes:
+    return b"d" if scope.window is Window.UTC_DAY else b"r"
+
+
+def _micro(value: int) -> int:
+    if not 0 <= value <= MOST_MICRO:
+        raise ValueError(f"{value} micro-units cannot be kept: 0 to 2^53 - 1 can")
+    return value
+
+
+class RedisLedger:
+    """The verbs of `Ledger`, and with them the hang-up bus and the secret that all instances share.
+
+    `owner` names this instance in the leases that it takes. Made by `open_ledger` and `connect_ledger`.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        outbox: Outbox,
+        bus: HangupBus,
+        *,
+        lease_seconds: float,
+        owner: str,
+        keeper: TaskKeeper,
+        observer: LedgerObserver,
+        at_close: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._link = link
+        self._outbox = outbox
+        self._bus = bus
+        self._keeper = keeper
+        self._observer = observer
+        self._at_close = at_close
+        self._loop = asyncio.get_running_loop()
+        self._lease_seconds = lease_seconds
+        self._lease_arguments = (owner.encode(), b"%d" % int(lease_seconds * 1000))
+        self._owner_and_lease = bulks(self._lease_arguments)
+        self._packed: dict[int, _Scopes] = {}
+
+    @property
+    def url(self) -> str:
+        """Where the ledger is, for another process of this program; it may hold a password."""
+        return self._link.endpoint.url
+
+    @property
+    def address(self) -> str:
+        """Where the ledger is, fit to be shown."""
+        return self._link.endpoint.shown
+
+    @property
+    def connected(self) -> bool:
+        """Whether a verb would be sent now."""
+        return self._link.connected
+
+    @property
+    def waiting(self) -> int:
+        """Commands behind the wire that are not known to be done."""
+        return len(self._outbox)
+
+    @property
+    def records_dropped(self) -> int:
+        return self._outbox.records_dropped
+
+    # The way of a call
+
+    async def reserve(self, claim: Claim) -> Reservation | Refused:
+        scopes = claim.scopes
+        packed = self._packed.get(id(scopes))
+        if packed is None or packed.scopes is not scopes:
+            packed = self._pack(scopes)
+        ref = claim.ref.encode()
+        hold = b"%d" % _micro(claim.hold)
+        trunk = claim.trunk.encode()
+        size = len(ref)
+        tail = b"%b$10\r\n{tw}:clock\r\n$11\r\n{tw}:leases\r\n$%d\r\n{tw}:k:%b\r\n$%d\r\n{tw}:d:%b\r\n%b" % (
+            packed.numkeys,
+            size + 7,
+            ref,
+            size + 7,
+            ref,
+            packed.keys,
+        ) + b"$%d\r\n%b\r\n%b$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n%b" % (
+            size,
+            ref,
+            self._owner_and_lease,
+            len(hold),
+            hold,
+            len(trunk),
+            trunk,
+            len(claim.record),
+            claim.record,
+            packed.args,
+        )
+        future: asyncio.Future[list[int]] = self._loop.create_future()
+        self._link.submit(Command("reserve", _RESERVE, packed.count, tail, self, future))
+        answer = await future
+        if answer[0] == 1:
+            return Reservation(claim.ref, answer[1])
+        if answer[0] == 0:
+            return _refusal(claim, answer)
+        raise LedgerUnavailable("other", f"call {claim.ref} was ended before it was reserved")
+
+    def answered(self, ref: str, at: float) -> None:
+        tail = bulks((b"2", keys.CLOCK, keys.call(ref)))
+        self._outbox.post(Posted("answered", ref, _ANSWERED, 6, tail, at))
+
+    def settle(self, ref: str, cost: int) -> None:
+        tail = bulks((b"2", keys.CLOCK, keys.call(ref), ref.encode(), b"%d" % _micro(cost)))
+        self._outbox.post(Posted("settle", ref, _SETTLE, 7, tail))
+
+    def release(self, ref: str) -> None:
+        tail = bulks((b"2", keys.CLOCK, keys.call(ref), ref.encode(), b"0"))
+        self._outbox.post(Posted("release", ref, _SETTLE, 7, tail))
+
+    async def renew(self, renewals: Sequence[Renewal]) -> list[str]:
+        chunks = [
+            self._renewal_arguments(renewals[at : at + RENEWALS_AT_ONCE])
+            for at in range(0, len(renewals), RENEWALS_AT_ONCE)
+        ]
+        # All chunks leave in one write; each is atomic by itself.
+        sent = [self._script("renew", (keys.CLOCK, keys.LEASES), arguments) for arguments in chunks]
+        outcomes: list[str] = []
+        try:
+            for future in sent:
+                outcomes += [_OUTCOMES[code] for code in cast("list[int]", await future)]
+        finally:
+            _abandon(sent)
+        return outcomes
+
+    def _renewal_arguments(self, renewals: Sequence[Renewal]) -> list[bytes]:
+        lists: dict[int, int] = {}
+        limits: list[bytes] = []
+        each: list[bytes] = []
+        for renewal in renewals:
+            scopes = renewal.scopes
+            index = lists.get(id(scopes))
+            if index is None:
+                index = lists[id(scopes)] = len(lists) + 1
+                limits += self._pack(scopes).limits
+            spent, hold = _micro(renewal.spent), _micro(renewal.hold)
+            each += [renewal.ref.encode(), b"%d" % spent, b"%d" % hold, b"%d" % index]
+        return [*self._lease_arguments, b"%d" % len(lists), *limits, *each]
+
+    async def sweep(self) -> int:
+        """After a reconnection nothing is swept for one lease: those whose calls lapsed meanwhile renew them
+        first."""
+        grace = self._link.up_since + self._lease_seconds
+        if self._link.connections_made > 1 and self._loop.time() < grace:
+            return 0
+        swept = 0
+        while True:
+            reply = await self._script("sweep", (keys.CLOCK, keys.LEASES), [b"%d" % SWEPT_AT_ONCE])
+            lapsed = cast("tuple[int, list[bytes]]", reply)[0]
+            swept += lapsed
+            if lapsed < SWEPT_AT_ONCE:
+                return swept
+
+    # What is shown
+
+    async def usage(self, scopes: Sequence[Scope]) -> list[ScopeUsage]:
+        arguments: list[bytes] = []
+        for scope in scopes:
+            arguments += [scope.id.encode(), _window(scope)]
+        reply = await self._script("usage", (keys.CLOCK,), arguments)
+        return [ScopeUsage(*numbers) for numbers in cast("list[list[int]]", reply)]
+
+    async def calls(self, limit: int = 1000) -> list[LiveCall]:
+        if limit <= 0:
+            return []
+        reply = await self._plain("calls", b"ZRANGE", keys.LEASES, b"0", b"%d" % (limit - 1))
+        refs = cast("list[bytes]", reply)
+        found: list[LiveCall] = []
+        # In portions, so that a reservation never waits behind a long script.
+        for at in range(0, len(refs), CALLS_AT_ONCE):
+            rows = await self._script("calls", (keys.CLOCK,), refs[at : at + CALLS_AT_ONCE])
+            found += [_live_call(row) for row in cast("list[list[bytes | int]]", rows)]
+        return found
+
+    def append_records(self, stream: str, lines: Sequence[bytes]) -> None:
+        head = (b"XADD", keys.records(stream), b"MAXLEN", b"~", b"%d" % keys.STREAM_LENGTH, b"*", b"j")
+        for line in lines:
+            self._outbox.post(Posted("records", stream, None, 0, command(*head, line)))
+
+    async def records(self, stream: str, limit: int) -> list[bytes]:
+        if limit <= 0:
+            return []
+        reply = await self._plain(
+            "records", b"XREVRANGE", keys.records(stream), b"+", b"-", b"COUNT", b"%d" % limit
+        )
+        return [fields[1] for _, fields in cast("list[tuple[bytes, list[bytes]]]", reply)]
+
+    async def ping(self) -> None:
+        await self._plain("ping", b"PING")
+
+    # What all instances share
+
+    async def secret(self) -> bytes:
+        """The key that signs Record-Route: 32 bytes, drawn once by whichever instance asks first."""
+        drawn = secrets.token_bytes(32)
+        before = await self._plain("secret", b"SET", keys.SECRET, drawn, b"NX", b"GET")
+        return drawn if before is None else cast("bytes", before)
+
+    async def hang_up(
+        self, *, ref: str | None = None, trunk: str | None = None, within: float = 2.0
+    ) -> HangupResult:
+        """End live calls now, through the running instances: the call `ref`, or all calls of `trunk`. Waits
+        until every instance answered, at most `within` seconds. Raises LedgerUnavailable."""
+        return await self._bus.request(ref=ref, trunk=trunk, within=within)
+
+    def on_hangup(self, handler: HangupHandler) -> None:
+        """From now on `handler` answers hang-up requests for this instance."""
+        self._bus.serve(handler)
+
+    async def close(self) -> None:
+        await self._bus.close()
+        await self._outbox.drain(2.0)
+        self._outbox.close()
+        self._link.close()
+        await self._keeper.stop()
+        if self._at_close is not None:
+            await self._at_close()
+
+    # Sink of what is awaited
+
+    def replied(self, command: Command, reply: object) -> None:
+        future = cast("asyncio.Future[object]", command.item)
+        if future.done():
+            return
+        if isinstance(reply, ServerError):
+            kind = error_kind(reply)
+            self._observer.ledger_error(kind)
+            future.set_exception(LedgerUnavailable(kind, f"ledger refused `{command.verb}`: {reply}"))
+        else:
+            future.set_result(reply)
+
+    def lost(self, command: Command, kind: str) -> None:
+        self._observer.ledger_error(kind)
+        future = cast("asyncio.Future[object]", command.item)
+        if not future.done():
+            future.set_exception(LedgerUnavailable(kind, f"no answer to `{command.verb}` ({kind})"))
+
+    # Sending
+
+    def _pack(self, scopes: tuple[Scope, ...]) -> _Scopes:
+        packed = self._packed.get(id(scopes))
+        if packed is None or packed.scopes is not scopes:
+            if len(self._packed) >= 4096:
+                self._packed.clear()
+            packed = self._packed[id(scopes)] = _Scopes(scopes)
+        return packed
+
+    def _script(
+        self, verb: str, names: Sequence[bytes], arguments: Sequence[bytes]
+    ) -> asyncio.Future[object]:
+        tail = bulks((b"%d" % len(names), *names, *arguments))
+        return self._await(Command(verb, script(verb), 3 + len(names) + len(arguments), tail, self, None))
+
+    def _plain(self, verb: str, *arguments: bytes) -> asyncio.Future[object]:
+        return self._await(Command(verb, None, 0, command(*arguments), self, None))
+
+    def _await(self, command: Command) -> asyncio.Future[object]:
+        future: asyncio.Future[object] = self._loop.create_future()
+        command.item = future
+        self._link.submit(command)
+        return future
+
+
+def _abandon(futures: Sequence[asyncio.Future[object]]) -> None:
+    """One of several failed: nobody will ask for the others' errors."""
+    for future in futures:
+        if not future.done():
+            future.cancel()
+        elif not future.cancelled():
+            future.exception()
+
+
+def _refusal(claim: Claim, answer: list[int]) -> Refused:
+    _, index, reason, have, limit = answer
+    scope = claim.scopes[index - 1]
+    code = ReasonCode(cast("bytes", reason).decode())
+    if code is ReasonCode.SPEND:
+        detail = f"{have} of {limit} micro-units are spent or held, {claim.hold} more are wanted"
+    elif code is ReasonCode.CAPACITY:
+        detail = f"{have} of {limit} calls are up"
+    else:
+        detail = f"{limit} calls within the last second"
+    return Refused(code, scope.id, detail)
+
+
+def _live_call(row: list[bytes | int]) -> LiveCall:
+    ref, trunk, owner, reserved, answered, spent, hold, record = row
+    return LiveCall(
+        ref=cast("bytes", ref).decode(),
+        trunk=cast("bytes", trunk).decode(),
+        owner=cast("bytes", owner).decode(),
+        reserved_ms=cast("int", reserved),
+        answered_ms=answered if isinstance(answered, int) else None,
+        spent=cast("int", spent),
+        hold=cast("int", hold),
+        record=cast("bytes", record),
+    )
+
+
+async def open_ledger(
+    url: str,
+    data_dir: Path,
+    *,
+    lease_seconds: float,
+    owner: str,
+    deadline: float = 1.0,
+    observer: LedgerObserver | None = None,
+) -> RedisLedger:
+    """Connect to the ledger, and start it before when `url` is `embedded` and it does not run.
+
+    `data_dir` is where an embedded ledger keeps its data; `owner` names this instance in its leases; a
+    command that is not answered within `deadline` seconds is given up. Raises LedgerUnavailable when the
+    server does not answer, and LedgerRefused when it, the address or the folder cannot be used.
+    """
+    embedded = EmbeddedServer(data_dir) if url == "embedded" else None
+    return await _open(
+        url if embedded is None else embedded.url, lease_seconds, owner, deadline, observer, embedded
+    )
+
+
+async def connect_ledger(
+    url: str,
+    data_dir: Path,
+    *,
+    lease_seconds: float = 30.0,
+    owner: str = "visitor",
+    deadline: float = 1.0,
+    observer: LedgerObserver | None = None,
+) -> RedisLedger:
+    """Connect to a ledger that runs: as `open_ledger`, but an embedded one is not started. For the commands
+    and processes that visit an instance's ledger."""
+    if url == "embedded":
+        url = EmbeddedServer(data_dir).url
+    return await _open(url, lease_seconds, owner, deadline, observer, None)
+
+
+async def _open(
+    url: str,
+    lease_seconds: float,
+    owner: str,
+    deadline: float,
+    observer: LedgerObserver | None,
+    embedded: EmbeddedServer | None,
+) -> RedisLedger:
+    watcher = observer or Unobserved()
+    keeper = TaskKeeper()
+    before = None if embedded is None else embedded.ensure_running
+    endpoint = Endpoint(url, timeout=max(deadline, 1.0), before_connect=before)
+    link = Link(endpoint, deadline=deadline, keeper=keeper, observer=watcher)
+    outbox = Outbox(link, watcher)
+    link.on_up = outbox.pump
+    try:
+        await link.open(PATIENCE)
+    except BaseException:
+        link.close()
+        await keeper.stop()
+        if embedded is not None:
+            await embedded.stop()
+        raise
+    return RedisLedger(
+        link,
+        outbox,
+        HangupBus(url, deadline=deadline, keeper=keeper),
+        lease_seconds=lease_seconds,
+        owner=owner,
+        keeper=keeper,
+        observer=watcher,
+        at_close=None if embedded is None else embedded.stop,
+    )
+
+
+__all__ = [
+    "HangupRequest",
+    "HangupResult",
+    "LedgerRefused",
+    "LedgerUnavailable",
+    "RedisLedger",
+    "connect_ledger",
+    "open_ledger",
+]

