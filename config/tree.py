@@ -81,7 +81,7 @@ def _compose(text: str, tree: Tree) -> yaml.Node | None:
     try:
         return _single_node(text, yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
-        tree.findings.append(_syntax_finding(error))
+        tree.findings.append(_syntax_finding(error, text))
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         tree.findings.append(
@@ -101,7 +101,7 @@ def _single_node(text: str, loader_class: type[yaml.SafeLoader]) -> yaml.Node | 
         loader.dispose()
 
 
-def _syntax_finding(error: yaml.MarkedYAMLError) -> tuple[int, Finding]:
+def _syntax_finding(error: yaml.MarkedYAMLError, text: str) -> tuple[int, Finding]:
     mark = error.problem_mark or error.context_mark
     line = 1 if mark is None else mark.line + 1
     what = error.problem or error.context or "cannot be read"
@@ -109,6 +109,8 @@ def _syntax_finding(error: yaml.MarkedYAMLError) -> tuple[int, Finding]:
         what = "a tab where spaces are wanted: YAML indents by spaces only"
     elif error.context and error.problem:
         what = f"{error.context}, {error.problem}"
+    if "${" in text.split("\n")[line - 1]:
+        what += '; within [ ] and { } write "${NAME}" with its quotes'
     return line, Finding("", f"is not YAML: {what}")
 
 

@@ -108,7 +108,7 @@ def decimal(*, decimals: int, highest: int, positive: bool = False) -> BeforeVal
 
 def _country(value: Any) -> str:
     code = _text(value, "a country code").upper()
-    if code in COUNTRIES:
+    if value.isascii() and code in COUNTRIES:
         return code
     meant = OFTEN_MEANT.get(code)
     hint = f"; did you mean `{meant.lower()}`?" if meant else ""
