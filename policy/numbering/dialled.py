@@ -15,8 +15,8 @@ _MAX_USER = 256
 # The whole of most numbers; everything else takes the long way.
 _PLAIN = re.compile(r"\+?[0-9]{1,32}")
 
-# global-number-digits = "+" *phonedigit DIGIT *phonedigit ; local: the same without "+" (RFC 3966 §3). '#', and
-# a plus further on, are let through for the technical prefixes of trunks; the letters and '*' of local numbers
+# global-number-digits = "+" *phonedigit DIGIT *phonedigit ; local: the same without "+" (RFC 3966 §3). '#' and
+# a plus further on are let through for the technical prefixes of trunks; the letters and '*' of local numbers
 # are nothing that can be judged.
 _NUMBER = re.compile(r"\+?[0-9#.()-]+|[0-9#][0-9#.()-]*\+[0-9#.()-]+")
 _CONTEXT = re.compile(r"\+[0-9.()-]*[0-9][0-9.()-]*")

@@ -98,7 +98,7 @@ def test_a_number_that_is_valid_nowhere_in_a_shared_row_has_no_country() -> None
 def _examples() -> Iterator[tuple[str, str]]:
     kinds = [
         getattr(PhoneNumberType, name)
-        for name in ("FIXED_LINE", "MOBILE", "TOLL_FREE", "PREMIUM_RATE", "SHARED_COST", "VOIP", "UAN", 
+        for name in ("FIXED_LINE", "MOBILE", "TOLL_FREE", "PREMIUM_RATE", "SHARED_COST", "VOIP", "UAN",
                      "PAGER", "PERSONAL_NUMBER", "VOICEMAIL")
     ]  # fmt: skip
     for region in sorted(phonenumbers.SUPPORTED_REGIONS):
