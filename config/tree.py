@@ -20,7 +20,7 @@ from config.problem import Finding, enclosing, join
 Value: TypeAlias = "str | list[Value] | dict[str, Value] | None"
 
 MAX_VALUES = 200_000
-"""Scalars, lists and mappings that a file may hold once its aliases are expanded."""
+"""Scalars, lists and mappings that a file may hold, aliases expanded; in a longer file one a byte."""
 MAX_DEPTH = 32
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
@@ -64,7 +64,7 @@ def read_tree(data: bytes, environ: Mapping[str, str]) -> Tree:
         return tree
     node = _compose(text, tree)
     if node is not None:
-        tree.value = _Expansion(tree, environ).value(node, "", 0)
+        tree.value = _Expansion(tree, environ, max(MAX_VALUES, len(data))).value(node, "", 0)
     elif not tree.findings:
         tree.findings.append((1, Finding("", "is empty")))
     return tree
@@ -131,16 +131,17 @@ class _TooMuch(Exception):
 class _Expansion:
     """One walk over the node graph."""
 
-    def __init__(self, tree: Tree, environ: Mapping[str, str]) -> None:
+    def __init__(self, tree: Tree, environ: Mapping[str, str], limit: int) -> None:
         self._tree = tree
         self._environ = environ
+        self._limit = limit
         self._count = 0
 
     def value(self, node: yaml.Node, path: str, depth: int) -> Value:
         try:
             return self._value(node, path, depth)
         except _TooMuch:
-            text = f"holds more than {MAX_VALUES:,} values or {MAX_DEPTH} levels, with its aliases expanded"
+            text = f"holds more than {self._limit:,} values or {MAX_DEPTH} levels, with its aliases expanded"
             self._tree.findings.append((1, Finding("", text)))
             return None
 
@@ -149,7 +150,7 @@ class _Expansion:
 
     def _value(self, node: yaml.Node, path: str, depth: int) -> Value:
         self._count += 1
-        if self._count > MAX_VALUES or depth > MAX_DEPTH:
+        if self._count > self._limit or depth > MAX_DEPTH:
             raise _TooMuch
         if node.tag not in _STANDARD_TAGS:
             self._report(
