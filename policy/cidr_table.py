@@ -1,7 +1,8 @@
 """CidrTable: which value belongs to the most specific network that holds an address.
 
 One dict per prefix length, tried from the longest to the shortest: a table has few different lengths, so a
-lookup is a few dict accesses however many networks there are."""
+lookup is a few dict accesses however many networks there are.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ class CidrTable(Generic[T]):
 
     An IPv4-mapped IPv6 address or network (`::ffff:192.0.2.1`, `::ffff:192.0.2.0/120`) is its IPv4
     counterpart, on both sides; a shorter IPv6 network such as `::/0` therefore holds no IPv4 address. Of a
-    network that is given twice the last value counts."""
+    network that is given twice the last value counts.
+    """
 
     __slots__ = ("_entries", "_v4", "_v6")
 

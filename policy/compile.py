@@ -1,7 +1,8 @@
 """compile_policy: from the configuration model to the tables that judge calls.
 
 References, prices and sources are resolved here once, and whatever cannot be resolved is a problem, so that
-`evaluate` meets nothing unforeseen."""
+`evaluate` meets nothing unforeseen.
+"""
 
 from __future__ import annotations
 

@@ -189,7 +189,8 @@ class Policy:
     """One compiled configuration. `version` is a digest of what it was compiled from.
 
     emergency_called: what is called for `urn:service:sos`: the first configured number. emergency_providers:
-    in configured order, blocked ones last."""
+    in configured order, blocked ones last.
+    """
 
     version: str
     loaded_at: datetime

@@ -2,7 +2,8 @@
 
 The order is part of the contract: source, dialled number, emergency, gate, status, country, prefix, caller
 identity, rate, window, route. The first check that refuses ends the judgement. Checks that say the same for
-every call are made when the policy is compiled."""
+every call are made when the policy is compiled.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +34,9 @@ def evaluate(policy: Policy, attempt: CallAttempt) -> Verdict:
     """The verdict on `attempt`: total (never raises, whatever the text), traced, and without side effects.
 
     Which trunk: of those of the most specific network, the one whose tech_prefix is the longest that the
-    dialled number begins with; one without tech_prefix takes what is left. Where every one wants a
-    tech_prefix and none was
-    dialled, the source is known but the number is incomplete: NUMBER, and of the one trunk if there is only
-    one.
+    dialled number begins with; one without tech_prefix takes what is left. Where all want a tech_prefix and
+    none was dialled, the source is known but the number is incomplete: NUMBER, and the verdict names the trunk
+    if there is only one.
 
     Emergency calls are recognised by the digits as dialled, with or without the trunk's tech_prefix and
     whatever parameters follow, or by `urn:service:sos`. They need nothing but a known source; where no
@@ -44,7 +44,8 @@ def evaluate(policy: Policy, attempt: CallAttempt) -> Verdict:
 
     Without a whitelist at any scope (`allow_any_country`) the destination is not judged by country, so that
     unknown ranges pass, too. Where there is one, every one must hold the country; a calling code of
-    `allow_non_geographic` passes them all but an empty one, which denies every call."""
+    `allow_non_geographic` passes them all but an empty one, which denies every call.
+    """
     source = policy.match_source(attempt.source)
     if source is None:
         detail = f"{attempt.source[:_SHOWN]} is in no trunk's allowed_sip_ips"

@@ -11,7 +11,8 @@ def explain(policy: Policy, verdict: Verdict) -> dict[str, object]:
 
     sip_status and sip_reason are what a refused caller sees, None for a call that the policy lets pass.
     provider and request_uri are of the first target. rate is the price of a minute in the accounting
-    currency, a decimal string."""
+    currency, a decimal string.
+    """
     refusal = None if verdict.reason is None else policy.refusals[verdict.reason]
     provider = verdict.providers[0] if verdict.providers else None
     request_uri = None

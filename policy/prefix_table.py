@@ -26,7 +26,8 @@ class PrefixRules:
     """An immutable pair of allow and deny lists with a default.
 
     Prefixes and numbers are digits of an international number; one leading plus is ignored. A prefix that
-    stands in both lists is denied. Numbers that no prefix matches follow `allow_by_default`."""
+    stands in both lists is denied. Numbers that no prefix matches follow `allow_by_default`.
+    """
 
     __slots__ = ("_default", "_lengths", "_rules")
 

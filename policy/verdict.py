@@ -42,7 +42,8 @@ class Verdict:
     target set in the order in which it is tried: one forced provider, or those configured for emergency
     calls. `called` is canonical E.164 with its plus, or the bare emergency number. `country` is upper-case
     ISO 3166 alpha-2; None where no country can be told. `destination` is the rate deck's name for what is
-    called."""
+    called.
+    """
 
     reason: ReasonCode | None
     checks: list[Check]

@@ -6,7 +6,8 @@ Each region's patterns become a finite automaton. A walk over the digits after e
 notes in which regions a number can still begin so; ten sisters that say the same become one row. Where
 several regions share a calling code the patterns are those of every kind of number; a region that has its
 code for itself is described by its general pattern, which leaves out what is not allocated at all but does
-not lag behind each newly opened range."""
+not lag behind each newly opened range.
+"""
 
 from __future__ import annotations
 

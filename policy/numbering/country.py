@@ -1,7 +1,8 @@
 """Which country an international number belongs to, told by its region and not by its calling code.
 
 A table built from phonenumbers' metadata answers nearly always: its rows are calling codes with up to five
-national digits. Only rows that several regions share are narrowed by phonenumbers itself."""
+national digits. Only rows that several regions share are narrowed by phonenumbers itself.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +63,8 @@ def country_of(number: str) -> str | None:
     """The country of `number` (`+` and digits) as upper-case ISO 3166 alpha-2.
 
     Calling codes without a country are told as they are dialled (`+870`). None: not allocated, or not to be
-    told."""
+    told.
+    """
     found = _TABLE.regions(number[1:])
     if found is None:
         return None

@@ -1,7 +1,8 @@
 """What was dialled, read from the fields of a Request-URI, and made an international number.
 
 Two steps, since the trunk is known only in between: `read_dialled` applies the grammar, `canonical_number`
-the trunk's dial plan. Whatever can be read in two ways is refused."""
+the trunk's dial plan. Whatever can be read in two ways is refused.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +12,13 @@ from dataclasses import dataclass
 from policy.numbering.dial_plan import DialPlan, is_e164
 
 _MAX_USER = 256
+_MAX_CONTEXT = 64
 
 # The whole of most numbers; everything else takes the long way.
 _PLAIN = re.compile(r"\+?[0-9]{1,32}")
 
-# global-number-digits = "+" *phonedigit DIGIT *phonedigit ; local: the same without "+" (RFC 3966 §3). '#' and
-# a plus further on are let through for the technical prefixes of trunks; the letters and '*' of local numbers
+# global-number-digits = "+" *phonedigit DIGIT *phonedigit; local numbers lack the plus (RFC 3966 §3). A "#" and
+# a plus further on are let through for the technical prefixes of trunks; the letters and "*" of local numbers
 # are nothing that can be judged.
 _NUMBER = re.compile(r"\+?[0-9#.()-]+|[0-9#][0-9#.()-]*\+[0-9#.()-]+")
 _CONTEXT = re.compile(r"\+[0-9.()-]*[0-9][0-9.()-]*")
@@ -28,8 +30,10 @@ _MORE_DIGITS = frozenset({"ext", "isub", "postd"})
 
 @dataclass(frozen=True, slots=True)
 class Dialled:
-    """`digits`: what was dialled, unescaped and without visual separators, perhaps with a leading plus; empty
-    where there is nothing of the kind.
+    """What the grammar alone can tell.
+
+    digits: what was dialled, unescaped and without visual separators, perhaps with a plus; empty where there is
+        nothing of the kind.
     context: calling code and more (digits) that a phone-context names; None: none was given.
     failure: why this can never be a number, in words for an operator; None: the dial plan decides.
     """
@@ -46,7 +50,8 @@ def read_dialled(scheme: str, user: str, params: tuple[tuple[str, str | None], .
     RFC 3261 §19.1.6) `phone-context` completes a local number and is ignored beside a global one; `ext`,
     `isub` and `postd` name digits beyond the number and are refused; all others, such as `rn`, `npdi`, `cic`
     and `tgrp`, are left out: what is forwarded is the judged number alone. Parameters of a sip URI itself do
-    not belong to the number."""
+    not belong to the number.
+    """
     if scheme != "sip" and scheme != "sips" and scheme != "tel":
         return Dialled("", None, f"{scheme[:16]}: names no number")
     if _PLAIN.fullmatch(user) is not None and (scheme != "tel" or not params):
@@ -80,7 +85,7 @@ def _with_parameters(digits: str, params: list[tuple[str, str | None]]) -> Diall
             continue
         if context is not None:
             return Dialled(digits, None, "phone-context is given twice")
-        decoded = _decode_once(value or "")
+        decoded = _decode_once(value or "") if len(value or "") <= _MAX_CONTEXT else None
         if decoded is None or _CONTEXT.fullmatch(decoded) is None:
             return Dialled(digits, None, "phone-context is no international prefix")
         context = decoded.translate(_WITHOUT_SEPARATORS)[1:]

@@ -14,7 +14,8 @@ class DeckRow(Protocol):
     """A row of a rate deck as it was read.
 
     Prices per minute and per call are in the deck's currency, increments in seconds; a plus before the
-    prefix's digits means nothing."""
+    prefix's digits means nothing.
+    """
 
     @property
     def prefix(self) -> str: ...

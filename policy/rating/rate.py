@@ -1,7 +1,8 @@
 """Rate: what a call to one destination costs, exactly.
 
 A deck's prices are kept as integers of 10^-9 of its currency, the exchange rate as a ratio of integers; the
-division comes last and rounds up once per call."""
+division comes last and rounds up once per call.
+"""
 
 from __future__ import annotations
 

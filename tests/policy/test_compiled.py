@@ -15,7 +15,8 @@ PolicyOf = Callable[..., Policy]
 def provider(**changes: Any) -> Provider:
     fields: dict[str, Any] = {
         "name": "carrier-a", "host": "sip.carrier-a.example", "port": None, "transport": "udp",
-        "tech_prefix": "", "tech_postfix": "", "tech_headers": (), "strip_plus": False, "active": True, "networks": None,
+        "tech_prefix": "", "tech_postfix": "", "tech_headers": (), "strip_plus": False,
+        "active": True, "networks": None,
         "scope": Scope("provider:carrier-a", "provider", "carrier-a"),
     }  # fmt: skip
     return Provider(**(fields | changes))

@@ -93,7 +93,8 @@ NEVER = [
     "%252B18765550100", "%25%32B1876", "+1%2", "+1%", "%zz1876", "+1%002", "%D9%A1%D9%A2",
     "١٢٣٤٥٦٧", "１８７６５５５０１００", "+1²", "+1876555010O", "alice", "anonymous", "1876abc",
     "+1876;ext=12", "+18765550100;EXT=1", "+18765550100;postd=pp22", "+18765550100;isub=1", "+18765550100,1",
-    "18765550100p1", "18765550100w1", "18765550100*1", "*67", "#31#18765550100", "+1 8765550100", "+1%208765550100",
+    "18765550100p1", "18765550100w1", "18765550100*1", "*67", "#31#18765550100", "+1 8765550100",
+    "+1%208765550100",
     "8765550100;phone-context=example.com", "8765550100;phone-context=1", "8765550100;phone-context=",
     "8765550100;phone-context", "8765550100;phone-context=+0", "8765550100;phone-context=+",
     "8765550100;phone-context=%252B1", "8765550100;phone-context=+1;phone-context=+44",
@@ -130,6 +131,11 @@ def test_parameters_of_a_tel_uri_are_the_numbers_own() -> None:
 def test_parameters_of_a_sip_uri_are_not() -> None:
     params = (("phone-context", "+44"), ("user", "phone"), ("ext", "5"))
     assert canonical_number(read_dialled("sip", "8765550100", params), US).number == JAMAICA
+
+
+def test_a_huge_context_costs_nothing() -> None:
+    context = "+" + "1" * 60_000 + "x"
+    assert read_dialled("tel", "8765550100", (("phone-context", context),)).failure is not None
 
 
 @pytest.mark.parametrize("scheme", ["urn", "http", "mailto", "im", "", "SIP"])
