@@ -186,16 +186,18 @@ class SipStack:
         """Cancel an INVITE: at once when a provisional response was received, else as soon as one is (RFC
         3261 §9.1); with a Reason header where `reason` is its value (RFC 3326). When no final response
         follows within 64*T1, the transaction times out. Nothing happens after a final response."""
-        if (transaction.request.branch, b"CANCEL") not in self._clients:
-            effects = transaction.step(CANCEL, now, self.timers)
-            if REMEMBER_CANCEL in effects:
-                transaction.cancel_wanted = True
-                transaction.cancel_reason = reason
-            elif SEND_CANCEL in effects:
-                transaction.cancel_wanted = False
-                self._schedule(transaction)
-                request = build_cancel(transaction.request, reason)
-                self.send_request(request, transaction.flow, now, owner=None)
+        if transaction.cancel_sent:
+            return
+        effects = transaction.step(CANCEL, now, self.timers)
+        if REMEMBER_CANCEL in effects:
+            transaction.cancel_wanted = True
+            transaction.cancel_reason = reason
+        elif SEND_CANCEL in effects:
+            transaction.cancel_wanted = False
+            transaction.cancel_sent = True
+            self._schedule(transaction)
+            request = build_cancel(transaction.request, reason)
+            self.send_request(request, transaction.flow, now, owner=None)
 
     def send(self, data: bytes, flow: Flow) -> None:
         """Send without a transaction: the ACK to a 2xx."""

@@ -8,7 +8,6 @@ from proxy.sip.message import Flow, SipRequest
 from proxy.sip.serialize import OutgoingRequest
 from proxy.sip.timers import Timers
 from proxy.sip.transaction_tables import (
-    CANCEL_WAIT,
     INVITE_CLIENT,
     INVITE_SERVER,
     NEW,
@@ -105,8 +104,6 @@ class Transaction:
                 delay = 0.0
         elif timer == TIMER_D:
             delay = 0.0 if self.reliable else max(delay, _LEAST_TIMER_D)
-        elif timer == CANCEL_WAIT and self.expire_at != NEVER:
-            return
         self.expire_at = now + delay
         self.expire_timer = timer
 
@@ -139,7 +136,14 @@ class ClientTransaction(Transaction):
     """A request that was sent. sent_by: host and port of our own Via. `provisional_received`: a 1xx came, 100
     included. `cancel_reason`: of the CANCEL that waits for one; None when there is no Reason."""
 
-    __slots__ = ("cancel_reason", "cancel_wanted", "provisional_received", "request", "sent_by")
+    __slots__ = (
+        "cancel_reason",
+        "cancel_sent",
+        "cancel_wanted",
+        "provisional_received",
+        "request",
+        "sent_by",
+    )
 
     def __init__(
         self, request: OutgoingRequest, flow: Flow, sent_by: tuple[bytes, int | None], timeout: float | None
@@ -150,4 +154,5 @@ class ClientTransaction(Transaction):
         self.sent_by = sent_by
         self.provisional_received = False
         self.cancel_wanted = False
+        self.cancel_sent = False
         self.cancel_reason: bytes | None = None
