@@ -35,8 +35,8 @@ def evaluate(policy: Policy, attempt: CallAttempt) -> Verdict:
 
     Which trunk: of those of the most specific network, the one whose tech_prefix is the longest that the
     dialled number begins with; one without tech_prefix takes what is left. Where all want a tech_prefix and
-    none was dialled, the source is known but the number is incomplete: NUMBER, and the verdict names the trunk
-    if there is only one.
+    none was dialled, the source is known but the number is incomplete: NUMBER, and the verdict names the
+    trunk if there is only one.
 
     Emergency calls are recognised by the digits as dialled, with or without the trunk's tech_prefix and
     whatever parameters follow, or by `urn:service:sos`. They need nothing but a known source; where no

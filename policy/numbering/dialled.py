@@ -17,9 +17,9 @@ _MAX_CONTEXT = 64
 # The whole of most numbers; everything else takes the long way.
 _PLAIN = re.compile(r"\+?[0-9]{1,32}")
 
-# global-number-digits = "+" *phonedigit DIGIT *phonedigit; local numbers lack the plus (RFC 3966 §3). A "#" and
-# a plus further on are let through for the technical prefixes of trunks; the letters and "*" of local numbers
-# are nothing that can be judged.
+# global-number-digits = "+" *phonedigit DIGIT *phonedigit; local numbers lack the plus (RFC 3966 §3). A "#"
+# and a plus further on are let through for the technical prefixes of trunks; the letters and "*" of local
+# numbers are nothing that can be judged.
 _NUMBER = re.compile(r"\+?[0-9#.()-]+|[0-9#][0-9#.()-]*\+[0-9#.()-]+")
 _CONTEXT = re.compile(r"\+[0-9.()-]*[0-9][0-9.()-]*")
 _ESCAPED = re.compile(r"%([0-9A-Fa-f]{2})")
@@ -32,8 +32,8 @@ _MORE_DIGITS = frozenset({"ext", "isub", "postd"})
 class Dialled:
     """What the grammar alone can tell.
 
-    digits: what was dialled, unescaped and without visual separators, perhaps with a plus; empty where there is
-        nothing of the kind.
+    digits: what was dialled, unescaped and without visual separators, perhaps with a plus; empty where
+        there is nothing of the kind.
     context: calling code and more (digits) that a phone-context names; None: none was given.
     failure: why this can never be a number, in words for an operator; None: the dial plan decides.
     """

@@ -37,6 +37,13 @@ def test_the_longest_prefix_decides_alone() -> None:
     assert plan.international("00") is None
 
 
+@pytest.mark.parametrize("prefixes", [("00", "0011"), ("0011", "00")])
+def test_the_longest_international_prefix_decides(prefixes: tuple[str, ...]) -> None:
+    plan = DialPlan("61", prefixes, ("0",))
+    assert plan.international("001118765550100") == ("+18765550100", "international prefix 0011")
+    assert plan.international("0018765550100") == ("+18765550100", "international prefix 00")
+
+
 def test_without_a_country_code_there_are_no_national_numbers() -> None:
     assert DialPlan(None, (), ("0",)).international("02079460018") is None
 

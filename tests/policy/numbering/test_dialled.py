@@ -133,6 +133,10 @@ def test_parameters_of_a_sip_uri_are_not() -> None:
     assert canonical_number(read_dialled("sip", "8765550100", params), US).number == JAMAICA
 
 
+def test_escapes_are_decoded_once() -> None:
+    assert read_dialled("sip", "%252B18765550100", ()).failure == "escaped twice, or no number"
+
+
 def test_a_huge_context_costs_nothing() -> None:
     context = "+" + "1" * 60_000 + "x"
     assert read_dialled("tel", "8765550100", (("phone-context", context),)).failure is not None
