@@ -20,7 +20,7 @@ from proxy.admin.control_client import ControlClient
 from proxy.admin.ledger_access import AdminLedger, LedgerAccess
 from proxy.admin.security import Guard
 from proxy.admin.settings import ChildSettings
-from proxy.ledger.connect import open_ledger
+from proxy.ledger.redis_ledger import connect_ledger
 from proxy.observe import logs
 from proxy.observe.tasks import TaskKeeper
 
@@ -93,11 +93,9 @@ async def serve(settings: ChildSettings) -> None:
 
 
 async def _open_ledger(settings: ChildSettings) -> AdminLedger:
-    return await open_ledger(
-        settings.ledger_url,
-        Path(settings.data_dir),
-        lease_seconds=settings.lease_seconds,
-        owner="admin",  # takes no leases
+    # A visitor: it takes no leases and starts no server.
+    return await connect_ledger(
+        settings.ledger_url, Path(settings.data_dir), lease_seconds=settings.lease_seconds, owner="admin"
     )
 
 
@@ -106,6 +104,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings = ChildSettings.from_json(sys.stdin.buffer.readline())
     logs.configure(settings.log_level)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # its comings and goings are ours to tell
     if not die_with(settings.sip_pid):
         return 1
     try:

@@ -15,7 +15,7 @@ class AdminSettings:
 
     host, port: where to listen; port 0 takes a free one.
     token: what callers must show; None is allowed on a loopback listener only.
-    ledger_url, data_dir, lease_seconds: as `open_ledger` takes them; the URL of the running ledger.
+    ledger_url, data_dir, lease_seconds: as `connect_ledger` takes them.
     log_level: one of `proxy.observe.logs.LEVELS`.
     """
 
