@@ -124,7 +124,7 @@ class Application:
             self.store, self.ledger, self.accounting, self.log, self.metrics, self.resolver, self.instance
         )
         self.housekeeping.start(self.keeper)
-        self.ledger.on_hangup(self.hang_up)
+        self.ledger.on_hangup(lambda request: self.hang_up(request.ref, request.trunk))
         await self._start_admin()
         for endpoint in endpoints:
             endpoint.start()
@@ -164,6 +164,7 @@ class Application:
                 ledger_url=config.ledger.url,
                 data_dir=config.ledger.data_dir,
                 lease_seconds=config.ledger.lease_seconds,
+                log_level=logging.getLevelName(logging.getLogger().getEffectiveLevel()).lower(),
             ),
             Control(self),
         )
