@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import pytest
@@ -68,7 +69,8 @@ WELL_FORMED = {
     "odd method": request_bytes("!interesting-Method0123456789_*+`.%indeed'~"),
     "compact": request_bytes().replace(b"Via:", b"v:").replace(b"From:", b"F :").replace(b"To:", b"t:")
     .replace(b"Call-ID:", b"i:").replace(b"Content-Length:", b"L:"),
-    "no tag, no branch (RFC 2543)": request_bytes().replace(b";tag=a1", b"").replace(b";branch=z9hG4bKcaller1", b""),
+    "no tag, no branch (RFC 2543)": request_bytes().replace(b";tag=a1", b"")
+    .replace(b";branch=z9hG4bKcaller1", b""),
     "no Content-Length": request_bytes().replace(b"Content-Length: 0\r\n", b""),
     "no Max-Forwards": request_bytes().replace(b"Max-Forwards: 70\r\n", b""),
     "UTF-8": request_bytes(extra="Subject: größer\r\n"),
@@ -272,10 +274,8 @@ def test_cost_is_linear_in_what_a_sender_controls(data: bytes) -> None:
     best = float("inf")
     for _ in range(3):
         started = time.perf_counter()
-        try:
+        with contextlib.suppress(ParseError):
             parse_message(data, FLOW)
-        except ParseError:
-            pass
         best = min(best, time.perf_counter() - started)
     assert best < 0.02
 

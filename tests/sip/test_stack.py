@@ -1,4 +1,5 @@
-"""The stack's edges: matching, counting, flows and bytes that nobody should send. Protocol is in test_transaction.py."""
+"""The stack's edges: matching, counting, flows, and bytes that nobody should send. For the protocol see
+test_transaction.py."""
 
 from __future__ import annotations
 
@@ -69,8 +70,8 @@ STRAY = {
     "another sent-by": (b"UDP 192.0.2.1:5060", b"UDP 203.0.113.66:5060"),
     "another port": (b"UDP 192.0.2.1:5060", b"UDP 192.0.2.1:5061"),
     "another method": (b"7 INVITE", b"7 BYE"),
-    "our Via below another": (b"Via: SIP/2.0/UDP 192.0.2.1", b"Via: SIP/2.0/UDP x;branch=y\r\nVia: SIP/2.0/UDP 192.0.2.1"),
-}  # fmt: skip
+    "our Via below another": (b"Via: ", b"Via: SIP/2.0/UDP x;branch=y\r\nVia: "),
+}
 
 
 @pytest.mark.parametrize(("old", "new"), STRAY.values(), ids=STRAY.keys())
@@ -145,7 +146,7 @@ def test_keepalives_cost_nothing(stack: SipStack) -> None:
 
 
 def test_a_transaction_has_one_live_entry_among_the_timers() -> None:
-    """Deadlines that move back do not pile up: a call that rings long and is answered leaves one entry a side."""
+    """Deadlines that move back do not pile up: a call that rings and is answered leaves one entry a side."""
     ladder = Ladder()
     ladder.play("""
         0     > INVITE     : RequestReceived
@@ -180,8 +181,9 @@ SEEDS = [
     response_to(serialize_request(outgoing()), 180),
 ]  # fmt: skip
 TOKENS = [
-    b"\r\n", b"\r", b"\n", b"\x00", b" ", b"\t", b";", b",", b":", b'"', b"<", b">", b"=", b"%", b"@", b"[", b"]",
-    b"\\", b"SIP/2.0", b"Via: ", b"\r\n ", b"\r\n\r\n", b"tag=", b";rport", b";received=", b"4294967296", b"-1", b"\xff",
+    b"\r\n", b"\r", b"\n", b"\x00", b" ", b"\t", b";", b",", b":", b'"', b"<", b">", b"=", b"%", b"@", b"[",
+    b"]",    b"\\", b"SIP/2.0", b"Via: ", b"\r\n ", b"\r\n\r\n", b"tag=", b";rport", b";received=", b"4294967296",
+    b"-1", b"\xff",
 ]  # fmt: skip
 
 

@@ -22,9 +22,11 @@ PARTS = [
     (b"sip:[2001:db8::192.0.2.1]", b"sip", None, b"[2001:db8::192.0.2.1]", None, (), b"", False),
     (
         b"sip:a@h;Transport=TCP;maddr=192.0.2.9;x",
-        b"sip", b"a", b"h", None, ((b"transport", b"TCP"), (b"maddr", b"192.0.2.9"), (b"x", None)), b"", False,
+        b"sip", b"a", b"h", None, ((b"transport", b"TCP"), (b"maddr", b"192.0.2.9"), (b"x", None)), b"",
+         False,
     ),
-    (b"sip:a@h?Route=%3Csip:e%3E&Subject=", b"sip", b"a", b"h", None, (), b"Route=%3Csip:e%3E&Subject=", False),
+    (b"sip:a@h?Route=%3Csip:e%3E&Subject=", b"sip", b"a", b"h", None, (), b"Route=%3Csip:e%3E&Subject=",
+     False),
     (b"sip:%2B1876@h", b"sip", b"%2B1876", b"h", None, (), b"", False),
     (b"sip:123#456@h", b"sip", b"123#456", b"h", None, (), b"", False),
     (b"sip:+1(876)555.01@h", b"sip", b"+1(876)555.01", b"h", None, (), b"", False),
@@ -32,7 +34,8 @@ PARTS = [
      None, (), b"", False),
     (b"sip:sips%3Auser%40example.com@example.net", b"sip", b"sips%3Auser%40example.com", b"example.net",
      None, (), b"", False),
-    (b"sip:1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*:&it+has=1,weird!*pas$wo~d_too.(doesn't-it)@example.com",
+
+        (b"sip:1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*:&it+has=1,weird!*pas$wo~d_too.(doesn't-it)@example.com",
      b"sip", b"1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*", b"example.com", None, (), b"", True),
     (b"sip:null-%00-null@example.com", b"sip", b"null-%00-null", b"example.com", None, (), b"", False),
     (b"tel:+1-876-555-0100;phone-context=+1", b"tel", b"+1-876-555-0100", b"",

@@ -30,7 +30,8 @@ MARKED = [
      "SIP/2.0/UDP 192.0.2.10:5062;rport=40000;branch=z9hG4bK1;received=192.0.2.10", 40000),
     ("SIP/2.0/UDP 192.0.2.10:5062;rport=7;branch=z9hG4bK1",
      "SIP/2.0/UDP 192.0.2.10:5062;rport=40000;branch=z9hG4bK1;received=192.0.2.10", 40000),
-    ("SIP/2.0/UDP pbx.example;branch=z9hG4bK1", "SIP/2.0/UDP pbx.example;branch=z9hG4bK1;received=192.0.2.10", 5060),
+    ("SIP/2.0/UDP pbx.example;branch=z9hG4bK1",
+     "SIP/2.0/UDP pbx.example;branch=z9hG4bK1;received=192.0.2.10", 5060),
     ("SIP/2.0/UDP 10.0.0.1:5066;branch=z9hG4bK1",
      "SIP/2.0/UDP 10.0.0.1:5066;branch=z9hG4bK1;received=192.0.2.10", 5066),
     ("SIP/2.0/UDP 10.0.0.1;received=203.0.113.66;branch=z9hG4bK1",
@@ -44,7 +45,8 @@ MARKED = [
     ("SIP/2.0/UDP h;maddr=203.0.113.66;branch=z9hG4bK1",
      "SIP/2.0/UDP h;maddr=203.0.113.66;branch=z9hG4bK1;received=192.0.2.10", 5060),
     ("SIP / 2.0 / UDP h : 5070 ; rport ; branch = z9hG4bK1 , SIP/2.0/UDP next;branch=x",
-     "SIP / 2.0 / UDP h : 5070;rport=40000;branch=z9hG4bK1;received=192.0.2.10, SIP/2.0/UDP next;branch=x", 40000),
+     "SIP / 2.0 / UDP h : 5070;rport=40000;branch=z9hG4bK1;received=192.0.2.10, SIP/2.0/UDP next;branch=x",
+      40000),
     ("SIP/2.0/UDP h;branch=z9hG4bK1,SIP/2.0/UDP next;branch=x",
      "SIP/2.0/UDP h;branch=z9hG4bK1;received=192.0.2.10, SIP/2.0/UDP next;branch=x", 5060),
 ]  # fmt: skip
@@ -64,8 +66,10 @@ def test_received_and_rport(via: str, marked: str | None, port: int) -> None:
 @pytest.mark.parametrize(
     ("via", "source", "marked"),
     [
-        ("SIP/2.0/UDP [2001:db8::9:1];branch=z9hG4bK1", "2001:db8::9:1", "SIP/2.0/UDP [2001:db8::9:1];branch=z9hG4bK1"),
-        ("SIP/2.0/UDP [2001:DB8::9:1];branch=z9hG4bK1", "2001:db8::9:1", "SIP/2.0/UDP [2001:DB8::9:1];branch=z9hG4bK1"),
+        ("SIP/2.0/UDP [2001:db8::9:1];branch=z9hG4bK1", "2001:db8::9:1",
+         "SIP/2.0/UDP [2001:db8::9:1];branch=z9hG4bK1"),
+        ("SIP/2.0/UDP [2001:DB8::9:1];branch=z9hG4bK1", "2001:db8::9:1",
+         "SIP/2.0/UDP [2001:DB8::9:1];branch=z9hG4bK1"),
         ("SIP/2.0/UDP [2001:db8::1];branch=z9hG4bK1", "2001:db8::2",
          "SIP/2.0/UDP [2001:db8::1];branch=z9hG4bK1;received=2001:db8::2"),
         ("SIP/2.0/UDP h;branch=z9hG4bK1", "fe80::1%eth0", "SIP/2.0/UDP h;branch=z9hG4bK1;received=fe80::1"),
