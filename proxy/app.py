@@ -150,7 +150,12 @@ class Application:
         if path is not None:
             writer = RecordWriter(path)
             self._closers.append(writer.close)
-            self.log.sinks.append(lambda _, lines: writer.write(b"\n".join(lines)))
+
+            def to_file(_: str, lines: list[bytes]) -> None:
+                for line in lines:
+                    writer.write(line)
+
+            self.log.sinks.append(to_file)
         self.log.sinks.append(self.ledger.append_records)
 
     async def _start_admin(self) -> None:

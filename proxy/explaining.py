@@ -10,8 +10,8 @@ from rich.text import Text
 
 from proxy.admission.inquiry import add_headroom, attempt_from, judge
 from proxy.configuration import Compiled
-from proxy.ledger.ledger import LedgerUnavailable
-from proxy.ledger.redis_ledger import LedgerRefused, connect_ledger
+from proxy.ledger.ledger import LedgerRefused, LedgerUnavailable
+from proxy.ledger.redis_ledger import connect_ledger
 
 _FACTS = (
     "decision", "reason", "sip_status", "sip_reason", "trunk", "provider", "called", "country", "destination",

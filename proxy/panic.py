@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from proxy.configuration import Compiled
-from proxy.ledger.ledger import LedgerUnavailable
-from proxy.ledger.redis_ledger import LedgerRefused, connect_ledger
+from proxy.ledger.ledger import LedgerRefused, LedgerUnavailable
+from proxy.ledger.redis_ledger import connect_ledger
 
 
 async def hang_up(compiled: Compiled, trunk: str | None, call: str | None) -> list[str]:
@@ -22,8 +22,12 @@ async def hang_up(compiled: Compiled, trunk: str | None, call: str | None) -> li
             await ledger.close()
     except (LedgerUnavailable, LedgerRefused) as error:
         raise ValueError(f"the instances cannot be told: the ledger is away: {error}") from error
-    if result.instances == 0:
+    if result.asked == 0:
         raise ValueError("no instance is running on this ledger")
+    if result.instances < result.asked:
+        raise ValueError(
+            f"only {result.instances} of {result.asked} instances answered, and ended {len(result.refs)} calls"
+        )
     if call is not None and not result.refs:
         raise ValueError(f"no live call has the ref `{call}`")
     return list(result.refs)

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from proxy.app import Application, CannotBind
 from proxy.configuration import load_policy
-from proxy.ledger.ledger import LedgerUnavailable
-from proxy.ledger.redis_ledger import LedgerRefused
+from proxy.ledger.ledger import LedgerRefused, LedgerUnavailable
 from proxy.observe.logs import configure
 
 _log = logging.getLogger(__name__)

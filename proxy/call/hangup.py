@@ -74,7 +74,7 @@ class Farewell:
             leg.dialog.confirmed = False
             self.session.dialog_over(self.started_at, "proxy", now)
         else:
-            self.session.survived()
+            self.session.survived(now)
 
     def _bye_callee(self, dialog: Dialog, reason: bytes, now: float) -> None:
         session = self.session

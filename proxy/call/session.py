@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from proxy.call.core import ProxyCore
     from proxy.sip.transaction import ClientTransaction, ServerTransaction
 
+_LONGEST_CALL = b'Q.850;cause=31;text="Longest Call Duration Reached"'
 _NOTHING: frozenset[bytes] = frozenset()
 
 
@@ -329,8 +330,13 @@ class CallSession:
                     self.hang_up(b'SIP;cause=408;text="ACK Never Came"', now)
             elif self.max_deadline is not None and now >= self.max_deadline:
                 self.max_deadline = None
-                self.hang_up(b'Q.850;cause=31;text="Longest Call Duration Reached"', now)
-        deadlines = (self.cancel_deadline, self.no_answer_deadline, self.ack_deadline, self.max_deadline)
+                self.hang_up(self.hangup_reason or _LONGEST_CALL, now)
+        if self.state is CallState.FORWARDING:
+            deadlines = (self.cancel_deadline, self.no_answer_deadline)
+        elif self.state is CallState.ANSWERED:
+            deadlines = (self.ack_deadline, self.max_deadline)
+        else:
+            return None
         return min((at for at in deadlines if at is not None), default=None)
 
     def _timer_c(self, now: float) -> None:
@@ -370,11 +376,14 @@ class CallSession:
             self.ended_at = ended_at
             self._end(now)
 
-    def survived(self) -> None:
-        """The far end refused the BYE of ours: the call lives, and goes on being counted and charged."""
+    def survived(self, now: float) -> None:
+        """The far end refused our BYE: the call lives, and goes on being counted and charged; ask again
+        later."""
         if self.state is CallState.ENDING:
             self.state = CallState.ANSWERED
             self.farewell = None
+            self.max_deadline = now + self.core.settings.ack_seconds
+            self.core.wake(self, self.max_deadline, now)
 
     def _end(self, now: float) -> None:
         if self.state is CallState.ENDED:
