@@ -1,11 +1,11 @@
 """Protocol tests that read as ladder diagrams.
 
 A ladder is text, one step a line: `TIME  ACTION  : WHAT FOLLOWS`. Time runs in seconds. Timers that fall due
-on the way fire at their own time; what they bring belongs to the next line, so that anything unexpected fails.
+on the way fire at their own time; what they bring belongs to the next line, so that nothing goes unnoticed.
 
 Actions: `> INVITE`, `> 180` or `> 200 CANCEL` arrive from the wire; `accept`, `reply 486`, `send INVITE`,
-`send BYE timeout=6`, `cancel`, `cancel SIP;cause=200` and `link down` are the user's and the network's; `.` lets
-time pass. What follows: `< 486` leaves to the wire, other words are events of the stack; wire first.
+`send BYE timeout=6`, `cancel`, `cancel SIP;cause=200` and `link down` are the user's and the network's;
+`.` lets time pass. What follows: `< 486` leaves to the wire, other words are events; wire first.
 """
 
 from __future__ import annotations

@@ -220,11 +220,7 @@ def _header_name(name: bytes, colon: bytes) -> bytes:
     name = name.rstrip(b" \t")
     if not colon or TOKEN.fullmatch(name) is None:
         raise ParseError("header")
-    key = NAMES.get(name)
-    if key is None:
-        key = name.lower()
-        key = NAMES.get(key, key)
-    return key
+    return NAMES.get(name) or name.lower()
 
 
 def _read_values(message: SipMessage, values: dict[bytes, bytes]) -> None:

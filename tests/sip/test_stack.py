@@ -162,6 +162,17 @@ def test_a_transaction_has_one_live_entry_among_the_timers() -> None:
     assert ladder.stack.next_timer() is None
 
 
+def test_a_deadline_that_moves_forward_voids_the_old_entry(stack: SipStack) -> None:
+    client = stack.send_request(outgoing(b"BYE"), flow_to(CALLEE), 0.0, owner=None)
+    client.retransmit_at = 0.25
+    stack._schedule(client)
+    assert stack.next_timer() == 0.25
+    stack.handle_timers(0.25)
+    stack.handle_timers(0.5)
+    assert len(stack._heap) == 1
+    assert stack.next_timer() == client.queued_at == client.retransmit_at == 1.25
+
+
 def test_a_stalled_process_does_not_make_up_for_lost_retransmissions(stack: SipStack) -> None:
     stack.send_request(outgoing(), flow_to(CALLEE), 0.0, owner=None)
     stack.outbox.clear()
@@ -181,9 +192,9 @@ SEEDS = [
     response_to(serialize_request(outgoing()), 180),
 ]  # fmt: skip
 TOKENS = [
-    b"\r\n", b"\r", b"\n", b"\x00", b" ", b"\t", b";", b",", b":", b'"', b"<", b">", b"=", b"%", b"@", b"[",
-    b"]",    b"\\", b"SIP/2.0", b"Via: ", b"\r\n ", b"\r\n\r\n", b"tag=", b";rport", b";received=", b"4294967296",
-    b"-1", b"\xff",
+    b"\r\n", b"\r", b"\n", b"\x00", b" ", b"\t", b";", b",", b":", b'"', b"<", b">", b"=", b"%",
+    b"@", b"[", b"]", b"\\", b"SIP/2.0", b"Via: ", b"\r\n ", b"\r\n\r\n", b"tag=", b";rport",
+    b";received=", b"4294967296", b"-1", b"\xff",
 ]  # fmt: skip
 
 

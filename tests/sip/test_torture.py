@@ -1,7 +1,7 @@
 """The messages of RFC 4475 and RFC 5118 through the stack, when they are at hand.
 
-TRUNKWARDEN_TORTURE_DIR names the folder that holds `rfc4475` and `rfc5118`, one message a file. test_parse.py has
-a corpus in the same spirit.
+TRUNKWARDEN_TORTURE_DIR names the folder that holds `rfc4475` and `rfc5118`, one message a file.
+test_parse.py has a corpus in the same spirit.
 """
 
 from __future__ import annotations

@@ -304,6 +304,14 @@ def test_no_408_and_nothing_else_once_the_sender_of_a_non_invite_has_given_up() 
         33    reply 200  :
     """)
     assert ladder.stack.transactions == 0
+    ladder = Ladder()
+    ladder.play("""
+        0     > BYE      : RequestReceived
+        0     accept     :
+        31.9  > BYE      :
+        32    .          :
+    """)
+    assert ladder.stack.transactions == 0
 
 
 # --- over TCP and TLS nothing is sent again, and nothing lingers ---
