@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from proxy.app import CannotBind
-from proxy.demo.rehearsal import RING_SECONDS, rehearse
+from proxy.demo import rehearsal
 from proxy.demo.screen import Screen
 from proxy.demo.show import SEED, Show
 from proxy.demo.stage import CannotStage, staged
@@ -45,8 +45,8 @@ def _unexpected(record: logging.LogRecord) -> bool:
 async def _once() -> int:
     _on_signals(_this_task().cancel)
     try:
-        async with staged(lambda: RING_SECONDS) as stage:
-            good = await rehearse(stage, Screen())
+        async with staged(lambda: rehearsal.RING_SECONDS) as stage:
+            good = await rehearsal.rehearse(stage, Screen(), rehearsal.CASES)
     except asyncio.CancelledError:
         print("interrupted", file=sys.stderr)
         return _FAILED

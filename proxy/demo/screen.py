@@ -14,15 +14,11 @@ from rich.text import Text
 
 # A pipe or a file has no width: no line of ours is longer.
 _UNBOUNDED = 240
+# 80 columns of a terminal, spaces in between included
 _COLUMNS = (
-    ("time", 8),
-    ("trunk", 10),
-    ("dialled", 14),
-    ("to", 3),
-    ("decision", 8),
-    ("reason", 15),
-    ("SIP", 3),
-)
+    ("time", 8), ("trunk", 10), ("dialled", 14), ("to", 3), ("decision", 8), ("reason", 15), ("SIP", 3),
+    ("talk", 6), ("cost", 5),
+)  # fmt: skip
 _COLOURS = {"admitted": "green", "refused": "red", "ended": "cyan", "yes": "green"}
 
 
@@ -49,39 +45,38 @@ class Screen:
 
     def heading(self) -> None:
         """The names of the columns of `decision`."""
-        self._print(Text("  ".join(name.ljust(width) for name, width in _COLUMNS).rstrip(), "bold"))
+        self._print(Text(" ".join(name.ljust(width) for name, width in _COLUMNS).rstrip(), "bold"))
 
-    def decision(
-        self,
-        time: str,
-        trunk: str,
-        dialled: str,
-        country: str,
-        what: str,
-        reason: str,
-        status: str,
-        note: str,
-    ) -> None:
-        """One line, in columns. `what` is `admitted`, `refused` or `ended`."""
+    def decision(self, fields: Sequence[str]) -> None:
+        """One line: a field for each column of the heading, the fifth being `admitted`, `refused` or
+        `ended`."""
         line = Text()
-        fields = (time, trunk, dialled, country, what, reason, status)
         for (name, width), field in zip(_COLUMNS, fields, strict=True):
-            style = _COLOURS.get(what, "") if name in ("decision", "reason", "SIP") else ""
+            style = _COLOURS.get(fields[4], "") if name in ("decision", "reason", "SIP") else ""
             line.append(field.ljust(width), style)
-            line.append("  ")
-        line.append(note, "dim")
+            line.append(" ")
         line.rstrip()
         self._print(line)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table; cells that say what became of a call are coloured, a cell that begins with `NO` in
         alarm."""
-        table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-        for column in columns:
-            table.add_column(column, overflow="fold")
+        table = Table(
+            title=title,
+            title_justify="left",
+            title_style="bold",
+            box=box.SIMPLE_HEAD,
+            show_edge=False,
+            pad_edge=False,
+            padding=(0, 1, 0, 0),
+        )
+        for place, column in enumerate(columns):
+            # The first and the last may give way to a narrow terminal; numbers and codes stay whole.
+            table.add_column(column, no_wrap=0 < place < len(columns) - 1, overflow="fold")
         for row in rows:
             table.add_row(*(Text(cell, _style(cell)) for cell in row))
         self._console.print(table)
+        self.say()
 
     def _print(self, text: Text) -> None:
         self._console.print(text, soft_wrap=True)

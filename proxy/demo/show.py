@@ -61,11 +61,11 @@ class Show:
         host, port = stage.office.proxy
         screen.say(f"dashboard  {stage.app.admin_url}/", "bold")
         screen.say(f"proxy      sip:{host}:{port}, on the policy {stage.app.path}")
-        screen.say(f"calls from {stage.office.agent.address[0]} (trunk office-pbx: United States and United")
-        screen.say(
-            f"           Kingdom, three lines), {stage.shop.agent.address[0]} (trunk call-shop: two dollars),"
-        )
-        screen.say(f"           and {stage.stranger.agent.address[0]} (no trunk); Ctrl-C ends it")
+        office, shop, stranger = (pbx.agent.address[0] for pbx in (stage.office, stage.shop, stage.stranger))
+        screen.say(f"callers    {office} is trunk office-pbx: US and GB, three lines, no premium numbers")
+        screen.say(f"           {shop} is trunk call-shop: US and GB, 2 USD in 24 hours")
+        screen.say(f"           {stranger} is on no trunk")
+        screen.say("Ctrl-C ends it.")
         screen.say()
         screen.heading()
 
@@ -106,25 +106,28 @@ class Show:
     def _show(self, record: Record) -> None:
         trunk = record["trunk"] or "-"
         over = record["record"] == "call"
-        note = ""
+        talk = cost = ""
         if over:
             self.ended[trunk] += 1
             self.costs[trunk] = self.costs.get(trunk, Decimal(0)) + Decimal(record["cost"])
             what, reason, at = "ended", f"by {record['ended_by']}", record["ended_at"]
             if record["answered_at"] is not None:
-                note = f"{record['duration_ms'] / 1000:.1f} s, {record['cost']} {record['currency']}"
+                talk, cost = f"{record['duration_ms'] / 1000:.1f} s", record["cost"]
         else:
             what, reason, at = record["decision"], record["reason"] or "", record["decided_at"]
             self.decisions[trunk, what, reason] += 1
         self._screen.decision(
-            datetime.fromisoformat(at).astimezone().strftime("%H:%M:%S"),
-            trunk,
-            record["dialled"],
-            record["country"] or "-",
-            what,
-            reason,
-            str(record["sip_status"] or "-"),
-            note,
+            (
+                datetime.fromisoformat(at).astimezone().strftime("%H:%M:%S"),
+                trunk,
+                record["dialled"],
+                record["country"] or "-",
+                what,
+                reason,
+                str(record["sip_status"] or "-"),
+                talk,
+                cost,
+            )
         )
 
     def _sums(self) -> None:
