@@ -53,7 +53,7 @@ class Metrics:
         self.provider_up: dict[str, bool] = {}
         self.ledger_drift = 0
         self.event_loop_lag = 0.0
-        self._decisions: dict[tuple[str, str, str], int] = {}
+        self._decisions: dict[tuple[str, str, str], int] = {("", "refused", "SOURCE"): 0}
         self._ledger_seconds: dict[str, Histogram] = {}
         self._ledger_errors = dict.fromkeys(_LEDGER_ERRORS, 0)
         self._reloads = {"success": 0, "failure": 0}
@@ -108,7 +108,9 @@ class Metrics:
         self.provider_up = {name: self.provider_up.get(name, True) for name in providers}
         for trunk in thresholds:
             self.calls_active.setdefault(trunk, 0)
-            self._decisions.setdefault((trunk, "admitted", ""), 0)
+            # A counter that begins at 1 hides its first event from rate() and increase().
+            for key in ((trunk, "admitted", ""), (trunk, "refused", "SPEND"), (trunk, "refused", "LEDGER")):
+                self._decisions.setdefault(key, 0)
 
     def policy_reloaded(self, success: bool) -> None:
         """Count an attempt to load a new policy, after the first."""
