@@ -51,7 +51,7 @@ async def test_a_large_answer(pair: Pair) -> None:
     for number in range(5000):
         pair.target.numbers.decision(f"trunk-{number}", "refused", "CAPACITY")
     snapshot = await pair.client.call("metrics", within=5)
-    assert len(snapshot["samples"]["trunkwarden_admission_decisions_total"]) == 5000
+    assert len(snapshot["samples"]["trunkwarden_admission_decisions_total"]) > 5000
 
 
 async def test_an_error_keeps_its_kind(pair: Pair) -> None:
