@@ -266,6 +266,8 @@ class SipStack:
                 events.append(ServerTerminated(transaction, effect == ENDED))
         if transaction.state == TERMINATED:
             self._forget(transaction)
+            if not effects:
+                transaction.owner = None  # nobody asks any more: no cycle is left for the collector
         else:
             self._schedule(transaction)
 

@@ -97,6 +97,23 @@ def test_owner_comes_back_with_each_response(stack: SipStack) -> None:
     assert client.provisional_received
 
 
+def test_owner_is_let_go_when_a_transaction_ends_in_silence_and_kept_for_its_last_event() -> None:
+    ladder = Ladder()
+    ladder.play("""
+        0     send BYE     : < BYE
+        0.1   > 200        : ResponseReceived
+        6     .            :
+    """)
+    assert ladder.client is not None
+    assert ladder.client.owner is None
+    ladder.play("""
+        6     send OPTIONS : < OPTIONS
+        38    .            : < OPTIONS, < OPTIONS, < OPTIONS, < OPTIONS, < OPTIONS, < OPTIONS, < OPTIONS, \
+< OPTIONS, < OPTIONS, < OPTIONS, ClientTimedOut
+    """)
+    assert ladder.client.owner == "user"
+
+
 def test_ack_without_cookie_finds_its_transaction(stack: SipStack) -> None:
     """RFC 2543 elements still get their refusals acknowledged."""
     data = request_bytes(branch="1")
