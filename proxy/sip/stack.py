@@ -239,7 +239,7 @@ class SipStack:
 
     def transport_failed(self, flow: Flow, now: float) -> list[Event]:
         """Nothing can be sent over `flow` any more: its client transactions fail. Server transactions stay as
-        they are (RFC 6026 §8.8)."""
+        they are (RFC 6026)."""
         events: list[Event] = []
         for transaction in [found for found in self._clients.values() if found.flow == flow]:
             effects = transaction.step(TRANSPORT_ERROR, now, self.timers)

@@ -78,7 +78,7 @@ class Transition(NamedTuple):
 
 Table = dict[str, dict[str, Transition]]
 
-# RFC 3261 §17.1.1, Figure 5; RFC 6026 §8.4
+# RFC 3261 §17.1.1, Figure 5; RFC 6026
 INVITE_CLIENT: Final[Table] = {
     NEW: {
         REQUEST: Transition(CALLING, (SEND,), (TIMER_A, TIMER_B)),
@@ -138,7 +138,7 @@ NON_INVITE_CLIENT: Final[Table] = {
     },
 }
 
-# RFC 3261 §17.2.1, Figure 7; RFC 6026 §8.5. The user sends its own 100, and sends every further 2xx.
+# RFC 3261 §17.2.1, Figure 7; RFC 6026. The user sends its own 100, and sends every further 2xx.
 INVITE_SERVER: Final[Table] = {
     NEW: {
         REQUEST: Transition(PROCEEDING),
