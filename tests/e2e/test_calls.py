@@ -1,0 +1,103 @@
+"""The way of a call with real SIPp on both ends: admitted, long, hung up by either side, cancelled, failed, repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.configuration import WASHINGTON, configuration, trunk
+from tests.e2e.configuration import provider as provider_entry
+from tests.e2e.ports import PROVIDER, free_udp_port
+from tests.e2e.sipp import SippResult
+from tests.e2e.trunkwarden_process import Trunkwarden
+
+DESK = "127.0.0.10"
+CALLS = 5
+HOLD_MS = 200
+LONGER_THAN_T1_MS = 900  # SIPp's own T1 is 500 ms, the configured one 100
+
+
+@pytest.fixture(scope="module")
+def carrier() -> tuple[str, int]:
+    return PROVIDER, free_udp_port(PROVIDER)
+
+
+@pytest.fixture(scope="module", params=["redis", "embedded"])
+def proxy(request, serve_module, redis_server, carrier, tmp_path_factory) -> Iterator[Trunkwarden]:
+    ledger = redis_server.url if request.param == "redis" else "embedded"
+    config = configuration(
+        tmp_path_factory.mktemp("calls"),
+        ledger,
+        [provider_entry("carrier", carrier)],
+        [trunk("desk", DESK, capacity_limit=50, rate_deck="retail", threshold_amount="1000.00")],
+    )
+    return serve_module(config)
+
+
+@pytest.fixture
+def pair(proxy, sipp, carrier):
+    """Runs a caller and a callee against each other through the proxy; no lease may be left."""
+
+    def run(caller: str, callee: str, *, calls: int = CALLS, hold_ms: int = HOLD_MS, expected_status: str | None = None,
+            far_hold_ms: int = HOLD_MS) -> tuple[SippResult, SippResult]:  # fmt: skip
+        variables = {} if expected_status is None else {"expected_status": expected_status}
+        far_end = sipp(callee, carrier, calls=calls, hold_ms=far_hold_ms)
+        near_end = sipp(
+            caller, (DESK, free_udp_port(DESK)), target=proxy.address, called=WASHINGTON, calls=calls,
+            hold_ms=hold_ms, variables=variables,
+        )  # fmt: skip
+        near, far = near_end.wait(), far_end.wait()
+        near.assert_all_succeeded(calls)
+        far.assert_all_succeeded(calls)
+        assert far.created == calls
+        proxy.wait_until_idle()
+        return near, far
+
+    return run
+
+
+def test_admitted_call_ends_with_the_callers_bye(pair) -> None:
+    near, far = pair("uac_admitted", "uas_answering")
+
+    assert (near.retransmissions, far.retransmissions) == (0, 0)
+
+
+def test_call_ends_with_the_far_ends_bye(pair) -> None:
+    pair("uac_hung_up_on", "uas_hanging_up")
+
+
+def test_long_call_is_renegotiated(pair) -> None:
+    pair("uac_long_call", "uas_long_call")
+
+
+def test_cancelled_call(pair) -> None:
+    pair("uac_cancelled", "uas_ringing")
+
+
+def test_busy(pair) -> None:
+    pair("uac_failed", "uas_busy", expected_status="486 Busy Here")
+
+
+def test_provider_out_of_service_is_500_upstream(pair) -> None:
+    pair("uac_failed", "uas_unavailable", expected_status="500 Server Internal Error")
+
+
+def test_silent_provider_is_408_upstream(pair) -> None:
+    pair("uac_failed", "uas_silent", calls=2, expected_status="408 Request Timeout")
+
+
+def test_unanswered_call_ends_when_patience_does(pair) -> None:
+    """Timer C: the provider is cancelled, and its 487 is the caller's answer (§16.8)."""
+    pair("uac_failed", "uas_ringing", calls=2, expected_status="487 Request Terminated")
+
+
+def test_retransmissions_make_one_call(pair) -> None:
+    near, far = pair(
+        "uac_retransmitting", "uas_retransmitting", calls=2, far_hold_ms=LONGER_THAN_T1_MS
+    )
+
+    assert near.messages["0_INVITE_Sent"] == 2
+    assert far.messages["0_INVITE_Recv"] == 2
+    assert far.messages["0_INVITE_Retrans"] >= 2  # the proxy's own, over a network that lost the first
+    assert far.messages["4_200_Retrans"] >= 2

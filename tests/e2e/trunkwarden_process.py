@@ -1,0 +1,180 @@
+"""Trunkwarden: the real program as a process of its own, started, watched and stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from tests.e2e.waiting import eventually
+
+READY_SECONDS = 20.0
+STOP_SECONDS = 15.0
+COMMAND_SECONDS = 20.0
+HTTP_SECONDS = 5.0
+_TAIL = 12_000
+_READY = re.compile(
+    r"^ready sip=udp:(?P<host>[0-9.]+):(?P<port>\d+)\S* admin=(?P<admin>http://\S+) ledger=(?P<ledger>\S+) "
+    r"policy=(?P<policy>\S+)$",
+    re.MULTILINE,
+)
+_ROOT = Path(__file__).resolve().parents[2]
+
+RUNNING: list[Trunkwarden] = []
+
+
+def command(*arguments: str, limit: float = COMMAND_SECONDS) -> subprocess.CompletedProcess[str]:
+    """Run `trunkwarden` with these arguments to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "proxy.cli", *arguments],
+        cwd=_ROOT, capture_output=True, text=True, timeout=limit, check=False,
+        env={**os.environ, "NO_COLOR": "1"},
+    )  # fmt: skip
+
+
+class Trunkwarden:
+    """`trunkwarden serve` with this configuration, written below `folder`; ready when the constructor returns.
+
+    Listens on ports that the system chooses unless the configuration says otherwise. Raises AssertionError with
+    the program's diagnostics when it does not come up.
+    """
+
+    def __init__(self, config: dict[str, Any], folder: Path, *options: str) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.file = folder / "trunkwarden.yaml"
+        self.write(config)
+        self._stdout = folder / "stdout"
+        self._stderr = folder / "stderr"
+        with self._stdout.open("wb") as out, self._stderr.open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "proxy.cli", "serve", "-c", str(self.file), *options],
+                cwd=_ROOT, stdout=out, stderr=err, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        RUNNING.append(self)
+        try:
+            found = eventually(self._ready, READY_SECONDS, "the line `ready …`")
+        except AssertionError as error:
+            self.kill()
+            raise AssertionError(f"{error}\n{self.diagnostics()}") from None
+        self.ready = found.group()
+        self.address = (found["host"], int(found["port"]))
+        self.admin = found["admin"]
+        self.http = httpx.Client(base_url=self.admin, timeout=HTTP_SECONDS)
+
+    def _ready(self) -> re.Match[str] | None:
+        if self.process.poll() is not None:
+            raise AssertionError(f"it ended with {self.process.returncode} before it was ready")
+        return _READY.search(self.stdout())
+
+    def write(self, config: dict[str, Any] | str) -> None:
+        """Put a configuration (or any text) where `serve` reads it."""
+        text = config if isinstance(config, str) else yaml.safe_dump(config, sort_keys=False)
+        self.file.write_text(text)
+
+    def stdout(self) -> str:
+        """What it has printed so far."""
+        return self._stdout.read_text(errors="replace")
+
+    def stderr(self) -> str:
+        """Its diagnostics so far."""
+        return self._stderr.read_text(errors="replace")
+
+    def diagnostics(self) -> str:
+        """What a failing test shows."""
+        state = "running" if self.process.poll() is None else f"ended with {self.process.returncode}"
+        return f"trunkwarden {self.process.pid} ({state}), {self.file}\nstderr: {self.stderr()[-_TAIL:]}"
+
+    # --- asking it --------------------------------------------------------------------------------------------
+
+    def get(self, path: str, status: int = 200) -> Any:
+        """The JSON body of a GET that must answer `status`."""
+        answer = self.http.get(path)
+        assert answer.status_code == status, f"GET {path}: {answer.status_code} {answer.text}"
+        return answer.json()
+
+    def usage(self, trunk: str) -> dict[str, Any]:
+        """What a trunk uses now."""
+        return dict(self.get(f"/v1/trunks/{trunk}/usage"))
+
+    def calls(self) -> list[dict[str, Any]]:
+        """Live calls."""
+        return list(self.get("/v1/calls")["calls"])
+
+    def policy_version(self) -> str:
+        """The version in force."""
+        return str(self.get("/v1/policy")["version"])
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples that carry these labels."""
+        total = 0.0
+        for line in self.http.get("/metrics").text.splitlines():
+            series, _, value = line.rpartition(" ")
+            if line.startswith("#") or series.partition("{")[0] != name:
+                continue
+            if all(f'{key}="{wanted}"' in series for key, wanted in labels.items()):
+                total += float(value)
+        return total
+
+    def wait_until_idle(self, trunk: str | None = None, limit: float = 5.0) -> None:
+        """Until no lease is left (of this trunk, or at all). Raises AssertionError."""
+
+        def no_call_left() -> bool:
+            return not [call for call in self.calls() if trunk is None or call["trunk"] == trunk]
+
+        eventually(no_call_left, limit, "the end of all leases")
+
+    def records(self) -> list[dict[str, Any]]:
+        """The lines of records.file, where the configuration names `records.jsonl` in this folder."""
+        path = self.folder / "records.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    # --- signals ----------------------------------------------------------------------------------------------
+
+    def reload(self) -> None:
+        """SIGHUP."""
+        self.process.send_signal(signal.SIGHUP)
+
+    def terminate(self) -> None:
+        """SIGTERM: drain."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self, limit: float = STOP_SECONDS) -> int:
+        """The exit code, once it has ended. Raises subprocess.TimeoutExpired."""
+        return self.process.wait(limit)
+
+    def kill(self) -> None:
+        """End it at once and forget it."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._forget()
+
+    def stop(self) -> None:
+        """SIGTERM twice: no draining. A program that does not heed that fails the test that stops it."""
+        self._forget()
+        if self.process.poll() is not None:
+            return
+        self.terminate()
+        try:
+            self.wait(1.0)
+        except subprocess.TimeoutExpired:
+            self.terminate()
+        try:
+            code = self.wait()
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"it does not stop\n{self.diagnostics()}") from None
+        assert code == 0, f"it ended with {code}\n{self.diagnostics()}"
+
+    def _forget(self) -> None:
+        if self in RUNNING:
+            RUNNING.remove(self)
