@@ -40,8 +40,7 @@ class JsonFormatter(logging.Formatter):
             fields["error"] = self.formatException(record.exc_info)
         if record.stack_info:
             fields["stack"] = self.formatStack(record.stack_info)
-        # DEL is the one control character that JSON lets stand.
-        return json.dumps(fields, ensure_ascii=True, default=_text).replace("\x7f", "\\u007f")
+        return json.dumps(fields, ensure_ascii=True, default=_text)
 
 
 def _text(value: object) -> str:
