@@ -20,7 +20,6 @@ from proxy.ledger.redis_ledger import LedgerRefused
 from proxy.observe.logs import configure
 
 _FAILED = 1
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run(once: bool) -> int:
@@ -75,8 +74,10 @@ async def _live() -> int:
 
 def _on_signals(react: Callable[[], object]) -> None:
     loop = asyncio.get_running_loop()
-    for number in _STOPPING:
+    for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, react)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        loop.add_signal_handler(signal.SIGHUP, react)
 
 
 def _this_task() -> asyncio.Task[object]:

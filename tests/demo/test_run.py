@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,9 +57,9 @@ def test_once_places_every_call_and_ends_well() -> None:
     rows = [line.split() for line in done.stdout.splitlines()]
     for case in CASES:
         decision = "admitted" if case.reason is None else "refused"
-        expected = [case.number, decision, case.reason, str(case.status), case.cost, "yes"]
-        row = [*case.title.split(), *(cell for cell in expected if cell)]
-        assert row in rows, done.stdout
+        cells = [case.number, decision, case.reason, str(case.status), case.cost]
+        expected = [*case.title.split(), *(cell for cell in cells if cell)]
+        assert any(row[: len(expected)] == expected and row[-1] == "yes" for row in rows), done.stdout
     assert {case.reason for case in CASES} >= {
         None, "COUNTRY", "PREFIX", "NUMBER", "SOURCE", "CAPACITY", "SPEND",
     }  # fmt: skip
@@ -101,15 +103,21 @@ def test_a_signal_ends_the_demo_with_0_and_a_summary(number: signal.Signals) -> 
     assert "calls judged" in out
 
 
-def test_a_signal_ends_once_with_1() -> None:
-    with demo("--once") as process:
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(timeout=2.5)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=15)
-    assert process.returncode == 1, err
-    assert err == "interrupted\n"
-    assert "as expected" not in out
+def test_a_signal_ends_once_with_1_and_leaves_no_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Not below tmp_path: the paths of Unix sockets must be short.
+    with tempfile.TemporaryDirectory(prefix="tw") as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        with demo("--once") as process:
+            for _ in range(1000):
+                if os.listdir(folder):
+                    break
+                time.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=15)
+        assert process.returncode == 1, err
+        assert err == "interrupted\n"
+        assert "as expected" not in out
+        assert os.listdir(folder) == []
 
 
 def test_a_reader_that_goes_away_ends_the_demo() -> None:

@@ -29,6 +29,8 @@ async def test_peers_speak_through_the_real_proxy_and_nothing_is_left() -> None:
     ]
     assert stage.provider.seen == 1
     assert not folder.exists()
+    assert stage.app.admin.pid is None
+    assert not stage.app.ledger.connected
 
 
 async def test_an_address_that_cannot_be_bound_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
