@@ -132,6 +132,16 @@ class Peer:
                 datagram.message.method == method and datagram.message.status == status for datagram in self.received
             )
 
+    def requests(self, method: str, call_id: str) -> list[Message]:
+        """The requests of this method in this call that came so far."""
+        with self._news:
+            messages = [datagram.message for datagram in self.received]
+        return [
+            message
+            for message in messages
+            if not message.is_response and message.method == method and message.one("call-id") == call_id
+        ]
+
     def stays_quiet(self, seconds: float = QUIET_SECONDS) -> None:
         """Nothing new arrives for this long. Raises AssertionError at the first datagram."""
         with self._news:
