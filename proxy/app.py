@@ -29,7 +29,7 @@ from proxy.configuration import Compiled, load_policy
 from proxy.control import Control
 from proxy.housekeeping import Housekeeping
 from proxy.ledger.redis_ledger import RedisLedger, open_ledger
-from proxy.observe.clock import utc_now
+from proxy.observe.clock import now_ms
 from proxy.observe.metrics import Metrics
 from proxy.observe.records import RecordWriter
 from proxy.observe.tasks import TaskKeeper
@@ -110,10 +110,10 @@ class Application:
         )
         loop = asyncio.get_running_loop()
         pipeline = AdmissionPipeline(
-            self.store, self.ledger, self.accounting, self.log, self.metrics, utc_now, loop.time
+            self.store, self.ledger, self.accounting, self.log, self.metrics, now_ms, loop.time
         )
         self.server = SipServer(
-            stack, self.core, pipeline, self.accounting, self.log, self.metrics, self.keeper, utc_now
+            stack, self.core, pipeline, self.accounting, self.log, self.metrics, self.keeper, now_ms
         )
         for endpoint in endpoints:
             self.server.add_endpoint(endpoint)

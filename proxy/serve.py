@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -17,6 +18,7 @@ _log = logging.getLogger(__name__)
 
 _BAD_CONFIGURATION = 1
 _CANNOT_SERVE = 4
+_COLLECTOR_THRESHOLDS = (50_000, 20, 100)
 
 
 def run(path: Path, ledger: str | None, drain_seconds: float) -> int:
@@ -46,6 +48,7 @@ async def _serve(app: Application, drain_seconds: float) -> int:
     except (CannotBind, LedgerUnavailable, LedgerRefused) as error:
         print(f"cannot serve: {error}", file=sys.stderr)
         return _CANNOT_SERVE
+    _spare_the_collector()
     print(app.ready_line(), flush=True)
     draining: asyncio.Task[None] | None = None
     waiting: asyncio.Task[signal.Signals] | None = None
@@ -68,6 +71,14 @@ async def _serve(app: Application, drain_seconds: float) -> int:
                 break
     await app.stop()
     return 0
+
+
+def _spare_the_collector() -> None:
+    """Let the cyclic collector run rarely: calls leave few cycles behind, and each full run walks every
+    transaction that is alive (half a minute of them), which made a call cost 40 % more."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECTOR_THRESHOLDS)
 
 
 async def _reload(app: Application) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from datetime import datetime
 
 from policy.reasons import ReasonCode
 from proxy.admission.accounting import Accounting
@@ -40,7 +39,7 @@ class SipServer:
         log: DecisionLog,
         metrics: Metrics,
         keeper: TaskKeeper,
-        clock: Callable[[], datetime],
+        clock: Callable[[], int],
     ) -> None:
         self.stack = stack
         self.core = core

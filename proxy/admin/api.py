@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Res
 from starlette.exceptions import HTTPException
 
 from policy.compiled import Scope, Window
+from policy.rating.money import amount
 from proxy.admin import problems
 from proxy.admin.control_client import ControlClient, Shared
 from proxy.admin.control_protocol import ControlError, ControlLost, Heartbeat, ScopeLimits
@@ -29,7 +30,7 @@ from proxy.admin.models import (
     Trunks,
     Usage,
 )
-from proxy.admin.problems import amount, problem
+from proxy.admin.problems import problem
 from proxy.ledger.hangup import HangupResult
 from proxy.ledger.ledger import LiveCall, ScopeUsage
 from proxy.observe.clock import iso_ms

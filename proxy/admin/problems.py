@@ -14,7 +14,6 @@ from proxy.admin.control_protocol import INVALID, LEDGER, ControlError, ControlL
 from proxy.ledger.ledger import LedgerUnavailable
 
 _RETRY_SECONDS = "2"
-_MICRO = 1_000_000
 
 
 def problem(status: int, detail: str, *, headers: dict[str, str] | None = None, **extra: Any) -> JSONResponse:
@@ -70,11 +69,3 @@ def _control_lost(_: Request, error: Exception) -> JSONResponse:
 
 def _unexpected(_: Request, __: Exception) -> JSONResponse:
     return problem(500, "this is a defect; the log says more")
-
-
-def amount(micro: int) -> str:
-    """Micro-units as a decimal string with at least two decimals: `100.00`, `-0.000001`."""
-    sign = "-" if micro < 0 else ""
-    units, fraction = divmod(abs(micro), _MICRO)
-    decimals = f"{fraction:06d}".rstrip("0").ljust(2, "0")
-    return f"{sign}{units}.{decimals}"

@@ -1,32 +1,24 @@
 """DecisionLog: one record of each decision, and one of each admitted call when it ends.
 
-A record is one JSON object on one line, with the same fields in both; what is not known yet is null.
+A record is one JSON object on one line of printable ASCII, with the same fields in both kinds; what is not
+known yet is null. The text is put together from encoded parts: a record is written for every call, and a
+general encoder would cost more than the judgement that it tells of.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable
+from json.encoder import encode_basestring_ascii as quote
 
+from policy.rating.money import amount
 from policy.reasons import ReasonCode
 from policy.verdict import Check
 from proxy.call.session import CallSession
-from proxy.observe.clock import iso
-
-_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), check_circular=False).encode
-# Escapes keep every line one line of printable ASCII, whatever a peer wrote into its headers; DEL is the
-# exception.
-_DEL = str.maketrans({"\x7f": "\\u007f"})
+from proxy.observe.clock import iso_ms
 
 Sink = Callable[[str, list[bytes]], None]
 
-
-def money(micro: int) -> str:
-    """Micro-units as a decimal string without an exponent: 1_500_000 → `1.5`, 0 → `0`."""
-    whole, rest = divmod(abs(micro), 1_000_000)
-    text = f"{whole}.{rest:06d}".rstrip("0").rstrip(".")
-    return f"-{text}" if micro < 0 else text
+_MOST_CHECKS = 4096
 
 
 class DecisionLog:
@@ -38,6 +30,7 @@ class DecisionLog:
         self.sinks: list[Sink] = []
         self._decisions: list[bytes] = []
         self._calls: list[bytes] = []
+        self._checks: dict[Check, str] = {}
 
     def decided(
         self,
@@ -45,39 +38,44 @@ class DecisionLog:
         policy_version: str,
         reason: ReasonCode | None,
         ledger_checks: tuple[Check, ...],
-        at: datetime,
+        at_ms: int,
         sip_status: int | None,
     ) -> None:
-        """The call was admitted (`reason` is None) or refused with `sip_status`."""
-        fields = self._facts(session, policy_version, reason, ledger_checks, at)
-        fields["sip_status"] = sip_status
-        self._decisions.append(_line(fields))
-        session.record = fields
+        """The call was admitted (`reason` is None) or refused with `sip_status`, at the wall time `at_ms`."""
+        caller, judged = self._facts(session, policy_version, reason, ledger_checks, at_ms)
+        providers = session.verdict.providers
+        provider = _text(providers[0].name if providers else None)
+        status = "null" if sip_status is None else sip_status
+        line = (
+            f'{{"record":"decision",{caller},"provider":{provider},{judged},"answered_at":null,"ended_at":null,'
+            f'"duration_ms":null,"billed_seconds":null,"cost":null,"sip_status":{status},"ended_by":null}}'
+        )
+        self._decisions.append(line.encode("ascii"))
+        session.record = (caller, judged)
 
-    def ended(self, session: CallSession, cost: int, ended_at: datetime, now: float) -> None:
-        """An admitted call is over. `ended_at` is the wall time of the moment `now`; durations are
-        monotonic."""
-        fields = session.record
-        if fields is None:
+    def ended(self, session: CallSession, cost: int, at_ms: int, now: float) -> None:
+        """An admitted call is over and cost `cost` micro-units. `at_ms` is the wall time of the monotonic
+        moment `now`; durations are monotonic."""
+        if session.record is None:
             return
+        caller, judged = session.record
+        session.record = None
         finish = session.ended_at if session.ended_at is not None else now
-        end = ended_at - timedelta(seconds=now - finish)
-        fields["record"] = "call"
-        fields["provider"] = session.provider.name if session.provider is not None else None
-        fields["ended_at"] = iso(end)
+        end_ms = at_ms - round((now - finish) * 1000)
+        answered, duration, billed = "null", 0, 0
         if session.answered_at is not None:
             duration = round((finish - session.answered_at) * 1000)
-            fields["answered_at"] = iso(end - timedelta(milliseconds=duration))
-            fields["duration_ms"] = duration
+            answered = f'"{iso_ms(end_ms - duration)}"'
             rate = session.verdict.rate
-            fields["billed_seconds"] = 0 if rate is None else rate.billed_seconds(duration)
-        else:
-            fields["duration_ms"] = fields["billed_seconds"] = 0
-        fields["cost"] = money(cost)
-        fields["sip_status"] = session.final_status or None
-        fields["ended_by"] = session.ended_by
-        self._calls.append(_line(fields))
-        session.record = None
+            billed = 0 if rate is None else rate.billed_seconds(duration)
+        provider = _text(session.provider.name if session.provider is not None else None)
+        line = (
+            f'{{"record":"call",{caller},"provider":{provider},{judged},"answered_at":{answered},'
+            f'"ended_at":"{iso_ms(end_ms)}","duration_ms":{duration},"billed_seconds":{billed},'
+            f'"cost":"{amount(cost)}","sip_status":{session.final_status or "null"},'
+            f'"ended_by":"{session.ended_by}"}}'
+        )
+        self._calls.append(line.encode("ascii"))
 
     def flush(self) -> None:
         """Hand over what was collected."""
@@ -94,46 +92,54 @@ class DecisionLog:
         policy_version: str,
         reason: ReasonCode | None,
         ledger_checks: tuple[Check, ...],
-        at: datetime,
-    ) -> dict[str, object]:
+        at_ms: int,
+    ) -> tuple[str, str]:
+        """What stays the same in both records: before the provider, and after it."""
         verdict = session.verdict
         attempt = session.attempt
         trunk = verdict.trunk
-        providers = verdict.providers
-        return {
-            "record": "decision",
-            "call_id": session.request.call_id.decode("latin-1"),
-            "ref": session.ref,
-            "trunk": trunk.name if trunk is not None else None,
-            "account": trunk.account if trunk is not None else None,
-            "profile": trunk.profile if trunk is not None else None,
-            "provider": providers[0].name if providers else None,
-            "source": attempt.source,
-            "transport": attempt.transport,
-            "cli": attempt.cli,
-            "dialled": attempt.user,
-            "called": verdict.called,
-            "country": verdict.country,
-            "destination": verdict.destination,
-            "decision": "admitted" if reason is None else "refused",
-            "reason": None if reason is None else reason.value,
-            "checks": [
-                {"name": check.name, "scope": check.scope, "outcome": check.outcome, "detail": check.detail}
-                for check in (*verdict.checks, *ledger_checks)
-            ],
-            "policy_version": policy_version,
-            "decided_at": iso(at),
-            "answered_at": None,
-            "ended_at": None,
-            "duration_ms": None,
-            "billed_seconds": None,
-            "rate": None if verdict.rate is None else verdict.rate.per_minute_text,
-            "cost": None,
-            "currency": self.currency,
-            "sip_status": None,
-            "ended_by": None,
-        }
+        rate = verdict.rate
+        if trunk is None:
+            names = '"trunk":null,"account":null,"profile":null'
+        else:
+            account, profile = _text(trunk.account), _text(trunk.profile)
+            names = f'"trunk":{quote(trunk.name)},"account":{account},"profile":{profile}'
+        caller = f'"call_id":{quote(session.request.call_id.decode("latin-1"))},"ref":"{session.ref}",{names}'
+        outcome = (
+            '"decision":"admitted","reason":null'
+            if reason is None
+            else f'"decision":"refused","reason":"{reason.value}"'
+        )
+        checks = self._encoded((*verdict.checks, *ledger_checks))
+        judged = (
+            f'"source":{quote(attempt.source)},"transport":"{attempt.transport}","cli":{quote(attempt.cli)},'
+            f'"dialled":{quote(attempt.user)},"called":{_text(verdict.called)},'
+            f'"country":{_text(verdict.country)},"destination":{_text(verdict.destination)},{outcome},'
+            f'"checks":[{checks}],'
+        )
+        return caller, (
+            f'{judged}"policy_version":{quote(policy_version)},"decided_at":"{iso_ms(at_ms)}",'
+            f'"rate":{_text(None if rate is None else rate.per_minute_text)},"currency":"{self.currency}"'
+        )
+
+    def _encoded(self, checks: Iterable[Check]) -> str:
+        """The checks as JSON objects. Most of them are the same few for every call of a trunk, and
+        remembered."""
+        known = self._checks
+        texts = []
+        for check in checks:
+            text = known.get(check)
+            if text is None:
+                text = (
+                    f'{{"name":{quote(check.name)},"scope":{quote(check.scope)},'
+                    f'"outcome":{quote(check.outcome)},"detail":{quote(check.detail)}}}'
+                )
+                if len(known) >= _MOST_CHECKS:
+                    known.clear()
+                known[check] = text
+            texts.append(text)
+        return ",".join(texts)
 
 
-def _line(fields: dict[str, object]) -> bytes:
-    return _encode(fields).translate(_DEL).encode("ascii")
+def _text(value: str | None) -> str:
+    return "null" if value is None else quote(value)

@@ -9,8 +9,8 @@ from policy.attempt import CallAttempt
 from policy.compiled import Policy, Scope
 from policy.evaluate import evaluate
 from policy.explain import explain
+from policy.rating.money import amount
 from policy.verdict import Verdict
-from proxy.admission.decision_log import money
 from proxy.call.attempt import attempt_of
 from proxy.ledger.ledger import Ledger, ScopeUsage
 from proxy.sip.errors import ParseError
@@ -63,9 +63,9 @@ def headroom(scopes: Sequence[Scope], usages: Sequence[ScopeUsage]) -> list[dict
                 "scope": scope.id,
                 "active_calls": usage.active_calls,
                 "capacity_left": None if capacity is None else max(capacity - usage.active_calls, 0),
-                "spent_amount": money(usage.spent),
-                "reserved_amount": money(usage.reserved),
-                "amount_left": None if threshold is None else money(max(threshold - used, 0)),
+                "spent_amount": amount(usage.spent),
+                "reserved_amount": amount(usage.reserved),
+                "amount_left": None if threshold is None else amount(max(threshold - used, 0)),
             }
         )
     return rows

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import datetime
 
 from policy.compiled import OnLedgerUnavailable, Trunk
 from policy.reasons import ReasonCode
@@ -34,7 +33,7 @@ class AdmissionPipeline:
         accounting: Accounting,
         log: DecisionLog,
         metrics: Metrics,
-        clock: Callable[[], datetime],
+        clock: Callable[[], int],
         monotonic: Callable[[], float],
     ) -> None:
         self._store = store

@@ -126,7 +126,7 @@ class CallSession:
         self.max_deadline: float | None = None
         self.wake_at = 0.0
         self.account: object = None
-        self.record: dict[str, object] | None = None
+        self.record: tuple[str, str] | None = None
 
     # --- the decision ---------------------------------------------------------------------------------------
 

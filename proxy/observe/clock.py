@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from time import time_ns
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -29,6 +31,18 @@ def from_ms(milliseconds: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
+def now_ms() -> int:
+    """The present moment in whole milliseconds since the epoch."""
+    return time_ns() // 1_000_000
+
+
 def iso_ms(milliseconds: int) -> str:
     """`iso(from_ms(milliseconds))`: how a ledger timestamp is shown."""
-    return iso(from_ms(milliseconds))
+    second, rest = divmod(milliseconds, 1000)
+    return f"{_second(second)}.{rest:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _second(second: int) -> str:
+    """Up to the second: the same for all that happens in it."""
+    return from_ms(second * 1000).replace(tzinfo=None).isoformat(timespec="seconds")

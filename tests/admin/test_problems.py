@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from proxy.admin.problems import amount, problem
+from policy.rating.money import amount
+from proxy.admin.problems import problem
 
 
 @pytest.mark.parametrize(
