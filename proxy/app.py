@@ -113,7 +113,7 @@ class Application:
             self.store, self.ledger, self.accounting, self.log, self.metrics, now_ms, loop.time
         )
         self.server = SipServer(
-            stack, self.core, pipeline, self.accounting, self.log, self.metrics, self.keeper, now_ms
+            stack, self.core, pipeline, self.accounting, self.log, self.metrics, self.ledger, now_ms
         )
         for endpoint in endpoints:
             self.server.add_endpoint(endpoint)

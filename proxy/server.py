@@ -14,9 +14,9 @@ from proxy.admission.pipeline import AdmissionPipeline
 from proxy.call.commands import Answered, Command, Ended, Refused, Reserve, StrangerRefused
 from proxy.call.core import ProxyCore
 from proxy.call.session import CallSession
+from proxy.ledger.ledger import Ledger
 from proxy.observe.logs import Sampler
 from proxy.observe.metrics import Metrics
-from proxy.observe.tasks import TaskKeeper
 from proxy.sip.message import Flow
 from proxy.sip.stack import SipStack
 from proxy.transport.udp import Datagrams, UdpEndpoint
@@ -38,7 +38,7 @@ class SipServer:
         accounting: Accounting,
         log: DecisionLog,
         metrics: Metrics,
-        keeper: TaskKeeper,
+        ledger: Ledger,
         clock: Callable[[], int],
     ) -> None:
         self.stack = stack
@@ -48,7 +48,8 @@ class SipServer:
         self._accounting = accounting
         self._log = log
         self._metrics = metrics
-        self._keeper = keeper
+        self._ledger = ledger
+        self._pumping = False
         self._clock = clock
         self._strangers = Sampler()
         self._timer: asyncio.TimerHandle | None = None
@@ -73,6 +74,7 @@ class SipServer:
         """Send what waits, execute commands, and set the timer for what comes next."""
         core = self.core
         stack = self.stack
+        self._pumping = True
         while core.commands or stack.outbox:
             if stack.outbox:
                 outbox, stack.outbox = stack.outbox, []
@@ -82,6 +84,8 @@ class SipServer:
                 commands, core.commands = core.commands, []
                 for command in commands:
                     self._execute(command, now)
+        self._pumping = False
+        self._ledger.flush()
         self._set_timer(now)
 
     def hang_up(self, session: CallSession, reason: ReasonCode) -> None:
@@ -114,7 +118,7 @@ class SipServer:
                 self._pipeline.emergency(command.session)
                 command.session.admitted(now)
             else:
-                self._keeper.start(self._reserve(command.session), name="reserve")
+                self._pipeline.reserve(command.session, self._decided)
         elif isinstance(command, Answered):
             self._accounting.answered(command.session, now)
         elif isinstance(command, Ended):
@@ -127,14 +131,15 @@ class SipServer:
             if unsaid is not None:
                 _log.warning("no trunk for a call", extra={"source": command.source, "unsaid": unsaid})
 
-    async def _reserve(self, session: CallSession) -> None:
-        reason = await self._pipeline.reserve(session)
+    def _decided(self, session: CallSession, reason: ReasonCode | None) -> None:
+        """The ledger has answered, in a turn of its own or, when it is away, at once."""
         now = self._loop.time()
         if reason is None:
             session.admitted(now)
         else:
             session.refused(reason, now)
-        self.pump(now)
+        if not self._pumping:
+            self.pump(now)
 
     def _ended(self, session: CallSession, now: float) -> None:
         cost = self._accounting.ended(session)

@@ -1,8 +1,8 @@
 """Accounting: the places and the money of this instance's live calls, kept in step with the ledger.
 
 A live call pays ahead in blocks. Its lease is renewed three times a lease; shortly before a block runs out
-the next one is asked for, and when that does not fit (or the trunk has been blocked), the call ends when the
-paid time is up.
+the next one is asked for. When that does not fit the smallest one is, again and again, and when the paid time
+is up and nothing more was to be had (or the trunk has been blocked), the call ends.
 """
 
 from __future__ import annotations
@@ -24,16 +24,21 @@ _log = logging.getLogger(__name__)
 # A block is renewed this long before it runs out, so that a short outage of the ledger ends no call.
 LEAD_SECONDS = 10.0
 _RETRY_SECONDS = 1.0
+_SOON_SECONDS = 0.05
+_AWAY = "away"
 
 
 class CallAccount:
     """What one live call has, in seconds since its answer and in micro-units.
 
     `paid_seconds` of talk are paid for by `committed` in all (spent and held together). `counted` is False
-    for a call that was admitted while the ledger was away.
+    for a call of which the ledger knows nothing: an emergency call, one that was admitted while the ledger
+    was away, or one that the ledger lost. `denied` says why there was no further block when one was last
+    asked for: SPEND or LEDGER. `cut` is the farewell by which the call was ended because its paid time was
+    up.
     """
 
-    __slots__ = ("committed", "counted", "due", "frugal", "over_reason", "paid_seconds", "session")
+    __slots__ = ("committed", "counted", "cut", "denied", "due", "entry", "paid_seconds", "session")
 
     def __init__(self, session: CallSession, committed: int, paid_seconds: float, counted: bool) -> None:
         self.session = session
@@ -41,8 +46,9 @@ class CallAccount:
         self.paid_seconds = paid_seconds
         self.counted = counted
         self.due = 0.0
-        self.frugal = False
-        self.over_reason: ReasonCode | None = None
+        self.entry = 0
+        self.denied: ReasonCode | None = None
+        self.cut: object = None
 
 
 def first_block(trunk: Trunk, rate: Rate | None) -> tuple[int, float]:
@@ -54,7 +60,10 @@ def first_block(trunk: Trunk, rate: Rate | None) -> tuple[int, float]:
 
 
 class Accounting:
-    """All live calls of this instance. `hang_up(session, reason)` ends one."""
+    """All live calls of this instance, by ref. `hang_up(session, reason)` ends one.
+
+    `uncounted` says for each trunk how many of its calls the ledger does not count, emergency calls left out.
+    """
 
     def __init__(
         self,
@@ -67,8 +76,9 @@ class Accounting:
         self._ledger = ledger
         self._interval = lease_seconds / 3
         self._hang_up = hang_up
-        self._due: list[tuple[float, int, CallAccount]] = []
-        self._sequence = 0
+        # By ref, so that what is over is not kept until its entry comes up.
+        self._due: list[tuple[float, int, str]] = []
+        self._entries = 0
         self.live: dict[str, CallAccount] = {}
         self.uncounted: dict[str, int] = {}
         self._idle = asyncio.Event()
@@ -88,9 +98,8 @@ class Accounting:
         self.live[session.ref] = account
         if counted:
             self._schedule(account, now + self._interval)
-        elif not session.verdict.emergency:
-            name = _trunk_name(session)
-            self.uncounted[name] = self.uncounted.get(name, 0) + 1
+        else:
+            self._count_here(session, 1)
 
     def answered(self, session: CallSession, now: float) -> None:
         """The first block begins to be used."""
@@ -98,22 +107,25 @@ class Accounting:
         if isinstance(account, CallAccount) and session.answered_at is not None:
             if account.counted:
                 self._ledger.answered(session.ref, session.answered_at)
-            ahead = self._block_end(account) - _lead(account)
-            self._schedule(account, min(account.due or now + self._interval, ahead))
+            at = self._next_look(account, now)
+            if account.entry == 0 or at < account.due:
+                self._schedule(account, at)
 
     def ended(self, session: CallSession) -> int:
         """Settle or release; what the call cost, in micro-units."""
         account = session.account
         if not isinstance(account, CallAccount):
             return 0
+        self._end_at_paid_time(account)
         session.account = None
         self.live.pop(session.ref, None)
         if not self.live:
             self._idle.set()
-        cost = self._cost(account)
+        cost = 0
+        if session.answered_at is not None and session.ended_at is not None:
+            cost = _cost(account, session.ended_at)
         if not account.counted:
-            if not session.verdict.emergency:
-                self.uncounted[_trunk_name(session)] -= 1
+            self._count_here(session, -1)
         elif session.answered_at is None:
             self._ledger.release(session.ref)
         else:
@@ -122,91 +134,130 @@ class Accounting:
 
     async def renew_due(self, now: float) -> None:
         """Renew what is due: leases, and blocks that run out. Called a few times a second."""
-        batch: list[tuple[CallAccount, float]] = []
-        renewals: list[Renewal] = []
+        batch: list[tuple[CallAccount, float, Renewal]] = []
         while self._due and self._due[0][0] <= now:
-            due, _, account = heapq.heappop(self._due)
-            session = account.session
-            if due != account.due or session.account is not account:
+            _, entry, ref = heapq.heappop(self._due)
+            account = self.live.get(ref)
+            if account is None or entry != account.entry:
                 continue
-            if self._out_of_time(account, now):
+            account.entry = 0
+            self._check_paid_time(account, now)
+            if ref not in self.live:
                 continue
             renewal, paid = self._renewal(account, now)
             if account.counted:
-                batch.append((account, paid))
-                renewals.append(renewal)
+                batch.append((account, paid, renewal))
             else:
                 self._granted(account, paid, renewal, now)
-        if not renewals:
-            return
+        if batch:
+            outcomes = await self._ask([renewal for _, _, renewal in batch])
+            for (account, paid, renewal), outcome in zip(batch, outcomes, strict=True):
+                if account.session.account is account:  # else it ended while the ledger answered
+                    self._renewed(account, paid, renewal, outcome, now)
+
+    async def _ask(self, renewals: list[Renewal]) -> list[str]:
         try:
-            outcomes = await self._ledger.renew(renewals)
+            return await self._ledger.renew(renewals)
         except LedgerUnavailable:
-            for account, _ in batch:
-                self._schedule(account, min(now + _RETRY_SECONDS, self._next_end(account, now)))
-            return
-        for (account, paid), renewal, outcome in zip(batch, renewals, outcomes, strict=True):
-            self._renewed(account, paid, renewal, outcome, now)
+            pass
+        except Exception:  # a call whose renewal was dropped would never be looked at again
+            _log.exception("renewals failed")
+        return [_AWAY] * len(renewals)
 
     # --- one call -------------------------------------------------------------------------------------------
 
     def _renewal(self, account: CallAccount, now: float) -> tuple[Renewal, float]:
         """What to ask the ledger for, and the seconds that are paid when it grants that."""
         session = account.session
-        trunk = self._trunk_in_force(account)
-        scopes = session.verdict.trunk.scopes if session.verdict.trunk is not None else ()
-        if trunk is not None:
-            scopes = trunk.scopes
-        rate = session.verdict.rate
-        spent = self._spent(account, now)
-        paid = account.paid_seconds
-        total = account.committed
-        if account.over_reason is None and self._block_runs_out(account, now):
-            paid = self._next_block(account, trunk)
-            if rate is not None:
-                total = rate.cost_of_seconds(int(paid))
+        verdict = session.verdict
+        in_force = self._trunk_in_force(account)
+        trunk = in_force or verdict.trunk
+        spent = 0
+        if session.answered_at is not None:
+            spent = min(_cost(account, now), account.committed)
+        paid, total = account.paid_seconds, account.committed
+        if in_force is not None and account.cut is None and self._runs_out(account, now):
+            paid = self._next_block(account, in_force, now)
+            if verdict.rate is not None:
+                total = verdict.rate.cost_of_seconds(int(paid))
+        scopes = trunk.scopes if trunk is not None else ()
         return Renewal(session.ref, spent, max(total - spent, 0), scopes), paid
 
     def _renewed(self, account: CallAccount, paid: float, renewal: Renewal, outcome: str, now: float) -> None:
-        if account.session.account is not account:
-            return  # ended while the ledger answered
         if outcome == Renewed.GRANTED:
             self._granted(account, paid, renewal, now)
             return
-        if outcome == Renewed.GONE:
-            _log.error("the ledger lost call %s: it goes on uncounted", account.session.ref)
-            account.counted = False
-            name = _trunk_name(account.session)
-            self.uncounted[name] = self.uncounted.get(name, 0) + 1
+        at = self._next_look(account, now)
+        if outcome == Renewed.NO_FUNDS:
+            if account.denied is not ReasonCode.SPEND:
+                at = now + _SOON_SECONDS  # ask for the smallest block now
+            account.denied = ReasonCode.SPEND
         else:
-            account.frugal = True
-        self._schedule(account, min(now + _RETRY_SECONDS, self._next_end(account, now)))
+            account.denied = ReasonCode.LEDGER
+            at = min(self._next_look(account, now), now + _RETRY_SECONDS)
+            if outcome == Renewed.GONE:
+                _log.error("the ledger lost a call", extra={"ref": account.session.ref})
+                account.counted = False
+                self._count_here(account.session, 1)
+        self._schedule(account, at)
 
     def _granted(self, account: CallAccount, paid: float, renewal: Renewal, now: float) -> None:
-        account.frugal = False
-        account.paid_seconds = paid
-        account.committed = max(renewal.spent + renewal.hold, account.committed)
-        self._schedule(account, min(now + self._interval, self._next_end(account, now)))
+        lost = not account.counted and account.denied is not None
+        if paid > account.paid_seconds and not lost:
+            account.paid_seconds = paid
+            account.committed = max(renewal.spent + renewal.hold, account.committed)
+            account.denied = None
+        elif account.denied is ReasonCode.LEDGER and not self._runs_out(account, now):
+            account.denied = None
+        self._schedule(account, self._next_look(account, now))
 
-    def _out_of_time(self, account: CallAccount, now: float) -> bool:
-        """End the call when its paid time is up and nothing more could be paid."""
-        if account.session.answered_at is None or now < self._block_end(account):
-            return False
+    def _check_paid_time(self, account: CallAccount, now: float) -> None:
+        """End the call when its paid time is up and nothing more is to be had; where it may go on
+        nevertheless, it owes what it used."""
+        session = account.session
+        if account.cut is not None:
+            if session.farewell is account.cut:
+                return  # the BYE is under way
+            # The far end refused it: the call lives, and is charged for as long as it does.
+            account.cut = None
+            self._use_unpaid(account, now)
+        reason = self._overdue(account, now)
+        if reason is not None:
+            self._hang_up(session, reason)
+            account.cut = session.farewell
+        elif account.denied is not None and session.answered_at is not None:
+            self._use_unpaid(account, now)
+
+    def _overdue(self, account: CallAccount, now: float) -> ReasonCode | None:
+        """Why the call may not go on at `now`, or None."""
+        if account.session.answered_at is None or now < _block_end(account):
+            return None
         trunk = self._trunk_in_force(account)
         if trunk is None:
-            account.over_reason = ReasonCode.DISABLED
-        elif account.counted and account.session.verdict.rate is not None:
-            if trunk.on_threshold is OnThreshold.FINISH:
-                return False
-            if not account.frugal and trunk.on_ledger_unavailable is OnLedgerUnavailable.ADMIT:
-                return False
-            account.over_reason = ReasonCode.SPEND if account.frugal else ReasonCode.LEDGER
-        else:
-            return False
-        self._hang_up(account.session, account.over_reason)
-        # Should the far end refuse the BYE, the call lives on: look again.
-        self._schedule(account, now + self._interval)
-        return True
+            return ReasonCode.DISABLED
+        if account.session.verdict.rate is None or trunk.on_threshold is OnThreshold.FINISH:
+            return None
+        if all(scope.threshold is None for scope in trunk.scopes):
+            return None
+        if account.denied is ReasonCode.LEDGER and trunk.on_ledger_unavailable is OnLedgerUnavailable.ADMIT:
+            return None
+        return account.denied
+
+    def _end_at_paid_time(self, account: CallAccount) -> None:
+        """A call that was to end when its paid time was up ends then, for charging: what its BYE took, and
+        how late we were, is not the caller's."""
+        session = account.session
+        if session.ended_at is None or session.answered_at is None:
+            return
+        was_cut = account.cut is not None and session.farewell is account.cut
+        if was_cut or (account.cut is None and self._overdue(account, session.ended_at) is not None):
+            session.ended_at = min(session.ended_at, _block_end(account))
+
+    @staticmethod
+    def _use_unpaid(account: CallAccount, now: float) -> None:
+        if now > _block_end(account):
+            account.paid_seconds = now - (account.session.answered_at or now)
+            account.committed = max(account.committed, _cost(account, now))
 
     def _trunk_in_force(self, account: CallAccount) -> Trunk | None:
         """The call's trunk as the policy now has it; None when it is gone or switched off."""
@@ -216,51 +267,55 @@ class Accounting:
         trunk = self._store.policy.trunks.get(_trunk_name(account.session))
         return None if trunk is None or trunk.disabled_by is not None else trunk
 
-    def _next_block(self, account: CallAccount, trunk: Trunk | None) -> float:
-        """The end of the next block: a whole one, or the smallest when money is short. None for a blocked
-        trunk."""
-        if trunk is None:
-            return account.paid_seconds
+    @staticmethod
+    def _next_block(account: CallAccount, trunk: Trunk, now: float) -> float:
+        """The end of the next block: a whole one, or the smallest when money is short."""
         rate = account.session.verdict.rate
-        ahead = 1 if account.frugal else trunk.reserve_seconds
-        end = account.paid_seconds + ahead
-        return float(end) if rate is None else float(rate.billed_seconds(int(end) * 1000))
+        used = now - (account.session.answered_at or now)
+        ahead = 1 if account.denied is ReasonCode.SPEND else trunk.reserve_seconds
+        end = max(account.paid_seconds, used) + ahead
+        return end if rate is None else float(rate.billed_seconds(int(end * 1000)))
 
-    def _block_runs_out(self, account: CallAccount, now: float) -> bool:
-        return account.session.answered_at is not None and now >= self._block_end(account) - _lead(account)
+    @staticmethod
+    def _runs_out(account: CallAccount, now: float) -> bool:
+        return account.session.answered_at is not None and now >= _block_end(account) - _lead(account)
 
-    def _block_end(self, account: CallAccount) -> float:
-        return (account.session.answered_at or 0.0) + account.paid_seconds
-
-    def _next_end(self, account: CallAccount, now: float) -> float:
-        """When the call is to be looked at for its block: ahead of its end, or at its end."""
-        if account.session.answered_at is None:
-            return now + self._interval
-        end = self._block_end(account)
-        early = end - _lead(account)
-        return early if early > now else max(end, now)
-
-    def _spent(self, account: CallAccount, now: float) -> int:
-        session = account.session
-        rate = session.verdict.rate
-        if rate is None or session.answered_at is None:
-            return 0
-        return min(rate.cost(int((now - session.answered_at) * 1000)), max(account.committed, 0))
-
-    def _cost(self, account: CallAccount) -> int:
-        session = account.session
-        rate = session.verdict.rate
-        if rate is None or session.answered_at is None:
-            return 0
-        end = session.ended_at if session.ended_at is not None else session.answered_at
-        cost = rate.cost(round((end - session.answered_at) * 1000))
-        # A call that was ended because its paid time was up pays that time, not the moment the BYE took.
-        return min(cost, account.committed) if account.over_reason is not None else cost
+    def _next_look(self, account: CallAccount, now: float) -> float:
+        """When the call is due again: for its lease, ahead of the end of its block, or at that end."""
+        at = now + self._interval
+        if account.session.answered_at is None or account.cut is not None:
+            return at
+        end = _block_end(account)
+        ahead = end - _lead(account)
+        if ahead > now:
+            return min(at, ahead)
+        if account.denied is None and self._trunk_in_force(account) is not None:
+            return min(at, now + _SOON_SECONDS)
+        return min(at, now + _RETRY_SECONDS, end if end > now else at)
 
     def _schedule(self, account: CallAccount, at: float) -> None:
+        self._entries += 1
         account.due = at
-        self._sequence += 1
-        heapq.heappush(self._due, (at, self._sequence, account))
+        account.entry = self._entries
+        heapq.heappush(self._due, (at, self._entries, account.session.ref))
+
+    def _count_here(self, session: CallSession, change: int) -> None:
+        if not session.verdict.emergency:
+            name = _trunk_name(session)
+            self.uncounted[name] = self.uncounted.get(name, 0) + change
+
+
+def _cost(account: CallAccount, until: float) -> int:
+    """What an answered call costs that lasts until the monotonic time `until`."""
+    session = account.session
+    rate = session.verdict.rate
+    if rate is None or session.answered_at is None:
+        return 0
+    return rate.cost(round((until - session.answered_at) * 1000))
+
+
+def _block_end(account: CallAccount) -> float:
+    return (account.session.answered_at or 0.0) + account.paid_seconds
 
 
 def _lead(account: CallAccount) -> float:

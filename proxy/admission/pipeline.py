@@ -3,8 +3,8 @@ none."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
+from json.encoder import encode_basestring_ascii as quote
 
 from policy.compiled import OnLedgerUnavailable, Trunk
 from policy.reasons import ReasonCode
@@ -13,10 +13,9 @@ from proxy.admission.accounting import Accounting, first_block
 from proxy.admission.decision_log import DecisionLog
 from proxy.admission.policy_store import PolicyStore
 from proxy.call.session import CallSession
-from proxy.ledger.ledger import Claim, Ledger, LedgerUnavailable, Refused
+from proxy.ledger.ledger import Claim, Ledger, LedgerUnavailable, Refused, Reservation
 from proxy.observe.metrics import Metrics
 
-_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _RESERVED = (Check("ledger", "", "pass", "reserved at all scopes"),)
 _NO_LEDGER = (Check("ledger", "", "pass", "ledger unavailable: admitted within the local capacity"),)
 _EMERGENCY = (Check("ledger", "", "skip", "an emergency call waits for no ledger"),)
@@ -44,25 +43,29 @@ class AdmissionPipeline:
         self._clock = clock
         self._monotonic = monotonic
 
-    async def reserve(self, session: CallSession) -> ReasonCode | None:
-        """Ask the ledger once. None: the call is admitted and holds its first block."""
+    def reserve(self, session: CallSession, done: Callable[[CallSession, ReasonCode | None], None]) -> None:
+        """Ask the ledger once, then tell `done`: None is an admitted call, which holds its first block."""
         verdict = session.verdict
         trunk = verdict.trunk
         if trunk is None:  # the policy admits no call without a trunk
-            return ReasonCode.SOURCE
+            done(session, ReasonCode.SOURCE)
+            return
         hold, seconds = first_block(trunk, verdict.rate)
-        try:
-            answer = await self._ledger.reserve(
-                Claim(session.ref, trunk.name, trunk.scopes, hold, self._description(session))
-            )
-        except LedgerUnavailable as error:
-            return self._without_ledger(session, trunk, hold, seconds, error)
-        if isinstance(answer, Refused):
-            check = Check(answer.reason.value.lower(), answer.scope_id, "refuse", answer.detail)
-            self._decided(session, answer.reason, (check,))
-            return answer.reason
-        self._admit(session, hold, seconds, True, _RESERVED)
-        return None
+
+        def answered(answer: Reservation | Refused | LedgerUnavailable) -> None:
+            if isinstance(answer, Reservation):
+                self._admit(session, hold, seconds, True, _RESERVED)
+                done(session, None)
+            elif isinstance(answer, Refused):
+                check = Check(answer.reason.value.lower(), answer.scope_id, "refuse", answer.detail)
+                self._decided(session, answer.reason, (check,))
+                done(session, answer.reason)
+            else:
+                done(session, self._without_ledger(session, trunk, hold, seconds, answer))
+
+        self._ledger.ask(
+            Claim(session.ref, trunk.name, trunk.scopes, hold, self._description(session)), answered
+        )
 
     def emergency(self, session: CallSession) -> None:
         """Admit at once: nothing of ours refuses an emergency call, and its cost stays out of every
@@ -114,13 +117,11 @@ class AdmissionPipeline:
     def _description(session: CallSession) -> bytes:
         """What `GET /v1/calls` shows of the call."""
         verdict = session.verdict
-        return _encode(
-            {
-                "call_id": session.request.call_id.decode("latin-1"),
-                "source": session.attempt.source,
-                "cli": session.attempt.cli,
-                "called": verdict.called,
-                "country": verdict.country,
-                "provider": verdict.providers[0].name if verdict.providers else None,
-            }
-        ).encode()
+        attempt = session.attempt
+        country = "null" if verdict.country is None else quote(verdict.country)
+        provider = quote(verdict.providers[0].name) if verdict.providers else "null"
+        return (
+            f'{{"call_id":{quote(session.request.call_id.decode("latin-1"))},"source":{quote(attempt.source)},'
+            f'"cli":{quote(attempt.cli)},"called":{quote(verdict.called or "")},"country":{country},'
+            f'"provider":{provider}}}'
+        ).encode("ascii")

@@ -110,7 +110,7 @@ class PipelinedConnection(asyncio.Protocol):
         command.sent_at = now = loop.time()
         out = self._out
         if not out:
-            loop.call_soon(self._flush)
+            loop.call_soon(self.flush)
         out.append(command.encoded())
         self._pending.append(command)
         if self._watch is None:
@@ -132,7 +132,8 @@ class PipelinedConnection(asyncio.Protocol):
         for command in pending:
             command.sink.lost(command, kind)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what was sent in this turn; it happens by itself at the turn's end."""
         if self._out and self._lost is None:
             data = b"".join(self._out)
             self._out.clear()

@@ -7,7 +7,7 @@ Amounts are integer micro-units of the accounting currency.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -89,6 +89,10 @@ class Refused:
     detail: str
 
 
+Answered = Callable[[Reservation | Refused | LedgerUnavailable], None]
+"""Who is told what became of a claim."""
+
+
 @dataclass(slots=True)
 class Renewal:
     """A live call's next breath: its lease is extended and its money moved on.
@@ -140,9 +144,17 @@ class Ledger(Protocol):
     """The verbs. Those that return nothing are behind the wire: they are queued, retried until they are known
     to be done or to be void, and never delay a SIP message."""
 
+    def ask(self, claim: Claim, done: Answered) -> None:
+        """One round trip: calls-per-second, capacity and spend at all scopes together. `done` is called once,
+        with what became of it; at once when the ledger is known to be away."""
+        ...
+
     async def reserve(self, claim: Claim) -> Reservation | Refused:
-        """One round trip: calls-per-second, capacity and spend at all scopes together. Raises
-        LedgerUnavailable."""
+        """`ask` for who can wait. Raises LedgerUnavailable."""
+        ...
+
+    def flush(self) -> None:
+        """Write what waits for the end of the event loop's turn now."""
         ...
 
     def answered(self, ref: str, at: float) -> None:

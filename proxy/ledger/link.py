@@ -76,6 +76,11 @@ class Link:
             )
         connection.send(command)
 
+    def flush(self) -> None:
+        """Write what waits for the end of this turn now."""
+        if self._connection is not None:
+            self._connection.flush()
+
     def close(self) -> None:
         """Disconnect and stay so."""
         self._closed = True

@@ -17,6 +17,7 @@ from proxy.ledger.embedded import EmbeddedServer
 from proxy.ledger.endpoint import Endpoint
 from proxy.ledger.hangup import HangupBus, HangupHandler, HangupRequest, HangupResult
 from proxy.ledger.ledger import (
+    Answered,
     Claim,
     LedgerObserver,
     LedgerRefused,
@@ -87,6 +88,36 @@ def _micro(value: int) -> int:
     return value
 
 
+class _Asking:
+    """The sink of one `reserve`: the answer goes straight to who asked, without a turn of the event loop."""
+
+    __slots__ = ("claim", "done", "observer")
+
+    def __init__(self, claim: Claim, done: Answered, observer: LedgerObserver) -> None:
+        self.claim = claim
+        self.done = done
+        self.observer = observer
+
+    def replied(self, command: Command, reply: object) -> None:
+        claim = self.claim
+        if isinstance(reply, ServerError):
+            kind = error_kind(reply)
+            self.observer.ledger_error(kind)
+            self.done(LedgerUnavailable(kind, f"ledger refused `reserve`: {reply}"))
+            return
+        answer = cast("list[int]", reply)
+        if answer[0] == 1:
+            self.done(Reservation(claim.ref, answer[1]))
+        elif answer[0] == 0:
+            self.done(_refusal(claim, answer))
+        else:
+            self.done(LedgerUnavailable("other", f"call {claim.ref} was ended before it was reserved"))
+
+    def lost(self, command: Command, kind: str) -> None:
+        self.observer.ledger_error(kind)
+        self.done(LedgerUnavailable(kind, f"no answer to `reserve` ({kind})"))
+
+
 class RedisLedger:
     """The verbs of `Ledger`, and with them the hang-up bus and the secret that all instances share.
 
@@ -144,6 +175,14 @@ class RedisLedger:
     # The way of a call
 
     async def reserve(self, claim: Claim) -> Reservation | Refused:
+        future: asyncio.Future[Reservation | Refused | LedgerUnavailable] = self._loop.create_future()
+        self.ask(claim, lambda answer: None if future.done() else future.set_result(answer))
+        answer = await future
+        if isinstance(answer, LedgerUnavailable):
+            raise answer
+        return answer
+
+    def ask(self, claim: Claim, done: Answered) -> None:
         scopes = claim.scopes
         packed = self._packed.get(id(scopes))
         if packed is None or packed.scopes is not scopes:
@@ -171,14 +210,15 @@ class RedisLedger:
             claim.record,
             packed.args,
         )
-        future: asyncio.Future[list[int]] = self._loop.create_future()
-        self._link.submit(Command("reserve", _RESERVE, packed.count, tail, self, future))
-        answer = await future
-        if answer[0] == 1:
-            return Reservation(claim.ref, answer[1])
-        if answer[0] == 0:
-            return _refusal(claim, answer)
-        raise LedgerUnavailable("other", f"call {claim.ref} was ended before it was reserved")
+        try:
+            self._link.submit(
+                Command("reserve", _RESERVE, packed.count, tail, _Asking(claim, done, self._observer), None)
+            )
+        except LedgerUnavailable as error:
+            done(error)
+
+    def flush(self) -> None:
+        self._link.flush()
 
     def answered(self, ref: str, at: float) -> None:
         tail = bulks((b"2", keys.CLOCK, keys.call(ref)))
