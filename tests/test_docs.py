@@ -113,3 +113,11 @@ def test_the_refusal_table_is_that_of_the_program() -> None:
         refusal = REFUSALS[ReasonCode(code)]
         assert (refusal.status, refusal.phrase, refusal.cause) == (int(status), phrase, int(cause)), code
         assert bool(retry) == (refusal.retry_after is not None), code
+
+
+def test_the_alerts_are_those_of_the_rules() -> None:
+    rules = (ROOT / "deploy" / "prometheus" / "rules" / "trunkwarden.yml").read_text(encoding="utf-8")
+    described = re.findall(
+        r"\bTrunkwarden[A-Z]\w+", (ROOT / "docs" / "operators.md").read_text(encoding="utf-8")
+    )
+    assert sorted(described) == sorted(re.findall(r"^ +- alert: (\w+)$", rules, re.MULTILINE))
