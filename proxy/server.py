@@ -66,8 +66,12 @@ class SipServer:
         receive = self.stack.receive
         handle = self.core.handle
         for data, flow in batch:
-            for event in receive(data, flow, now):
-                handle(event, now)
+            try:
+                for event in receive(data, flow, now):
+                    handle(event, now)
+            except Exception:
+                # A defect of ours that one message brought out must not cost the others theirs.
+                _log.exception("a message could not be handled")
         self.pump(now)
 
     def pump(self, now: float) -> None:
@@ -134,10 +138,14 @@ class SipServer:
     def _decided(self, session: CallSession, reason: ReasonCode | None) -> None:
         """The ledger has answered, in a turn of its own or, when it is away, at once."""
         now = self._loop.time()
-        if reason is None:
-            session.admitted(now)
-        else:
-            session.refused(reason, now)
+        try:
+            if reason is None:
+                session.admitted(now)
+            else:
+                session.refused(reason, now)
+        except Exception:
+            # Not the ledger's fault, whose connection this call stands on.
+            _log.exception("call %s could not go on after its decision", session.ref)
         if not self._pumping:
             self.pump(now)
 
