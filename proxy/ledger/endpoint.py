@@ -127,6 +127,9 @@ def inspect_server(info: dict[str, str]) -> list[str]:
 
 def connect_error_kind(error: BaseException) -> str:
     """The label of what went wrong while connecting, as LedgerUnavailable has it."""
+    cause = error.__cause__
+    if isinstance(error, redis.exceptions.ConnectionError) and isinstance(cause, redis.exceptions.RedisError):
+        error = cause  # over a Unix socket redis-py wraps what the server said
     if isinstance(error, redis.exceptions.TimeoutError | TimeoutError):
         return "timeout"
     if isinstance(error, redis.exceptions.BusyLoadingError):

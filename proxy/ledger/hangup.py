@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import redis.exceptions
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -25,6 +26,7 @@ from proxy.ledger.ledger import LedgerUnavailable
 from proxy.observe.tasks import TaskKeeper
 
 _log = logging.getLogger(__name__)
+_QUIET = 5.0  # seconds without a message, after which the server is asked whether it is there
 _PAUSE = 0.5  # seconds before a lost subscription is made anew
 
 
@@ -61,6 +63,7 @@ class HangupBus:
             retry=Retry(NoBackoff(), 0),
             max_connections=8,
         )
+        self._deadline = deadline
         self._keeper = keeper
         self._handler: HangupHandler | None = None
         self._listening: asyncio.Task[None] | None = None
@@ -102,6 +105,11 @@ class HangupBus:
         """Wait until this instance hears requests."""
         await self._subscribed.wait()
 
+    @property
+    def hearing(self) -> bool:
+        """Whether this instance hears requests now."""
+        return self._subscribed.is_set()
+
     async def close(self) -> None:
         """Hear no more, and disconnect."""
         if self._listening is not None:
@@ -114,15 +122,28 @@ class HangupBus:
             try:
                 async with self._client.pubsub() as channel:
                     await channel.subscribe(keys.HANGUP)
-                    async for message in channel.listen():
-                        if message["type"] == "subscribe":
-                            self._subscribed.set()
-                        elif message["type"] == "message":
-                            await self._answer(message["data"])
+                    await self._hear(channel)
             except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
                 _log.warning("hang-up requests are not heard at the moment: %s", error)
             self._subscribed.clear()
             await asyncio.sleep(_PAUSE)
+
+    async def _hear(self, channel: PubSub) -> None:
+        pinged = False
+        while True:
+            message = await channel.get_message(timeout=self._deadline if pinged else _QUIET)
+            if message is None:
+                # A server that went without a word looks like one with nothing to say.
+                if pinged:
+                    raise TimeoutError("no answer to a ping")
+                await channel.ping()
+                pinged = True
+                continue
+            pinged = False
+            if message["type"] == "subscribe":
+                self._subscribed.set()
+            elif message["type"] == "message":
+                await self._answer(message["data"])
 
     async def _answer(self, message: bytes) -> None:
         fields = json.loads(message)

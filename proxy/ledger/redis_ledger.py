@@ -40,7 +40,7 @@ MOST_MICRO: Final = 2**53 - 1  # what a Lua number holds exactly
 RENEWALS_AT_ONCE: Final = 64
 SWEPT_AT_ONCE: Final = 64
 CALLS_AT_ONCE: Final = 100
-PATIENCE: Final = 3.0  # seconds in which the first connection must succeed
+PATIENCE: Final = 3.0  # seconds in which an instance's first connection must succeed
 _OUTCOMES: Final = (Renewed.GONE, Renewed.GRANTED, Renewed.NO_FUNDS)
 _RESERVE: Final = script("reserve")
 _SETTLE: Final = script("settle")
@@ -147,6 +147,7 @@ class RedisLedger:
         self._lease_arguments = (owner.encode(), b"%d" % int(lease_seconds * 1000))
         self._owner_and_lease = bulks(self._lease_arguments)
         self._packed: dict[int, _Scopes] = {}
+        self._closed = False
 
     @property
     def url(self) -> str:
@@ -331,7 +332,19 @@ class RedisLedger:
         """From now on `handler` answers hang-up requests for this instance."""
         self._bus.serve(handler)
 
+    async def hears_hangups(self) -> None:
+        """Wait until the handler would be called."""
+        await self._bus.subscribed()
+
+    @property
+    def hearing_hangups(self) -> bool:
+        """Whether the handler would be called now."""
+        return self._bus.hearing
+
     async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
         await self._bus.close()
         await self._outbox.drain(2.0)
         self._outbox.close()
@@ -437,9 +450,8 @@ async def open_ledger(
     server does not answer, and LedgerRefused when it, the address or the folder cannot be used.
     """
     embedded = EmbeddedServer(data_dir) if url == "embedded" else None
-    return await _open(
-        url if embedded is None else embedded.url, lease_seconds, owner, deadline, observer, embedded
-    )
+    address = url if embedded is None else embedded.url
+    return await _open(address, lease_seconds, owner, deadline, observer, embedded, PATIENCE)
 
 
 async def connect_ledger(
@@ -451,11 +463,11 @@ async def connect_ledger(
     deadline: float = 1.0,
     observer: LedgerObserver | None = None,
 ) -> RedisLedger:
-    """Connect to a ledger that runs: as `open_ledger`, but an embedded one is not started. For the commands
-    and processes that visit an instance's ledger."""
+    """Connect to a ledger that runs: as `open_ledger`, but an embedded one is not started, and one that does
+    not answer is not tried again. For the commands and processes that visit an instance's ledger."""
     if url == "embedded":
         url = EmbeddedServer(data_dir).url
-    return await _open(url, lease_seconds, owner, deadline, observer, None)
+    return await _open(url, lease_seconds, owner, deadline, observer, None, 0.0)
 
 
 async def _open(
@@ -465,6 +477,7 @@ async def _open(
     deadline: float,
     observer: LedgerObserver | None,
     embedded: EmbeddedServer | None,
+    patience: float,
 ) -> RedisLedger:
     watcher = observer or Unobserved()
     keeper = TaskKeeper()
@@ -474,7 +487,7 @@ async def _open(
     outbox = Outbox(link, watcher)
     link.on_up = outbox.pump
     try:
-        await link.open(PATIENCE)
+        await link.open(patience)
     except BaseException:
         link.close()
         await keeper.stop()

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Awaitable, Callable
@@ -99,7 +98,6 @@ class Server:
     def kill(self) -> None:
         if self.process is not None:
             if self.process.poll() is None:
-                self.process.send_signal(signal.SIGCONT)
                 self.process.kill()
             self.process.wait()
             self.process = None

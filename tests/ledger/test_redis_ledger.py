@@ -273,3 +273,28 @@ async def test_keys_are_as_documented(ledger: RedisLedger, server: Server) -> No
     for key in ("{tw}:k:r1", "{tw}:s:trunk:office-pbx"):
         assert client.object("ENCODING", key) == b"listpack"
         assert client.memory_usage(key) < 400
+
+
+async def test_a_damaged_call_stands_in_nobodys_way(server: Server, opener: Opener) -> None:
+    ledger = await opener(server.url, lease_seconds=0.1)
+    trunk = scope()
+    for ref in ("a", "b", "c"):
+        await ledger.reserve(claim(ref, trunk))
+    client = server.client()
+    client.delete("{tw}:k:b")
+    client.set("{tw}:k:b", "nonsense")
+    assert [call.ref for call in await ledger.calls()] == ["a", "c"]
+    renewals = [Renewal(ref, 0, 0, (trunk,)) for ref in ("a", "b", "c")]
+    assert await ledger.renew(renewals) == [Renewed.GRANTED, Renewed.GONE, Renewed.GRANTED]
+    await asyncio.sleep(0.15)
+    assert await ledger.sweep() == 3
+    assert client.zcard("{tw}:leases") == 0
+
+
+async def test_close_twice(server: Server, opener: Opener) -> None:
+    ledger = await opener(server.url)
+    await ledger.close()
+    ledger.settle("r1", 1)
+    await asyncio.wait_for(ledger.close(), 0.5)
+    with pytest.raises(LedgerUnavailable):
+        await ledger.ping()

@@ -111,9 +111,13 @@ local function store(scope)
   end
 end
 
--- The record of a live call, or nil and whether a tombstone stands there.
+-- The record of a live call, or nil and whether a tombstone stands there. A key that is no hash is no call: one that
+-- somebody damaged must not stand in the way of all others.
 local function call_at(key)
-  local flat = redis.call('HGETALL', key)
+  local flat = redis.pcall('HGETALL', key)
+  if flat.err then
+    return nil, false
+  end
   local call = {}
   for i = 1, #flat, 2 do
     call[flat[i]] = flat[i + 1]

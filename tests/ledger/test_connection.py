@@ -1,0 +1,167 @@
+"""The pipelining connection against a server that the test plays itself, byte by byte."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio.connection import UnixDomainSocketConnection
+
+from proxy.ledger.connection import Command, PipelinedConnection
+from proxy.ledger.lua import Script
+from proxy.ledger.resp import ServerError, command
+from tests.ledger.servers import until
+
+PING = command(b"PING")
+SCRIPT = Script("verb", "return 1")
+
+
+class Log:
+    """A sink that remembers."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[object, object]] = []
+
+    def replied(self, sent: Command, reply: object) -> None:
+        self.events.append((sent.item, reply))
+
+    def lost(self, sent: Command, kind: str) -> None:
+        self.events.append((sent.item, kind))
+
+
+class Peer:
+    """The server's side: what it read, write by write, and its writer."""
+
+    def __init__(self) -> None:
+        self.reads: list[bytes] = []
+        self.writer: asyncio.StreamWriter | None = None
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writer = writer
+        while data := await reader.read(1 << 20):
+            self.reads.append(data)
+        writer.close()
+
+    def say(self, data: bytes) -> None:
+        assert self.writer is not None
+        self.writer.write(data)
+
+
+class Link:
+    """Both ends."""
+
+    def __init__(self, connection: PipelinedConnection, peer: Peer) -> None:
+        self.connection = connection
+        self.peer = peer
+        self.log = Log()
+        self.lost: list[str] = []
+        self.seconds: list[tuple[str, float]] = []
+
+    def send(self, item: object, script: Script | None = None) -> None:
+        sent = Command("verb", script, 3 if script else 0, b"" if script else PING, self.log, item)
+        self.connection.send(sent)
+
+
+@pytest.fixture
+async def link(folder: Path) -> AsyncIterator[Link]:
+    peer = Peer()
+    server = await asyncio.start_unix_server(peer.serve, folder / "s")
+    opened = UnixDomainSocketConnection(path=str(folder / "s"), protocol=2, driver_info=None)
+    await opened.connect()
+    made: list[Link] = []
+    connection = PipelinedConnection(
+        opened,
+        deadline=0.2,
+        on_lost=lambda _, kind: made[0].lost.append(kind),
+        on_reply=lambda verb, seconds: made[0].seconds.append((verb, seconds)),
+    )
+    made.append(Link(connection, peer))
+    yield made[0]
+    connection.close()
+    server.close()
+
+
+async def test_one_write_for_all_commands_of_a_turn(link: Link) -> None:
+    for n in range(100):
+        link.send(n)
+    await until(lambda: bool(link.peer.reads))
+    assert link.peer.reads == [PING * 100]
+    assert len(link.connection) == 100
+    link.peer.say(b"".join(b":%d\r\n" % n for n in range(100)))
+    await until(lambda: len(link.log.events) == 100)
+    assert link.log.events == [(n, n) for n in range(100)]
+    assert all(verb == "verb" and 0 <= seconds < 0.2 for verb, seconds in link.seconds)
+
+
+async def test_replies_in_pieces(link: Link) -> None:
+    for n in range(3):
+        link.send(n)
+    await until(lambda: bool(link.peer.reads))
+    for byte in b"$2\r\nab\r\n*2\r\n:1\r\n$-1\r\n-OOM full\r\n":
+        link.peer.say(bytes([byte]))
+        await asyncio.sleep(0)
+    await until(lambda: len(link.log.events) == 3)
+    assert link.log.events[:2] == [(0, b"ab"), (1, [1, None])]
+    error = link.log.events[2][1]
+    assert isinstance(error, ServerError)
+    assert error.code == "OOM"
+
+
+async def test_a_forgotten_script_is_sent_whole_once(link: Link) -> None:
+    link.send("a", SCRIPT)
+    await until(lambda: bool(link.peer.reads))
+    assert link.peer.reads[0].startswith(b"*3\r\n$7\r\nEVALSHA\r\n$40\r\n" + SCRIPT.digest)
+    link.peer.say(b"-NOSCRIPT No matching script.\r\n")
+    await until(lambda: len(link.peer.reads) == 2)
+    assert link.peer.reads[1] == b"*3\r\n$4\r\nEVAL\r\n$8\r\nreturn 1\r\n"
+    assert link.log.events == []
+    link.peer.say(b"-NOSCRIPT again\r\n")
+    await until(lambda: len(link.log.events) == 1)
+    assert isinstance(link.log.events[0][1], ServerError)
+
+
+async def test_no_reply_within_the_deadline(link: Link) -> None:
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    for n in range(3):
+        link.send(n)
+    await until(lambda: bool(link.peer.reads))
+    link.peer.say(b":0\r\n")
+    await until(lambda: len(link.log.events) == 3)
+    assert 0.19 <= loop.time() - start < 0.4
+    assert link.log.events == [(0, 0), (1, "timeout"), (2, "timeout")]
+    assert link.lost == ["timeout"]
+    assert link.connection.lost
+
+
+async def test_replies_in_time_keep_it_open_past_the_first_deadline(link: Link) -> None:
+    for n in range(6):
+        link.send(n)
+        await asyncio.sleep(0.08)
+        link.peer.say(b":%d\r\n" % n)
+    await until(lambda: len(link.log.events) == 6)
+    await asyncio.sleep(0.25)
+    assert link.lost == []
+
+
+@pytest.mark.parametrize("garbage", [b"HTTP/1.1 400 Bad Request\r\n", b":1\r\n:2\r\n"])
+async def test_what_no_server_says_ends_it(link: Link, garbage: bytes) -> None:
+    link.send("a")
+    await until(lambda: bool(link.peer.reads))
+    link.peer.say(garbage)
+    await until(lambda: link.connection.lost)
+    assert link.lost == ["connection"]
+    assert len(link.log.events) == 1
+
+
+async def test_the_peer_hangs_up(link: Link) -> None:
+    link.send("a")
+    await until(lambda: bool(link.peer.reads))
+    assert link.peer.writer is not None
+    link.peer.writer.close()
+    await until(lambda: link.connection.lost)
+    assert link.log.events == [("a", "connection")]
+    link.connection.close()
+    assert link.lost == ["connection"]
