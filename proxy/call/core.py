@@ -19,7 +19,6 @@ from proxy.call.hangup import FarewellLeg
 from proxy.call.refusal import refusal_response
 from proxy.call.relay import Relay, relay_request
 from proxy.call.session import CallSession
-from proxy.sip.errors import UriError
 from proxy.sip.events import (
     AckReceived,
     CancelReceived,
@@ -33,7 +32,6 @@ from proxy.sip.events import (
 from proxy.sip.message import Flow, Header, SipRequest
 from proxy.sip.serialize import build_response
 from proxy.sip.stack import SipStack
-from proxy.sip.uri import SipUri
 
 ALLOW = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE"
 BRANCH_MARK = b"z9hG4bKtw"
@@ -234,10 +232,7 @@ class ProxyCore:
     def _other_method(self, request: SipRequest) -> None:
         data = self.unacceptable(request)
         if data is None:
-            try:
-                for_us = not SipUri.parse(request.uri).user
-            except UriError:
-                for_us = False
+            for_us = not request.parsed_uri.user
             tag = STATELESS_TAG
             if request.method == b"OPTIONS" and for_us:
                 data = build_response(

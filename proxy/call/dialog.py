@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from proxy.sip.errors import HeaderError, UriError
 from proxy.sip.headers import name_addr, split_list
 from proxy.sip.message import Flow, Header, SipMessage, SipRequest, SipResponse
@@ -10,6 +12,7 @@ from proxy.sip.uri import SipUri
 DEFAULT_PORT = 5060
 
 
+@lru_cache(maxsize=4096)
 def flow_towards(uri: bytes, base: Flow) -> Flow | None:
     """The flow from `base`'s listener to the host of `uri`; None when the host is a name, which no dialog
     resolves."""
@@ -28,6 +31,7 @@ def is_literal(host: str) -> bool:
     return ":" in host or (host[-1:].isdigit() and host.replace(".", "").isdigit())
 
 
+@lru_cache(maxsize=4096)
 def uri_of(value: bytes) -> bytes | None:
     """The URI of an address value, or None where it breaks the grammar."""
     try:
@@ -43,9 +47,8 @@ def contact_uri(message: SipMessage) -> bytes | None:
 
 
 def record_routes(message: SipMessage) -> list[bytes]:
-    """All Record-Route values, one by one, in order; those that name no URI are of no use and left out."""
-    lines = message.all(b"record-route")
-    return [value for line in lines for value in split_list(line) if uri_of(value) is not None]
+    """All Record-Route values, one by one, in order."""
+    return [value for line in message.all(b"record-route") for value in split_list(line)]
 
 
 class Party:
@@ -59,7 +62,8 @@ class Party:
     __slots__ = ("cseq", "flow", "request_uri", "route_set", "routes", "target")
 
     def __init__(self, target: bytes, route_set: list[bytes], flow: Flow, cseq: int) -> None:
-        self.route_set = route_set
+        # A value that names no URI cannot be followed.
+        self.route_set = [value for value in route_set if uri_of(value) is not None]
         self.flow = flow
         self.cseq = cseq
         self.retarget(target)

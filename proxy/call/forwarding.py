@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from proxy.call.dialog import Party
 from proxy.sip.message import Header, SipRequest
-from proxy.sip.serialize import OutgoingRequest, via_lines
+from proxy.sip.serialize import OutgoingRequest
 
 MAX_FORWARDS_DEFAULT = 70
 IDENTITY_HEADERS = frozenset({b"p-asserted-identity", b"p-preferred-identity", b"remote-party-id"})
-_REPLACED = frozenset({b"via", b"route", b"max-forwards"})
+_REPLACED = frozenset({b"route", b"max-forwards"})
 
 
 class Identity:
@@ -45,18 +45,18 @@ def forward_invite(
     `drop` names headers to leave out, `added` is put after the caller's own headers. Two Record-Routes where
     the call changes listeners (RFC 5658).
     """
-    headers: list[Header] = [
-        (b"via", outbound.via + branch),
-        *via_lines(request),
-        (b"record-route", outbound.record_route + token + b">"),
-    ]
+    headers: list[Header] = [(b"via", outbound.via + branch)]
+    rest: list[Header] = [(b"record-route", outbound.record_route + token + b">")]
     if inbound is not outbound:
-        headers.append((b"record-route", inbound.record_route + token + b">"))
-    headers.append(_max_forwards(request))
+        rest.append((b"record-route", inbound.record_route + token + b">"))
+    rest.append(_max_forwards(request))
     for header in request.headers:
         name = header[0]
-        if name not in _REPLACED and name not in drop:
+        if name == b"via":
             headers.append(header)
+        elif name not in _REPLACED and name not in drop:
+            rest.append(header)
+    headers += rest
     if added:
         headers.extend(added)
     return OutgoingRequest(request.method, uri, headers, branch, request.body)
@@ -65,13 +65,15 @@ def forward_invite(
 def forward_in_dialog(request: SipRequest, to: Party, branch: bytes, outbound: Identity) -> OutgoingRequest:
     """A request within a dialog, towards the recorded target: the sender's Request-URI and Route are left
     behind."""
-    headers: list[Header] = [
-        (b"via", outbound.via + branch),
-        *via_lines(request),
-        *to.routes,
-        _max_forwards(request),
-    ]
-    headers.extend([header for header in request.headers if header[0] not in _REPLACED])
+    headers: list[Header] = [(b"via", outbound.via + branch)]
+    rest: list[Header] = [*to.routes, _max_forwards(request)]
+    for header in request.headers:
+        name = header[0]
+        if name == b"via":
+            headers.append(header)
+        elif name not in _REPLACED:
+            rest.append(header)
+    headers += rest
     return OutgoingRequest(request.method, to.request_uri, headers, branch, request.body)
 
 
