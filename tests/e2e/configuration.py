@@ -38,13 +38,22 @@ def provider(name: str, address: tuple[str, int], **fields: Any) -> dict[str, An
 
 
 def configuration(
-    folder: Path, ledger_url: str, providers: list[dict[str, Any]], trunks: list[dict[str, Any]], **sections: Any
+    folder: Path,
+    ledger_url: str,
+    providers: list[dict[str, Any]],
+    trunks: list[dict[str, Any]],
+    **sections: Any,
 ) -> dict[str, Any]:
     """A whole configuration: system-chosen ports, short timers, records in `folder`, the deck `retail`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "retail.csv").write_text(DECK)
     ledger_section = {"url": ledger_url, "data_dir": str(folder / "var"), **sections.pop("ledger", {})}
-    timers = {"t1_ms": 100, "provider_response_seconds": 1, "no_answer_seconds": 3, **sections.pop("timers", {})}
+    timers = {
+        "t1_ms": 100,
+        "provider_response_seconds": 1,
+        "no_answer_seconds": 3,
+        **sections.pop("timers", {}),
+    }
     return {
         "listen": ["udp:127.0.0.1:0"],
         "admin": {"listen": "127.0.0.1:0"},

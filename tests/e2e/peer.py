@@ -113,7 +113,9 @@ class Peer:
 
         return self.expect(fits, f"{status} to {method}", limit).message
 
-    def expect_final(self, method: str = "INVITE", limit: float = WAIT_SECONDS, call_id: str | None = None) -> Message:
+    def expect_final(
+        self, method: str = "INVITE", limit: float = WAIT_SECONDS, call_id: str | None = None
+    ) -> Message:
         """The next final response to this method, whatever its status."""
 
         def fits(message: Message) -> bool:
@@ -129,7 +131,8 @@ class Peer:
         """How many requests of a method came so far; with `status`, how many of those responses to it."""
         with self._news:
             return sum(
-                datagram.message.method == method and datagram.message.status == status for datagram in self.received
+                datagram.message.method == method and datagram.message.status == status
+                for datagram in self.received
             )
 
     def requests(self, method: str, call_id: str) -> list[Message]:

@@ -93,9 +93,7 @@ def test_unanswered_call_ends_when_patience_does(pair) -> None:
 
 
 def test_retransmissions_make_one_call(pair) -> None:
-    near, far = pair(
-        "uac_retransmitting", "uas_retransmitting", calls=2, far_hold_ms=LONGER_THAN_T1_MS
-    )
+    near, far = pair("uac_retransmitting", "uas_retransmitting", calls=2, far_hold_ms=LONGER_THAN_T1_MS)
 
     assert near.messages["0_INVITE_Sent"] == 2
     assert far.messages["0_INVITE_Recv"] == 2

@@ -71,7 +71,9 @@ def test_forged_request_uri_goes_to_the_recorded_target(proxy, provider, live, n
     call, dialog, far_end = live()
 
     forged = dialog.request(
-        method, uri=f"sip:+19005550123@{evil.host_port}", extra=(("Contact", f"<sip:desk@{call.peer.host_port}>"),)
+        method,
+        uri=f"sip:+19005550123@{evil.host_port}",
+        extra=(("Contact", f"<sip:desk@{call.peer.host_port}>"),),
     )
     call.peer.send(forged, proxy.address)
     arrived = far_end.expect(method)

@@ -104,7 +104,9 @@ def test_cost_stays_out_of_the_window(proxy, rescue, new_peer) -> None:
 
 
 @pytest.mark.parametrize("how", ["killed", "hanging"])
-def test_lost_ledger_stands_not_in_the_way(serve, own_redis, rescue, config, new_peer, tmp_path, how: str) -> None:
+def test_lost_ledger_stands_not_in_the_way(
+    serve, own_redis, rescue, config, new_peer, tmp_path, how: str
+) -> None:
     lost = dict(config, ledger={**config["ledger"], "url": own_redis.url})
     proxy = serve(lost)
     if how == "killed":

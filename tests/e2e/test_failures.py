@@ -147,7 +147,9 @@ def test_long_ringing_is_cut_off(provider, ringing) -> None:
     assert call.final().status in (408, 487)
 
 
-def test_unreachable_provider_is_not_waited_for_longer(proxy, serve, redis_server, new_peer, tmp_path) -> None:
+def test_unreachable_provider_is_not_waited_for_longer(
+    proxy, serve, redis_server, new_peer, tmp_path
+) -> None:
     """Nobody listens there: ICMP says so, or the provider's time runs out."""
     other = serve(
         configuration(

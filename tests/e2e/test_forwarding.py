@@ -112,7 +112,9 @@ def test_host_of_the_request_uri_does_not_decide(provider, forwarded, new_peer) 
     assert not evil.received
 
 
-@pytest.mark.parametrize("routes", [["<sip:{evil};lr>"], ["<sip:{proxy};lr>, <sip:{evil};lr>"], ["<sip:{evil}>"]])
+@pytest.mark.parametrize(
+    "routes", [["<sip:{evil};lr>"], ["<sip:{proxy};lr>, <sip:{evil};lr>"], ["<sip:{evil}>"]]
+)
 def test_route_is_stripped_or_the_call_refused(proxy, provider, new_peer, routes: list[str]) -> None:
     evil, caller = new_peer(EVIL), new_peer(DESK)
     own = f"{proxy.address[0]}:{proxy.address[1]}"

@@ -39,7 +39,9 @@ def request(peer: Peer, method: str, uri: str, **replaced: str | None) -> bytes:
         "CSeq": f"1 {method}",
     }
     headers.update({name.replace("_", "-"): value for name, value in replaced.items()})
-    return text(f"{method} {uri} SIP/2.0", [(name, value) for name, value in headers.items() if value is not None])
+    return text(
+        f"{method} {uri} SIP/2.0", [(name, value) for name, value in headers.items() if value is not None]
+    )
 
 
 def assert_alive(proxy: Trunkwarden, provider: Peer, caller: Peer) -> None:
@@ -62,7 +64,9 @@ def test_options_to_the_proxy_is_200(proxy, provider, new_peer) -> None:
     assert len(provider.received) == arrived
 
 
-@pytest.mark.parametrize("method", ["MESSAGE", "SUBSCRIBE", "REFER", "REGISTER", "PUBLISH", "NOTIFY", "FROBNICATE"])
+@pytest.mark.parametrize(
+    "method", ["MESSAGE", "SUBSCRIBE", "REFER", "REGISTER", "PUBLISH", "NOTIFY", "FROBNICATE"]
+)
 def test_other_methods_are_405(proxy, provider, new_peer, method: str) -> None:
     caller = new_peer(DESK)
     arrived = len(provider.received)
@@ -105,7 +109,9 @@ def test_request_that_cannot_be_served(proxy, provider, new_peer, status: int, u
 
 def test_version_of_another_sip_is_505(proxy, provider, new_peer) -> None:
     caller = new_peer(DESK)
-    invite = request(caller, "INVITE", f"sip:{WASHINGTON}@127.0.0.1").replace(b" SIP/2.0\r\n", b" SIP/7.0\r\n", 1)
+    invite = request(caller, "INVITE", f"sip:{WASHINGTON}@127.0.0.1").replace(
+        b" SIP/2.0\r\n", b" SIP/7.0\r\n", 1
+    )
 
     caller.send(invite, proxy.address)
 

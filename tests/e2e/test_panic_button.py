@@ -142,7 +142,9 @@ def test_sipp_calls_end_too(proxy, sipp, carrier_port) -> None:
         calls=calls, rate=20,
     )  # fmt: skip
     eventually(
-        lambda: len([call for call in proxy.calls() if call["trunk"] == "sipp" and call["answered_at"]]) == calls,
+        lambda: (
+            len([call for call in proxy.calls() if call["trunk"] == "sipp" and call["answered_at"]]) == calls
+        ),
         what="the calls",
     )
 

@@ -55,7 +55,12 @@ def test_refused_call_leaves_a_decision(proxy, new_peer) -> None:
 
     assert set(line) >= FIELDS
     assert (line["decision"], line["reason"], line["sip_status"]) == ("refused", "COUNTRY", 403)
-    assert (line["trunk"], line["account"], line["profile"], line["source"]) == ("desk", "acme", "office", DESK)
+    assert (line["trunk"], line["account"], line["profile"], line["source"]) == (
+        "desk",
+        "acme",
+        "office",
+        DESK,
+    )
     assert (line["called"], line["dialled"], line["cli"]) == (PARIS, PARIS, CLI)
     assert line["checks"][-1]["name"] == "country"
     assert line["policy_version"] == proxy.policy_version()
@@ -115,7 +120,12 @@ def test_newest_decision_comes_first_over_http(proxy, new_peer) -> None:
 def test_hostile_header_stays_one_line(proxy, new_peer) -> None:
     hostile = "+1202555%0a0123\x1b[31m"
     call = OutgoingCall(
-        new_peer(DESK), proxy.address, PARIS, uri=f"sip:{PARIS}@127.0.0.1", cli="%0a%1b[31m<script>", call_id="o01\x1b[2J"
+        new_peer(DESK),
+        proxy.address,
+        PARIS,
+        uri=f"sip:{PARIS}@127.0.0.1",
+        cli="%0a%1b[31m<script>",
+        call_id="o01\x1b[2J",
     ).send()
     response = call.peer.expect(lambda message: message.status >= 400, "refusal").message
 

@@ -63,7 +63,11 @@ def proxy(serve_module, redis_server, provider, tmp_path_factory) -> Iterator[Tr
             trunk("blocked", "127.0.0.12", status="blocked"),
             trunk("dear", "127.0.0.13", rate_deck="retail", max_destination_rate="0.09"),
             trunk(
-                "unrated", "127.0.0.14", destination_whitelist=["de"], rate_deck="retail", threshold_amount="5.00"
+                "unrated",
+                "127.0.0.14",
+                destination_whitelist=["de"],
+                rate_deck="retail",
+                threshold_amount="5.00",
             ),
             trunk("broke", "127.0.0.15", rate_deck="retail", threshold_amount="0.05"),
             trunk("full", "127.0.0.16", capacity_limit=0),

@@ -20,7 +20,7 @@ READY_SECONDS = 20.0
 STOP_SECONDS = 15.0
 COMMAND_SECONDS = 20.0
 HTTP_SECONDS = 5.0
-_TAIL = 12_000
+_TAIL = 4_000
 _READY = re.compile(
     r"^ready sip=udp:(?P<host>[0-9.]+):(?P<port>\d+)\S* admin=(?P<admin>http://\S+) ledger=(?P<ledger>\S+) "
     r"policy=(?P<policy>\S+)$",

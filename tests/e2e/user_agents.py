@@ -133,7 +133,9 @@ class IncomingCall:
         self.peer.send(answer(request, status), self.proxy)
 
 
-def incoming(provider: Peer, proxy: tuple[str, int], call: OutgoingCall, limit: float = WAIT_SECONDS) -> IncomingCall:
+def incoming(
+    provider: Peer, proxy: tuple[str, int], call: OutgoingCall, limit: float = WAIT_SECONDS
+) -> IncomingCall:
     """What `call` looks like at the provider."""
     return IncomingCall(provider, proxy, provider.expect_request("INVITE", limit, call.call_id))
 
