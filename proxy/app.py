@@ -43,6 +43,7 @@ from proxy.transport.udp import UdpEndpoint
 _log = logging.getLogger(__name__)
 
 _SIGNATURE_BYTES = 9
+_START_ONLY = ("listen", "advertise", "unknown_source", "admin", "ledger", "timers", "records")
 
 
 class CannotBind(Exception):
@@ -99,7 +100,10 @@ class Application:
         endpoints = self._bind(identities)
         self.resolver = Resolver([("udp", endpoint.local) for endpoint in endpoints])
         settings = CallSettings(
-            config.timers.provider_response_seconds, config.timers.no_answer_seconds, stack.timers.timeout
+            config.timers.provider_response_seconds,
+            config.timers.no_answer_seconds,
+            stack.timers.timeout,
+            config.unknown_source == "drop",
         )
         self.core = ProxyCore(stack, self.store, self.resolver.route, _minter(key), identities, settings)
         self.accounting = Accounting(
@@ -203,28 +207,34 @@ class Application:
                 for problem in compiled.problems:
                     _log.error("reload refused: %s", problem)
                 return compiled
-            self.store.replace(policy)
-            self._in_force(policy)
             await self.resolver.refresh(policy.providers.values())
+            self.store.replace(policy)
+            self.resolver.keep_only(policy.providers.values())
+            self._in_force(policy)
             _log.info("policy %s is in force", policy.version)
+            if compiled.config is not None:
+                self._tell_what_waits(compiled.config)
             return compiled
+
+    def _tell_what_waits(self, config: Config) -> None:
+        """Name the sections that changed in the file but are read at the start only."""
+        for section in _START_ONLY:
+            if getattr(config, section) != getattr(self.config, section):
+                _log.warning("`%s` has changed: it takes effect when the program is started again", section)
 
     def _in_force(self, policy: Policy) -> None:
         thresholds = {name: trunk.scope.threshold for name, trunk in policy.trunks.items()}
         self.metrics.policy_loaded(policy.version, thresholds, policy.providers)
 
     def hang_up(self, ref: str | None, trunk: str | None) -> list[str]:
-        """End live calls of this instance: one, or all of a trunk. Their refs."""
-        calls = [
-            account.session
-            for account in self.accounting.live.values()
-            if account.session.ref == ref
-            or (
-                trunk is not None
-                and account.session.verdict.trunk is not None
-                and account.session.verdict.trunk.name == trunk
-            )
-        ]
+        """End live calls of this instance: one, or all of a trunk but its emergency calls. Their refs."""
+        calls = []
+        for account in self.accounting.live.values():
+            session = account.session
+            verdict = session.verdict
+            of_trunk = verdict.trunk is not None and verdict.trunk.name == trunk and not verdict.emergency
+            if session.ref == ref or of_trunk:
+                calls.append(session)
         self.server.hang_up_calls(calls)
         return [session.ref for session in calls]
 

@@ -10,6 +10,7 @@ from proxy.admission.accounting import Accounting
 from proxy.admission.decision_log import DecisionLog
 from proxy.admission.policy_store import PolicyStore
 from proxy.ledger.ledger import Ledger, LedgerUnavailable
+from proxy.observe.loop_lag import watch_loop_lag
 from proxy.observe.metrics import Metrics
 from proxy.observe.tasks import TaskKeeper
 from proxy.routing.resolver import REFRESH_SECONDS, Resolver
@@ -46,18 +47,16 @@ class Housekeeping:
     def start(self, keeper: TaskKeeper) -> None:
         """Run until the keeper stops."""
         keeper.start(self._tick(), name="renewals and records")
+        keeper.start(watch_loop_lag(self._metrics), name="loop lag")
         keeper.start(self._every(_LEDGER_SECONDS, self._watch_ledger), name="ledger watch")
         keeper.start(self._every(REFRESH_SECONDS, self._resolve), name="provider addresses")
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            due = loop.time() + _TICK_SECONDS
             await asyncio.sleep(_TICK_SECONDS)
-            now = loop.time()
-            self._metrics.event_loop_lag = max(now - due, 0.0)
             self._log.flush()
-            await self._accounting.renew_due(now)
+            await self._accounting.renew_due(loop.time())
 
     async def _every(self, seconds: float, work: Callable[[], object]) -> None:
         while True:

@@ -62,11 +62,12 @@ class Judge(Protocol):
 @dataclass(frozen=True, slots=True)
 class CallSettings:
     """Times in seconds: how long a provider may be silent, how long it may ring, how long an ACK may take
-    (64·T1)."""
+    (64·T1). `drop_strangers`: who belongs to no trunk gets no answer at all."""
 
     provider_response_seconds: float = 6.0
     no_answer_seconds: float = 185.0
     ack_seconds: float = 32.0
+    drop_strangers: bool = False
 
 
 class ProxyCore:
@@ -225,6 +226,8 @@ class ProxyCore:
             )
 
     def _refuse_stranger(self, request: SipRequest, reason: ReasonCode = ReasonCode.SOURCE) -> None:
+        if reason is ReasonCode.SOURCE and self.settings.drop_strangers:
+            return
         refusal = self.judge.refusal(reason)
         data = refusal_response(request, reason, refusal, STATELESS_TAG)
         self.stack.respond_stateless(request, data)

@@ -235,7 +235,8 @@ class CallSession:
             settings = self.core.settings
             self.ack_deadline = now + settings.ack_seconds
             trunk = self.verdict.trunk
-            self.max_deadline = None if trunk is None else now + trunk.max_call_seconds
+            if trunk is not None and not self.verdict.emergency:
+                self.max_deadline = now + trunk.max_call_seconds
             self.core.wake(self, self.ack_deadline, now)
             self.core.commands.append(Answered(self))
 

@@ -21,6 +21,7 @@ LOOKUP_SECONDS = 5.0
 DEFAULT_PORT = 5060
 
 Address = tuple[str, int]
+_Key = tuple[str, str, str, int | None]
 
 
 class Resolver:
@@ -29,43 +30,43 @@ class Resolver:
 
     def __init__(self, listeners: Iterable[tuple[str, tuple[str, int]]]) -> None:
         self._listeners = list(listeners)
-        self._flows: dict[str, Flow] = {}
+        self._flows: dict[_Key, Flow] = {}
 
     def route(self, provider: Provider) -> Flow | None:
         """The flow to `provider`; None while it is blocked, has no usable address, or no listener of its
         family."""
-        return self._flows.get(provider.name) if provider.active else None
+        return self._flows.get(_key(provider)) if provider.active else None
 
     async def refresh(self, providers: Iterable[Provider]) -> None:
-        """Look every provider up; those that are gone are forgotten."""
-        known = list(providers)
-        names = {provider.name for provider in known}
-        for gone in self._flows.keys() - names:
+        """Look every provider up."""
+        await asyncio.gather(*(self._look_up(provider) for provider in providers))
+
+    def keep_only(self, providers: Iterable[Provider]) -> None:
+        """Forget the others."""
+        wanted = {_key(provider) for provider in providers}
+        for gone in self._flows.keys() - wanted:
             del self._flows[gone]
-        await asyncio.gather(*(self._look_up(provider) for provider in known))
 
     async def _look_up(self, provider: Provider) -> None:
         addresses = await self._addresses(provider)
         for address in addresses:
-            if provider.networks is not None and provider.networks.lookup(address[0]) is None:
+            if not _acceptable(provider, address[0]):
                 _log.warning(
-                    "provider %s: address %s is outside its networks and not used", provider.name, address[0]
+                    "provider %s: address %s of %s is not used", provider.name, address[0], provider.host
                 )
                 continue
             flow = self._flow(provider.transport, address)
             if flow is not None:
-                self._flows[provider.name] = flow
+                self._flows[_key(provider)] = flow
                 return
         if addresses:
-            _log.error("provider %s: none of its addresses can be used from our listeners", provider.name)
-            self._flows.pop(provider.name, None)
+            _log.error("provider %s: none of its addresses can be used", provider.name)
+            self._flows.pop(_key(provider), None)
 
     async def _addresses(self, provider: Provider) -> list[Address]:
         port = provider.port or DEFAULT_PORT
-        try:
-            return [(str(ipaddress.ip_address(provider.host)), port)]
-        except ValueError:
-            pass
+        if _is_address(provider.host):
+            return [(provider.host, port)]
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(LOOKUP_SECONDS):
@@ -80,3 +81,28 @@ class Resolver:
             if kind == transport and (":" in local[0]) == (":" in address[0]):
                 return Flow(transport, local, address)
         return None
+
+
+def _key(provider: Provider) -> _Key:
+    """What an answer of the DNS is good for: another host under the same name of a provider is another
+    question."""
+    return (provider.name, provider.transport, provider.host, provider.port)
+
+
+def _acceptable(provider: Provider, address: str) -> bool:
+    """Whether packets may go there: the operator's networks decide; without them a name must not lead to this
+    machine or its own link, which only a forged or broken answer would do."""
+    if provider.networks is not None:
+        return provider.networks.lookup(address) is not None
+    if provider.host == "localhost" or _is_address(provider.host):
+        return True
+    found = ipaddress.ip_address(address)
+    return not (found.is_loopback or found.is_link_local or found.is_multicast or found.is_unspecified)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from policy.reasons import ReasonCode
+from proxy.call.core import CallSettings
 from tests.call.playbook import CARRIER, PBX, STRANGER, Playbook, answer, invite
 
 
@@ -19,6 +20,14 @@ def test_stranger_is_answered_once_without_state(method: str) -> None:
     play.pass_time(40)
     assert play.take() == []
     assert play.commands == (["StrangerRefused"] if method == "INVITE" else [])
+
+
+def test_stranger_may_be_met_with_silence() -> None:
+    play = Playbook(settings=CallSettings(drop_strangers=True))
+    for method in ("INVITE", "OPTIONS", "REGISTER"):
+        play.receive(invite(method=method, body=b""), STRANGER)
+    assert play.take() == []
+    assert play.commands == ["StrangerRefused"]
 
 
 def test_header_that_claims_an_allowed_address_is_ignored() -> None:
