@@ -127,7 +127,14 @@ def _emergency(policy: Policy, source: SourceMatch, at: int, called: str, dialle
         Check("number", trunk.scope.id, PASS, f"{dialled} as dialled"),
         Check("emergency", "", PASS, f"{called}: passes every limit"),
     ]
-    return Verdict(None, checks, trunk, policy.emergency_providers, called, emergency=True)
+    verdict = Verdict(None, checks, trunk, policy.emergency_providers, called, emergency=True)
+    # The price refuses nothing here, and nothing is reserved for it: it is what the call's record says. Only
+    # a row for this very number counts: 911 as dialled has nothing to do with +91.
+    rate = trunk.rates.lookup(called) if trunk.rates is not None else None
+    if rate is not None and rate.prefix == called:
+        verdict.rate = rate
+        verdict.destination = rate.destination or None
+    return verdict
 
 
 def _judge_destination(trunk: Trunk, number: str, verdict: Verdict) -> ReasonCode | None:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from config.model import DeckRow
 from policy.attempt import CallAttempt
 from policy.compiled import Policy
 from policy.evaluate import evaluate
@@ -256,6 +258,21 @@ def test_what_only_looks_like_an_emergency_call_is_judged(judge: Judge, user: st
     verdict = judge(user, scheme=scheme)
     assert not verdict.emergency
     assert verdict.reason is not None
+
+
+def test_emergency_calls_have_the_price_of_their_own_row_and_of_no_other(
+    policy_of: PolicyOf, new_trunk: NewTrunk
+) -> None:
+    own = DeckRow("112", "Emergency", Decimal("0.10"), Decimal(0), 60, 60)
+    india = DeckRow("+91", "India", Decimal("0.02"), Decimal(0), 1, 1)
+    limited = {"rate_deck": "retail", "threshold_amount": "1.00", "max_destination_rate": "0.01"}
+    compiled = policy_of(decks={"retail": (own, india)}, trunks=[new_trunk(**limited)])
+    verdict = evaluate(compiled, CallAttempt("192.0.2.10", "udp", "sip", "112"))
+    assert verdict.reason is None
+    assert verdict.rate is not None
+    assert (verdict.rate.cost(61_000), verdict.destination) == (200_000, "Emergency")
+    other = evaluate(compiled, CallAttempt("192.0.2.10", "udp", "sip", "911"))
+    assert (other.reason, other.emergency, other.rate, other.destination) == (None, True, None, None)
 
 
 def test_emergency_providers_are_tried_in_order_the_blocked_ones_last(policy_of: PolicyOf) -> None:
