@@ -33,12 +33,12 @@ class CallAccount:
 
     `paid_seconds` of talk are paid for by `committed` in all (spent and held together). `counted` is False
     for a call of which the ledger knows nothing: an emergency call, one that was admitted while the ledger
-    was away, or one that the ledger lost. `denied` says why there was no further block when one was last
+    was away, or one that the ledger `lost`. `denied` says why there was no further block when one was last
     asked for: SPEND or LEDGER. `cut` is the farewell by which the call was ended because its paid time was
     up.
     """
 
-    __slots__ = ("committed", "counted", "cut", "denied", "due", "entry", "paid_seconds", "session")
+    __slots__ = ("committed", "counted", "cut", "denied", "due", "entry", "lost", "paid_seconds", "session")
 
     def __init__(self, session: CallSession, committed: int, paid_seconds: float, counted: bool) -> None:
         self.session = session
@@ -47,6 +47,7 @@ class CallAccount:
         self.counted = counted
         self.due = 0.0
         self.entry = 0
+        self.lost = False
         self.denied: ReasonCode | None = None
         self.cut: object = None
 
@@ -147,6 +148,8 @@ class Accounting:
             renewal, paid = self._renewal(account, now)
             if account.counted:
                 batch.append((account, paid, renewal))
+            elif account.lost:
+                self._schedule(account, self._next_look(account, now))
             else:
                 self._granted(account, paid, renewal, now)
         if batch:
@@ -197,18 +200,17 @@ class Accounting:
             at = min(self._next_look(account, now), now + _RETRY_SECONDS)
             if outcome == Renewed.GONE:
                 _log.error("the ledger lost a call", extra={"ref": account.session.ref})
-                account.counted = False
+                account.lost, account.counted = True, False
                 self._count_here(account.session, 1)
         self._schedule(account, at)
 
     def _granted(self, account: CallAccount, paid: float, renewal: Renewal, now: float) -> None:
-        lost = not account.counted and account.denied is not None
-        if paid > account.paid_seconds and not lost:
+        if paid > account.paid_seconds:
             account.paid_seconds = paid
             account.committed = max(renewal.spent + renewal.hold, account.committed)
             account.denied = None
-        elif account.denied is ReasonCode.LEDGER and not self._runs_out(account, now):
-            account.denied = None
+        elif account.denied is ReasonCode.LEDGER:
+            account.denied = None  # it answers again
         self._schedule(account, self._next_look(account, now))
 
     def _check_paid_time(self, account: CallAccount, now: float) -> None:

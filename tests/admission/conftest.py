@@ -1,0 +1,61 @@
+"""One embedded server for all tests of this folder, emptied before each."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from policy.compiled import Policy
+from proxy.ledger.redis_ledger import RedisLedger, open_ledger
+from tests.admission.bench import Bench
+from tests.ledger.servers import Server
+
+
+@pytest.fixture(scope="session")
+def shared_server() -> Iterator[Server]:
+    folder = Path(tempfile.mkdtemp(prefix="tw"))
+    started = Server("valkey", folder)
+    yield started
+    started.kill()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def server(shared_server: Server) -> Server:
+    """A server that holds nothing."""
+    shared_server.client().flushall()
+    return shared_server
+
+
+@pytest.fixture
+def own_server() -> Iterator[Server]:
+    """A server that the test may stop and kill."""
+    folder = Path(tempfile.mkdtemp(prefix="tw"))
+    started = Server("valkey", folder)
+    yield started
+    started.kill()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+async def ledger(server: Server) -> AsyncIterator[RedisLedger]:
+    opened = await open_ledger(server.url, server.folder, lease_seconds=30, owner="one", deadline=0.3)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def frail_ledger(own_server: Server) -> AsyncIterator[RedisLedger]:
+    """A ledger on a server that the test may stop; it waits 0.2 s for an answer."""
+    opened = await open_ledger(own_server.url, own_server.folder, lease_seconds=30, owner="one", deadline=0.2)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def bench(ledger: RedisLedger) -> Callable[[Policy], Bench]:
+    return lambda compiled: Bench(ledger, compiled)
