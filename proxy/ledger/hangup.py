@@ -28,6 +28,7 @@ from proxy.observe.tasks import TaskKeeper
 _log = logging.getLogger(__name__)
 _QUIET = 5.0  # seconds without a message, after which the server is asked whether it is there
 _PAUSE = 0.5  # seconds before a lost subscription is made anew
+_ASK_AGAIN = 0.1  # seconds until a task that goes on is cancelled once more
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +113,11 @@ class HangupBus:
 
     async def close(self) -> None:
         """Hear no more, and disconnect."""
-        if self._listening is not None:
+        # Once may not do: asyncio.wait_for, which redis-py writes through, forgets a cancellation that meets a
+        # finished write (Python 3.11).
+        while self._listening is not None and not self._listening.done():
             self._listening.cancel()
-            await asyncio.wait([self._listening])
+            await asyncio.wait([self._listening], timeout=_ASK_AGAIN)
         await self._client.aclose()
 
     async def _listen(self) -> None:

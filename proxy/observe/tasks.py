@@ -11,6 +11,8 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
+_ASK_AGAIN_SECONDS = 2.0
+
 
 class TaskKeeper:
     """Starts tasks, holds a reference until they end, logs those that fail, and ends all of them on request.
@@ -44,7 +46,8 @@ class TaskKeeper:
         while pending := [task for task in self._tasks if task is not current]:
             for task in pending:
                 task.cancel()
-            await asyncio.gather(*pending, return_exceptions=True)
+            # Not for ever: asyncio.wait_for may forget a cancellation (Python 3.11), which is then asked again.
+            await asyncio.wait(pending, timeout=_ASK_AGAIN_SECONDS)
             # Let the done callbacks run, which empty the set.
             await asyncio.sleep(0)
 

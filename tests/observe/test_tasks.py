@@ -80,3 +80,26 @@ async def test_nothing_starts_once_it_stops() -> None:
     await keeper.stop()
     with pytest.raises(RuntimeError, match="'late'"):
         keeper.start(asyncio.sleep(0), name="late")
+
+
+async def test_a_task_that_loses_a_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.observe.tasks._ASK_AGAIN_SECONDS", 0.01)
+    keeper = TaskKeeper()
+    lost = 0
+
+    async def forgetful() -> None:
+        nonlocal lost
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                lost += 1
+                if lost == 3:
+                    raise
+
+    keeper.start(forgetful(), name="forgetful")
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await keeper.stop()
+    assert lost == 3
+    assert len(keeper) == 0
