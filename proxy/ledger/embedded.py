@@ -89,6 +89,9 @@ class EmbeddedServer:
                 if lock is not None:
                     try:
                         self._process = self._start(binary, lock)
+                    except OSError as error:
+                        message = f"the embedded ledger cannot be started: {error.strerror}"
+                        raise LedgerUnavailable("connection", message, sent=False) from None
                     finally:
                         os.close(lock)  # the child's copy keeps it
             await asyncio.sleep(_POLL)

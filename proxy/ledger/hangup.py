@@ -61,6 +61,7 @@ class HangupBus:
             url,
             protocol=2,
             socket_connect_timeout=deadline,
+            socket_timeout=None,  # BLPOP waits; every wait has its own bound below
             retry=Retry(NoBackoff(), 0),
             max_connections=8,
         )
@@ -113,8 +114,8 @@ class HangupBus:
 
     async def close(self) -> None:
         """Hear no more, and disconnect."""
-        # Once may not do: asyncio.wait_for, which redis-py writes through, forgets a cancellation that meets a
-        # finished write (Python 3.11).
+        # Once may not do: asyncio.wait_for, which redis-py writes through, forgets a cancellation that meets
+        # a finished write (Python 3.11).
         while self._listening is not None and not self._listening.done():
             self._listening.cancel()
             await asyncio.wait([self._listening], timeout=_ASK_AGAIN)
@@ -149,8 +150,12 @@ class HangupBus:
                 await self._answer(message["data"])
 
     async def _answer(self, message: bytes) -> None:
-        fields = json.loads(message)
-        request = HangupRequest(str(fields["id"]), fields["ref"], fields["trunk"])
+        try:
+            fields = json.loads(message)
+            request = HangupRequest(str(fields["id"]), fields["ref"], fields["trunk"])
+        except (ValueError, KeyError, TypeError):
+            _log.warning("what came over the hang-up channel is no request")
+            return
         assert self._handler is not None
         try:
             outcome = self._handler(request)
@@ -159,7 +164,7 @@ class HangupBus:
             _log.exception("hang-up %s failed", request)
             refs = []
         key = keys.hangup_answers(request.id)
-        async with self._client.pipeline(transaction=True) as pipe:
+        async with asyncio.timeout(self._deadline), self._client.pipeline(transaction=True) as pipe:
             pipe.rpush(key, json.dumps(refs))
             pipe.expire(key, keys.HANGUP_SECONDS)
             await pipe.execute()

@@ -113,6 +113,10 @@ class Link:
             except LedgerRefused as error:
                 _log.error("ledger %s: %s", self.endpoint.shown, error)
                 self._down_kind = "other"
+            except Exception:
+                # Whatever it was, an instance without a ledger must go on looking for it.
+                _log.exception("ledger %s: connecting failed", self.endpoint.shown)
+                self._down_kind = "other"
             else:
                 _log.warning("ledger %s is back", self.endpoint.shown)
                 return

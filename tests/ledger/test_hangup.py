@@ -33,6 +33,8 @@ async def test_every_instance_answers(server: Server, opener: Opener) -> None:
     two.on_hangup(handle_later)
     await listening(one)
     await listening(two)
+    for nonsense in ("", "[]", "{}", "7"):
+        server.client().publish("{tw}:hangup", nonsense)
     result = await asker.hang_up(trunk="t")
     assert (result.asked, result.instances, sorted(result.refs)) == (2, 2, ["a", "b", "c"])
     assert [(request.ref, request.trunk) for request in heard] == [(None, "t"), (None, "t")]

@@ -229,6 +229,23 @@ async def test_a_clock_that_steps_back_is_held(timed_server: Server, opener: Ope
     assert await spent(ledger) == 0
 
 
+async def test_no_time_that_was_seen_comes_again(timed_server: Server, opener: Opener) -> None:
+    ledger = await opener(timed_server.url, lease_seconds=30)
+    trunk = scope()
+    early = await ledger.reserve(claim("early", trunk))
+    timed_server.move_clock(3600)
+    (before,) = await ledger.usage([trunk])  # merely looking is seeing
+    timed_server.move_clock(0)
+    late = await ledger.reserve(claim("late", trunk))
+    assert isinstance(early, Reservation)
+    assert isinstance(late, Reservation)
+    assert late.ledger_ms - early.ledger_ms >= 3_599_000
+    (after,) = await ledger.usage([trunk])
+    assert after.window_starts_at_ms >= before.window_starts_at_ms
+    assert await ledger.sweep() == 1
+    assert [call.ref for call in await ledger.calls()] == ["late"]
+
+
 async def test_buckets_leave_one_by_one(timed_server: Server, opener: Opener) -> None:
     ledger = await opener(timed_server.url)
     start = place(1)
