@@ -46,7 +46,7 @@ class TaskKeeper:
         while pending := [task for task in self._tasks if task is not current]:
             for task in pending:
                 task.cancel()
-            # Not for ever: asyncio.wait_for may forget a cancellation (Python 3.11), which is then asked again.
+            # Not for ever: asyncio.wait_for may forget a cancellation (Python 3.11); then ask again.
             await asyncio.wait(pending, timeout=_ASK_AGAIN_SECONDS)
             # Let the done callbacks run, which empty the set.
             await asyncio.sleep(0)

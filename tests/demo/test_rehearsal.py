@@ -19,6 +19,7 @@ COUNTRY = Case("wrong country", "office", "1", "COUNTRY", 403)
         (Result(BUSY, 486, None, "admitted", None, {"cost": "0"}), []),
         (Result(BUSY, 200, None, "admitted", None, {"cost": "0"}), ["200, wanted 486"]),
         (Result(BUSY, 486, None, "admitted", None, {"cost": "0.1"}), ["0.1, wanted 0"]),
+        (Result(BUSY, 486, None, "admitted", None, {"cost": "0.00"}), []),
         (Result(BUSY, 486, None, "admitted", None, None), ["-, wanted 0"]),
         (Result(COUNTRY, 403, "COUNTRY", "refused", "COUNTRY"), []),
         (Result(COUNTRY, 403, "PREFIX", "refused", "PREFIX"), ["PREFIX, wanted COUNTRY"]),
