@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from functools import lru_cache
 
 from proxy.sip.errors import HeaderError, UriError
@@ -15,20 +16,25 @@ DEFAULT_PORT = 5060
 @lru_cache(maxsize=4096)
 def flow_towards(uri: bytes, base: Flow) -> Flow | None:
     """The flow from `base`'s listener to the host of `uri`; None when the host is a name, which no dialog
-    resolves."""
+    resolves, or an address that cannot be reached from there."""
     try:
         parsed = SipUri.parse(uri)
     except UriError:
         return None
     host = parsed.host.strip(b"[]").decode("ascii")
-    if not is_literal(host):
+    if not is_literal(host) or (":" in host) != (":" in base.local[0]):
         return None
     return Flow(base.transport, base.local, (host, parsed.port or DEFAULT_PORT), 0)
 
 
 def is_literal(host: str) -> bool:
-    """Whether `host` is an IPv4 or IPv6 address rather than a name."""
-    return ":" in host or (host[-1:].isdigit() and host.replace(".", "").isdigit())
+    """Whether `host` is an IPv4 or IPv6 address rather than a name. Strict: what only looks like an address
+    (`999.1.1.1`) would be looked up as a name when it is sent to, and that blocks."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 @lru_cache(maxsize=4096)

@@ -48,7 +48,7 @@ class UdpEndpoint:
         """Send one datagram. What the system cannot take now is lost, as any datagram may be, and counted."""
         try:
             self._socket.sendto(data, remote)
-        except (BlockingIOError, InterruptedError, OSError):
+        except (OSError, OverflowError, TypeError, ValueError):  # all but the first: an address that is none
             self.unsent += 1
 
     def close(self) -> None:
