@@ -61,7 +61,9 @@ class Resolver:
                 return
         if addresses:
             _log.error("provider %s: none of its addresses can be used", provider.name)
-            self._flows.pop(_key(provider), None)
+        kept = self._flows.get(_key(provider))
+        if kept is not None and (addresses or not _acceptable(provider, kept.remote[0])):
+            del self._flows[_key(provider)]
 
     async def _addresses(self, provider: Provider) -> list[Address]:
         port = provider.port or DEFAULT_PORT
