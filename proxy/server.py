@@ -87,7 +87,10 @@ class SipServer:
             if core.commands:
                 commands, core.commands = core.commands, []
                 for command in commands:
-                    self._execute(command, now)
+                    try:
+                        self._execute(command, now)
+                    except Exception:
+                        _log.exception("%s could not be executed", type(command).__name__)
         self._pumping = False
         self._ledger.flush()
         self._set_timer(now)
@@ -172,7 +175,10 @@ class SipServer:
     def _on_timer(self) -> None:
         self._timer = None
         now = self._loop.time()
-        for event in self.stack.handle_timers(now):
-            self.core.handle(event, now)
-        self.core.handle_alarms(now)
+        try:
+            for event in self.stack.handle_timers(now):
+                self.core.handle(event, now)
+            self.core.handle_alarms(now)
+        except Exception:
+            _log.exception("what was due could not be handled")
         self.pump(now)
