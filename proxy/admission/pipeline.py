@@ -3,6 +3,7 @@ none."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from json.encoder import encode_basestring_ascii as quote
 
@@ -15,6 +16,8 @@ from proxy.admission.policy_store import PolicyStore
 from proxy.call.session import CallSession
 from proxy.ledger.ledger import Claim, Ledger, LedgerUnavailable, Refused, Reservation
 from proxy.observe.metrics import Metrics
+
+_log = logging.getLogger(__name__)
 
 _RESERVED = (Check("ledger", "", "pass", "reserved at all scopes"),)
 _NO_LEDGER = (Check("ledger", "", "pass", "ledger unavailable: admitted within the local capacity"),)
@@ -53,19 +56,40 @@ class AdmissionPipeline:
         hold, seconds = first_block(trunk, verdict.rate)
 
         def answered(answer: Reservation | Refused | LedgerUnavailable) -> None:
-            if isinstance(answer, Reservation):
-                self._admit(session, hold, seconds, True, _RESERVED)
-                done(session, None)
-            elif isinstance(answer, Refused):
-                check = Check(answer.reason.value.lower(), answer.scope_id, "refuse", answer.detail)
-                self._decided(session, answer.reason, (check,))
-                done(session, answer.reason)
-            else:
-                done(session, self._without_ledger(session, trunk, hold, seconds, answer))
+            try:
+                reason = self._judged(session, trunk, hold, seconds, answer)
+            except Exception:
+                # The ledger's connection, on which this runs, is not to blame; nobody else answers the
+                # caller.
+                _log.exception("call %s could not be decided", session.ref)
+                self._accounting.ended(session)
+                self._ledger.release(session.ref)
+                reason = ReasonCode.LEDGER
+            done(session, reason)
 
-        self._ledger.ask(
-            Claim(session.ref, trunk.name, trunk.scopes, hold, self._description(session)), answered
-        )
+        try:
+            claim = Claim(session.ref, trunk.name, trunk.scopes, hold, self._description(session))
+            self._ledger.ask(claim, answered)
+        except ValueError as error:  # an amount that no ledger can keep, whatever the mode
+            self._decided(session, ReasonCode.LEDGER, (Check("ledger", "", "refuse", str(error)),))
+            done(session, ReasonCode.LEDGER)
+
+    def _judged(
+        self,
+        session: CallSession,
+        trunk: Trunk,
+        hold: int,
+        seconds: float,
+        answer: Reservation | Refused | LedgerUnavailable,
+    ) -> ReasonCode | None:
+        if isinstance(answer, Reservation):
+            self._admit(session, hold, seconds, True, _RESERVED)
+            return None
+        if isinstance(answer, Refused):
+            check = Check(answer.reason.value.lower(), answer.scope_id, "refuse", answer.detail)
+            self._decided(session, answer.reason, (check,))
+            return answer.reason
+        return self._without_ledger(session, trunk, hold, seconds, answer)
 
     def emergency(self, session: CallSession) -> None:
         """Admit at once: nothing of ours refuses an emergency call, and its cost stays out of every
@@ -81,8 +105,8 @@ class AdmissionPipeline:
     def _without_ledger(
         self, session: CallSession, trunk: Trunk, hold: int, seconds: float, error: LedgerUnavailable
     ) -> ReasonCode | None:
-        # Whether the claim was written is unknown; giving it back is right in either case.
-        self._ledger.release(session.ref)
+        if error.sent:  # whether the claim was written is unknown; giving it back is right in either case
+            self._ledger.release(session.ref)
         if trunk.on_ledger_unavailable is OnLedgerUnavailable.ADMIT:
             room = trunk.local_capacity_limit or 0
             if self._accounting.uncounted.get(trunk.name, 0) < room:
@@ -110,7 +134,8 @@ class AdmissionPipeline:
             None if reason is None else reason.value,
         )
         policy = self._store.policy
-        status = None if reason is None else policy.refusals[reason].status
+        # Who was cancelled meanwhile has his answer already.
+        status = None if reason is None else session.final_status or policy.refusals[reason].status
         self._log.decided(session, policy.version, reason, checks, self._clock(), status)
 
     @staticmethod
