@@ -25,9 +25,8 @@ async def hang_up(compiled: Compiled, trunk: str | None, call: str | None) -> li
     if result.asked == 0:
         raise ValueError("no instance is running on this ledger")
     if result.instances < result.asked:
-        raise ValueError(
-            f"only {result.instances} of {result.asked} instances answered, and ended {len(result.refs)} calls"
-        )
+        answered = f"{result.instances} of {result.asked} instances answered"
+        raise ValueError(f"only {answered}, and ended {len(result.refs)} calls")
     if call is not None and not result.refs:
         raise ValueError(f"no live call has the ref `{call}`")
     return list(result.refs)
