@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final, cast
 
-from policy.compiled import Scope, Window
+from policy.compiled import Scope
 from policy.reasons import ReasonCode
 from proxy.ledger import keys
 from proxy.ledger.connection import Command
@@ -33,10 +33,10 @@ from proxy.ledger.ledger import (
 from proxy.ledger.link import Link
 from proxy.ledger.lua import script
 from proxy.ledger.outbox import Outbox, Posted
-from proxy.ledger.resp import ServerError, bulk, bulks, command, error_kind
+from proxy.ledger.packing import PackedScopes, micro, window_code
+from proxy.ledger.resp import ServerError, bulks, command, error_kind
 from proxy.observe.tasks import TaskKeeper
 
-MOST_MICRO: Final = 2**53 - 1  # what a Lua number holds exactly
 RENEWALS_AT_ONCE: Final = 64
 SWEPT_AT_ONCE: Final = 64
 CALLS_AT_ONCE: Final = 100
@@ -45,47 +45,6 @@ _OUTCOMES: Final = (Renewed.GONE, Renewed.GRANTED, Renewed.NO_FUNDS)
 _RESERVE: Final = script("reserve")
 _SETTLE: Final = script("settle")
 _ANSWERED: Final = script("answered")
-
-
-class _Scopes:
-    """A claim's scopes as they are sent, made once for each tuple of the policy."""
-
-    __slots__ = ("args", "count", "keys", "limits", "numkeys", "scopes")
-
-    def __init__(self, scopes: tuple[Scope, ...]) -> None:
-        self.scopes = scopes
-        self.numkeys = b"$%d\r\n%d\r\n" % (len(b"%d" % (4 + 2 * len(scopes))), 4 + 2 * len(scopes))
-        self.count = 3 + 4 + 2 * len(scopes) + 6 + 5 * len(scopes)
-        self.keys = b"".join(bulk(keys.scope(scope.id)) + bulk(keys.admissions(scope.id)) for scope in scopes)
-        self.args = b"".join(
-            bulks(
-                (
-                    scope.id.encode(),
-                    _limit(scope.capacity_limit),
-                    _limit(scope.cps_limit),
-                    _limit(scope.threshold),
-                    _window(scope),
-                )
-            )
-            for scope in scopes
-        )
-        self.limits = [b"%d" % len(scopes)]
-        for scope in scopes:
-            self.limits += [scope.id.encode(), _limit(scope.threshold), _window(scope)]
-
-
-def _limit(value: int | None) -> bytes:
-    return b"" if value is None else b"%d" % value
-
-
-def _window(scope: Scope) -> bytes:
-    return b"d" if scope.window is Window.UTC_DAY else b"r"
-
-
-def _micro(value: int) -> int:
-    if not 0 <= value <= MOST_MICRO:
-        raise ValueError(f"{value} micro-units cannot be kept: 0 to 2^53 - 1 can")
-    return value
 
 
 class _Asking:
@@ -146,7 +105,7 @@ class RedisLedger:
         self._lease_seconds = lease_seconds
         self._lease_arguments = (owner.encode(), b"%d" % int(lease_seconds * 1000))
         self._owner_and_lease = bulks(self._lease_arguments)
-        self._packed: dict[int, _Scopes] = {}
+        self._packed: dict[int, PackedScopes] = {}
         self._closed = False
 
     @property
@@ -189,7 +148,7 @@ class RedisLedger:
         if packed is None or packed.scopes is not scopes:
             packed = self._pack(scopes)
         ref = claim.ref.encode()
-        hold = b"%d" % _micro(claim.hold)
+        hold = b"%d" % micro(claim.hold)
         trunk = claim.trunk.encode()
         size = len(ref)
         tail = b"%b$10\r\n{tw}:clock\r\n$11\r\n{tw}:leases\r\n$%d\r\n{tw}:k:%b\r\n$%d\r\n{tw}:d:%b\r\n%b" % (
@@ -226,7 +185,7 @@ class RedisLedger:
         self._outbox.post(Posted("answered", ref, _ANSWERED, 6, tail, at))
 
     def settle(self, ref: str, cost: int) -> None:
-        tail = bulks((b"2", keys.CLOCK, keys.call(ref), ref.encode(), b"%d" % _micro(cost)))
+        tail = bulks((b"2", keys.CLOCK, keys.call(ref), ref.encode(), b"%d" % micro(cost)))
         self._outbox.post(Posted("settle", ref, _SETTLE, 7, tail))
 
     def release(self, ref: str) -> None:
@@ -258,7 +217,7 @@ class RedisLedger:
             if index is None:
                 index = lists[id(scopes)] = len(lists) + 1
                 limits += self._pack(scopes).limits
-            spent, hold = _micro(renewal.spent), _micro(renewal.hold)
+            spent, hold = micro(renewal.spent), micro(renewal.hold)
             each += [renewal.ref.encode(), b"%d" % spent, b"%d" % hold, b"%d" % index]
         return [*self._lease_arguments, b"%d" % len(lists), *limits, *each]
 
@@ -281,7 +240,7 @@ class RedisLedger:
     async def usage(self, scopes: Sequence[Scope]) -> list[ScopeUsage]:
         arguments: list[bytes] = []
         for scope in scopes:
-            arguments += [scope.id.encode(), _window(scope)]
+            arguments += [scope.id.encode(), window_code(scope)]
         reply = await self._script("usage", (keys.CLOCK,), arguments)
         return [ScopeUsage(*numbers) for numbers in cast("list[list[int]]", reply)]
 
@@ -374,12 +333,12 @@ class RedisLedger:
 
     # Sending
 
-    def _pack(self, scopes: tuple[Scope, ...]) -> _Scopes:
+    def _pack(self, scopes: tuple[Scope, ...]) -> PackedScopes:
         packed = self._packed.get(id(scopes))
         if packed is None or packed.scopes is not scopes:
             if len(self._packed) >= 4096:
                 self._packed.clear()
-            packed = self._packed[id(scopes)] = _Scopes(scopes)
+            packed = self._packed[id(scopes)] = PackedScopes(scopes)
         return packed
 
     def _script(
