@@ -66,6 +66,7 @@ class Application:
         self.keeper = TaskKeeper()
         self.problems: tuple[Problem, ...] = ()
         self.instance = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+        self._server: SipServer | None = None
         self._closers: list[Callable[[], object]] = []
         self._reloading = asyncio.Lock()
 
@@ -116,7 +117,7 @@ class Application:
         pipeline = AdmissionPipeline(
             self.store, self.ledger, self.accounting, self.log, self.metrics, now_ms, loop.time
         )
-        self.server = SipServer(
+        self.server = self._server = SipServer(
             stack, self.core, pipeline, self.accounting, self.log, self.metrics, self.ledger, now_ms
         )
         for endpoint in endpoints:
@@ -247,6 +248,8 @@ class Application:
 
     async def stop(self) -> None:
         """Close everything, in the reverse order of its making. Live calls are left as they are."""
+        if self._server is not None:
+            self._server.close()
         await self.keeper.stop()
         self.log.flush()
         while self._closers:
