@@ -7,6 +7,7 @@ are read by hiredis and given to whoever sent the command, in order.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -18,6 +19,8 @@ from proxy.ledger.lua import Script
 from proxy.ledger.resp import ServerError
 
 _MORE: Final = object()
+
+_log = logging.getLogger(__name__)
 
 
 class Sink(Protocol):
@@ -130,7 +133,10 @@ class PipelinedConnection(asyncio.Protocol):
         pending, self._pending = self._pending, deque()
         self._on_lost(self, kind)
         for command in pending:
-            command.sink.lost(command, kind)
+            try:
+                command.sink.lost(command, kind)
+            except Exception:
+                _log.exception("what followed the loss of `%s` failed", command.verb)
 
     def flush(self) -> None:
         """Write what was sent in this turn; it happens by itself at the turn's end."""
@@ -165,7 +171,11 @@ class PipelinedConnection(asyncio.Protocol):
                     reply = gets()
                     continue
                 self._on_reply(command.verb, self._loop.time() - command.sent_at)
-                command.sink.replied(command, reply)
+                try:
+                    command.sink.replied(command, reply)
+                except Exception:
+                    # One call's trouble is not the others': asyncio would close the connection over it.
+                    _log.exception("what followed the answer to `%s` failed", command.verb)
                 if self._lost is not None:
                     return
                 reply = gets()

@@ -26,9 +26,11 @@ class Log:
 
     def replied(self, sent: Command, reply: object) -> None:
         self.events.append((sent.item, reply))
+        if sent.item == "broken":
+            raise RuntimeError("not the connection's fault")
 
     def lost(self, sent: Command, kind: str) -> None:
-        self.events.append((sent.item, kind))
+        self.replied(sent, kind)
 
 
 class Peer:
@@ -165,3 +167,16 @@ async def test_the_peer_hangs_up(link: Link) -> None:
     assert link.log.events == [("a", "connection")]
     link.connection.close()
     assert link.lost == ["connection"]
+
+
+async def test_trouble_of_one_is_not_the_others(link: Link) -> None:
+    for item in ("broken", "whole"):
+        link.send(item)
+    await until(lambda: bool(link.peer.reads))
+    link.peer.say(b":1\r\n:2\r\n")
+    await until(lambda: len(link.log.events) == 2)
+    assert not link.connection.lost
+    link.send("broken")
+    link.send("whole")
+    link.connection.close()
+    assert link.log.events[2:] == [("broken", "connection"), ("whole", "connection")]

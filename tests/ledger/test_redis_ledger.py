@@ -17,7 +17,7 @@ from proxy.ledger.ledger import (
 )
 from proxy.ledger.redis_ledger import RedisLedger
 from proxy.observe.clock import utc_now
-from tests.ledger.servers import Opener, Server, claim, scope, settled
+from tests.ledger.servers import Opener, Server, claim, scope, settled, until
 
 
 async def test_reserve_answer_settle(ledger: RedisLedger) -> None:
@@ -298,3 +298,19 @@ async def test_close_twice(server: Server, opener: Opener) -> None:
     await asyncio.wait_for(ledger.close(), 0.5)
     with pytest.raises(LedgerUnavailable):
         await ledger.ping()
+
+
+async def test_ask_answers_without_a_task(ledger: RedisLedger, server: Server) -> None:
+    answers: list[object] = []
+    trunk = scope(capacity=1)
+    for ref in ("a", "b"):
+        ledger.ask(claim(ref, trunk), answers.append)
+    ledger.flush()
+    await until(lambda: len(answers) == 2)
+    assert isinstance(answers[0], Reservation)
+    assert isinstance(answers[1], Refused)
+    server.kill()
+    await until(lambda: not ledger.connected)
+    ledger.ask(claim("c", trunk), answers.append)
+    assert isinstance(answers[2], LedgerUnavailable)
+    assert not answers[2].sent
