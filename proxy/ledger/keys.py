@@ -8,7 +8,7 @@ all. `ref` is a call's reference, `scope` a scope's id (`trunk:office-pbx`), `st
     The highest time seen, µs since the epoch: when the server's clock steps back, the ledger's is held here.
 `{tw}:leases`, sorted set, about 110 B a live call, while calls live
     ref → when its lease lapses, ms since the epoch.
-`{tw}:k:<ref>`, hash (listpack), about 250 B, as long as the call
+`{tw}:k:<ref>`, hash (listpack), about 200 B, as long as the call
     A live call: `r` reserved at and `a` answered at (ms), `t` trunk, `o` owner, `e` epoch of the lease, `s`
     spent and moved into the window, `h` its hold, `k` how many scopes, `1` to `4` their ids.
 `{tw}:k:<ref>`, hash, about 90 B, 60 s
