@@ -86,6 +86,7 @@ def explain(
     live: Annotated[bool, typer.Option("--live", help="ask the ledger what room is left")] = False,
 ) -> None:
     """Say what would become of a call, and which rule decides it: the policy that the proxy itself runs."""
+    from proxy.admission.inquiry import Unclear
     from proxy.explaining import ask, render
 
     if not to and message is None:
@@ -94,7 +95,14 @@ def explain(
     compiled = _load(config)
     try:
         text = None if message is None else message.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        _complain(f"--message: {error}")
+        raise typer.Exit(USAGE) from None
+    try:
         fields = asyncio.run(ask(compiled, source, to, from_uri, text, live))
+    except Unclear as error:
+        _complain(str(error))
+        raise typer.Exit(USAGE) from None
     except (OSError, ValueError) as error:
         _complain(str(error))
         raise typer.Exit(FAILED) from None

@@ -69,7 +69,8 @@ class Control:
         attempt = attempt_from(
             str(request["source"]), str(request.get("to") or ""), request.get("from"), request.get("message")
         )
-        verdict, fields = judge(self._app.store.policy, attempt)
+        policy = self._app.store.policy
+        verdict, fields = judge(policy, attempt)
         if request.get("live"):
-            await add_headroom(fields, verdict, self._app.ledger)
+            await add_headroom(policy, fields, verdict, self._app.ledger)
         return fields

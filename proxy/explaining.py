@@ -31,7 +31,7 @@ async def ask(
         try:
             ledger = await connect_ledger(compiled.config.ledger.url, compiled.config.ledger.data_dir)
             try:
-                await add_headroom(fields, verdict, ledger)
+                await add_headroom(compiled.policy, fields, verdict, ledger)
             finally:
                 await ledger.close()
         except (LedgerUnavailable, LedgerRefused) as error:

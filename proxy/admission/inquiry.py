@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +12,9 @@ from policy.compiled import Policy, Scope
 from policy.evaluate import evaluate
 from policy.explain import explain
 from policy.rating.money import amount
-from policy.verdict import Verdict
+from policy.reasons import ReasonCode
+from policy.verdict import PASS, REFUSE, Check, Verdict
+from proxy.admission.accounting import first_block
 from proxy.call.attempt import attempt_of
 from proxy.ledger.ledger import Ledger, ScopeUsage
 from proxy.sip.errors import ParseError
@@ -18,38 +22,82 @@ from proxy.sip.message import Flow, SipRequest
 from proxy.sip.parse import parse_message
 
 _INQUIRER = "sip:anonymous@anonymous.invalid"
+_UNUSABLE = re.compile(r"[\s\x00-\x1f\x7f<>]")
+
+
+class Unclear(ValueError):
+    """What is asked makes no sense; the message says what is wrong."""
 
 
 def attempt_from(source: str, to: str, from_uri: str | None, message: str | None) -> CallAttempt:
     """The attempt of `to`, a number or URI, from the address `source`; or of a whole SIP message.
 
-    Raises ValueError with what is wrong. The message goes through the proxy's own parser.
+    Raises Unclear. The message goes through the proxy's own parser.
     """
-    text = message if message is not None else _invite(_uri(to), from_uri or _INQUIRER)
+    try:
+        ipaddress.ip_address(source)
+    except ValueError:
+        raise Unclear(f"`{source}` is no IP address") from None
+    text = message if message is not None else _invite(_uri(to), _checked(from_uri or _INQUIRER))
     data = "\r\n".join(text.split("\n")).replace("\r\r\n", "\r\n").encode("utf-8", "surrogateescape")
     try:
         request = parse_message(data, Flow("udp", ("127.0.0.1", 5060), (source, 5060)))
     except ParseError as error:
-        raise ValueError(f"not a SIP message that the proxy would read: {error}") from error
-    if not isinstance(request, SipRequest):
-        raise ValueError("the message is a response, not a request")
+        raise Unclear(f"not a SIP message that the proxy would read: {error}") from error
+    if not isinstance(request, SipRequest) or request.method != b"INVITE":
+        raise Unclear("the message is no INVITE: only calls are judged")
+    if request.to_tag:
+        raise Unclear("the message belongs to a dialog (its To has a tag): the proxy would not judge it")
     attempt = attempt_of(request, None)
     if attempt is None:
-        raise ValueError("the Request-URI has a scheme that is no call: the caller would see 416")
+        raise Unclear("the Request-URI has a scheme that is no call: the caller would see 416")
     return attempt
 
 
 def judge(policy: Policy, attempt: CallAttempt) -> tuple[Verdict, dict[str, Any]]:
-    """The verdict, and its fields as `explain` gives them, without the ledger's part."""
+    """The verdict, and its fields as `explain` gives them; `headroom`, the ledger's part, is None."""
     verdict = evaluate(policy, attempt)
-    return verdict, explain(policy, verdict)
+    return verdict, {**explain(policy, verdict), "headroom": None}
 
 
-async def add_headroom(fields: dict[str, Any], verdict: Verdict, ledger: Ledger) -> None:
-    """Put what the ledger holds for the call's scopes into `headroom`. Raises LedgerUnavailable."""
-    scopes = verdict.trunk.scopes if verdict.trunk is not None else ()
+async def add_headroom(policy: Policy, fields: dict[str, Any], verdict: Verdict, ledger: Ledger) -> None:
+    """Put what the ledger holds for the call's scopes into `headroom`, and refuse what has no room there now.
+
+    Nothing is reserved; calls per second are not looked at. Raises LedgerUnavailable.
+    """
+    trunk = verdict.trunk
+    scopes = trunk.scopes if trunk is not None else ()
     usages = await ledger.usage(scopes)
     fields["headroom"] = headroom(scopes, usages)
+    if trunk is None or verdict.reason is not None or verdict.emergency:
+        return
+    full = _no_room(scopes, usages, first_block(trunk, verdict.rate)[0])
+    if full is None:
+        fields["checks"].append(Check("ledger", "", PASS, "room at all scopes")._asdict())
+        return
+    reason, check = full
+    refusal = policy.refusals[reason]
+    fields["checks"].append(check._asdict())
+    fields.update(
+        decision="refused", reason=reason.value, sip_status=refusal.status, sip_reason=refusal.phrase
+    )
+
+
+def _no_room(
+    scopes: Sequence[Scope], usages: Sequence[ScopeUsage], hold: int
+) -> tuple[ReasonCode, Check] | None:
+    """The first scope without room, capacity before money, as the ledger itself judges."""
+    for scope, usage in zip(scopes, usages, strict=True):
+        limit = scope.capacity_limit
+        if limit is not None and usage.active_calls >= limit:
+            detail = f"{usage.active_calls} of {limit} calls are up"
+            return ReasonCode.CAPACITY, Check("capacity", scope.id, REFUSE, detail)
+    for scope, usage in zip(scopes, usages, strict=True):
+        threshold, used = scope.threshold, usage.spent + usage.reserved
+        if threshold is not None and used + hold > threshold:
+            detail = f"{amount(used)} of {amount(threshold)} spent or held, {amount(hold)} more wanted"
+            return ReasonCode.SPEND, Check("spend", scope.id, REFUSE, detail)
+    return None
 
 
 def headroom(scopes: Sequence[Scope], usages: Sequence[ScopeUsage]) -> list[dict[str, Any]]:
@@ -71,8 +119,15 @@ def headroom(scopes: Sequence[Scope], usages: Sequence[ScopeUsage]) -> list[dict
     return rows
 
 
+def _checked(part: str) -> str:
+    """What stands between `<` and `>` of a header must not end them."""
+    if not part or _UNUSABLE.search(part):
+        raise Unclear(f"`{part}` is no number or URI")
+    return part
+
+
 def _uri(to: str) -> str:
-    head = to.partition(":")[0].lower()
+    head = _checked(to).partition(":")[0].lower()
     if head in ("sip", "sips", "tel", "urn"):
         return to
     return f"sip:{to}@trunkwarden.invalid"
