@@ -122,6 +122,9 @@ class ProxyCore:
                 owner.cancel(event.request, None, now)
         elif isinstance(event, (ClientTimedOut, TransportFailed)):
             owner = event.transaction.owner
+            # A transaction that is over lets go of its call, so that both are freed without the cyclic
+            # collector.
+            event.transaction.owner = None
             if isinstance(owner, (CallSession, Relay, FarewellLeg)):
                 owner.no_response(event.transaction, now)
         elif isinstance(event, ServerTerminated):
@@ -154,6 +157,7 @@ class ProxyCore:
 
     def _server_over(self, event: ServerTerminated) -> None:
         owner = event.transaction.owner
+        event.transaction.owner = None
         if isinstance(owner, CallSession):
             request = owner.request
             key = (request.call_id, request.from_tag, request.cseq)
