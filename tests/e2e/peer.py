@@ -32,8 +32,8 @@ Reaction = Callable[[Message], list[bytes]]
 class Peer:
     """Binds `host` and reads at once; `reaction` makes the answers to a request, sent to where it came from.
 
-    `received` holds every datagram. The `expect` methods go through it in order, each taking the first that fits and was
-    not taken before; what they pass over stays.
+    `received` holds every datagram. The `expect` methods go through it in order, each taking the
+    first that fits and was not taken before; what they pass over stays.
     """
 
     def __init__(self, host: str, reaction: Reaction | None = None, port: int = 0) -> None:

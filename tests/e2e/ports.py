@@ -12,7 +12,7 @@ EVIL = "127.0.0.200"
 
 
 def free_udp_port(host: str) -> int:
-    """A port that nobody has bound on this address just now. For SIPp, which cannot tell what it was given."""
+    """A port that nobody has bound on this address just now. For SIPp, which cannot say what it got."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])

@@ -1,8 +1,8 @@
-"""SIP as these tests read and write it: independent of the program under test, by hand, and only as much as they need."""
+"""SIP as these tests read and write it: independent of the program under test, by hand,"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 
 _COMPACT = {"v": "via", "f": "from", "t": "to", "i": "call-id", "m": "contact", "l": "content-length"}
@@ -113,12 +113,20 @@ class Dialog:
     routes: list[str]
     own_address: str
     cseq: int = 1
-    sent: list[bytes] = field(default_factory=list)
 
-    def request(self, method: str, *, uri: str | None = None, cseq: int | None = None, routes: list[str] | None = None,
-                local: str | None = None, remote: str | None = None, extra: tuple[tuple[str, str], ...] = (),
-                body: bytes = b"") -> bytes:  # fmt: skip
-        """An in-dialog request; everything may be forged. Without `cseq` the next number (an ACK keeps it)."""
+    def request(
+        self,
+        method: str,
+        *,
+        uri: str | None = None,
+        cseq: int | None = None,
+        routes: list[str] | None = None,
+        local: str | None = None,
+        remote: str | None = None,
+        extra: tuple[tuple[str, str], ...] = (),
+        body: bytes = b"",
+    ) -> bytes:
+        """An in-dialog request; all of it may be forged. Without `cseq`: the next one (an ACK keeps it)."""
         if cseq is None:
             self.cseq += method != "ACK"
             cseq = self.cseq

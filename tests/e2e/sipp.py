@@ -36,7 +36,7 @@ class SippResult:
 
 
 class Sipp:
-    """Starts at once, as `name` from sipp-scenarios; ready when the constructor returns (its socket is bound).
+    """Starts at once, as `name` from sipp-scenarios; a callee's socket is bound when the constructor returns.
 
     `address` is where it speaks from; `target` makes it a caller. `calls` is how many it places, or answers
     before it ends; None: a callee that answers until it is stopped. It never outlives `limit` seconds.

@@ -1,4 +1,4 @@
-"""The way of a call with real SIPp on both ends: admitted, long, hung up by either side, cancelled, failed, repeated."""
+"""The way of a call with SIPp on both ends: admitted, long, hung up, cancelled, failed, repeated."""
 
 from __future__ import annotations
 
@@ -39,8 +39,15 @@ def proxy(request, serve_module, redis_server, carrier, tmp_path_factory) -> Ite
 def pair(proxy, sipp, carrier):
     """Runs a caller and a callee against each other through the proxy; no lease may be left."""
 
-    def run(caller: str, callee: str, *, calls: int = CALLS, hold_ms: int = HOLD_MS, expected_status: str | None = None,
-            far_hold_ms: int = HOLD_MS) -> tuple[SippResult, SippResult]:  # fmt: skip
+    def run(
+        caller: str,
+        callee: str,
+        *,
+        calls: int = CALLS,
+        hold_ms: int = HOLD_MS,
+        far_hold_ms: int = HOLD_MS,
+        expected_status: str | None = None,
+    ) -> tuple[SippResult, SippResult]:
         variables = {} if expected_status is None else {"expected_status": expected_status}
         far_end = sipp(callee, carrier, calls=calls, hold_ms=far_hold_ms)
         near_end = sipp(

@@ -29,7 +29,9 @@ POLICIES: dict[str, tuple[str, dict[str, Any]]] = {
         "127.0.0.13",
         {
             "destination_whitelist": ["us", "ca"],
-            "dial_plan": {"country_code": "1", "international_prefixes": ["011"], "national_prefixes": ["1", ""]},
+            "dial_plan": {
+                "country_code": "1", "international_prefixes": ["011"], "national_prefixes": ["1", ""]
+            },
         },
     ),
     "no-premium": (
@@ -39,7 +41,8 @@ POLICIES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "cheap-only": (
         "127.0.0.15",
-        {"rate_deck": "retail", "max_destination_rate": "0.07", "destination_whitelist": ["us", "gb", "fr", "de"]},
+        {"rate_deck": "retail", "max_destination_rate": "0.07",
+         "destination_whitelist": ["us", "gb", "fr", "de"]},
     ),
     "tech-prefixed": ("127.0.0.16", {"tech_prefix": "77#", "provider": "dressed"}),
     "blocked": ("127.0.0.17", {"status": "blocked"}),

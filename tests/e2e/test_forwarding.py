@@ -34,7 +34,9 @@ def proxy(serve_module, redis_server, provider, tmp_path_factory) -> Iterator[Tr
             trunk("dressed", DRESSED, provider="dressed"),
             trunk(
                 "office", OFFICE,
-                dial_plan={"country_code": "44", "international_prefixes": ["00"], "national_prefixes": ["0"]},
+                dial_plan={
+                    "country_code": "44", "international_prefixes": ["00"], "national_prefixes": ["0"]
+                },
             ),
             trunk("prefixed", PREFIXED, tech_prefix="55#"),
         ],
@@ -137,7 +139,7 @@ def test_tech_headers_are_added(forwarded) -> None:
 
 
 def test_proxy_adds_itself_and_leaves_the_rest(proxy, forwarded) -> None:
-    """§16.6: Via on top, received and rport in the caller's, Max-Forwards one less, Record-Route; all else as it came."""
+    """§16.6: Via, received and rport in the caller's, Max-Forwards, Record-Route; all else as it came."""
     strange = (
         ("X-Strange", 'a "quoted, thing" ;x=1'),
         ("Subject", "caf\u00e9"),

@@ -57,8 +57,8 @@ def test_text_and_message_are_each_others_inverse() -> None:
 
 
 def test_answer_copies_what_it_must() -> None:
-    headers = [("Via", "a"), ("Via", "b"), ("Record-Route", "r"), ("From", "f"), ("To", "t"), ("Call-ID", "c"),
-               ("CSeq", "1 INVITE")]  # fmt: skip
+    headers = [("Via", "a"), ("Via", "b"), ("Record-Route", "r"), ("From", "f"), ("To", "t"),
+               ("Call-ID", "c"), ("CSeq", "1 INVITE")]  # fmt: skip
     response = Message.parse(answer(Message.parse(text("INVITE sip:x SIP/2.0", headers)), "200 OK", tag="z"))
 
     assert response.all("via") == ["a", "b"]

@@ -169,7 +169,8 @@ def test_readiness_tells_it(proxy, lose) -> None:
 def test_sipp_sees_the_refusal(proxy, lose, sipp) -> None:
     lose()
     caller = sipp(
-        "uac_refused", (REJECTING, free_udp_port(REJECTING)), target=proxy.address, called=WASHINGTON, calls=3,
+        "uac_refused", (REJECTING, free_udp_port(REJECTING)), target=proxy.address, called=WASHINGTON,
+        calls=3,
         variables={
             "expected_status": "503 Ledger Unavailable", "expected_cause": "41", "expected_code": "LEDGER"
         },

@@ -74,7 +74,7 @@ def proxy(serve_module, redis_server, far_end, tmp_path_factory) -> Trunkwarden:
 
 
 def burst(proxy: Trunkwarden, callers: list[Peer], watch=lambda: None) -> dict[str, Message]:
-    """All calls at once; the first final answer of each by its Call-ID. Lost datagrams are sent again, as a caller does."""
+    """All calls at once; the first final answer of each by its Call-ID. What is lost is sent again."""
     calls = [OutgoingCall(callers[index % len(callers)], proxy.address, WASHINGTON) for index in range(CALLS)]
     invites = {call.call_id: (call, call.invite()) for call in calls}
     finals: dict[str, Message] = {}

@@ -1,4 +1,4 @@
-"""A hundred calls a second, for as long as TRUNKWARDEN_LOAD_SECONDS says: none fails, nothing is left behind."""
+"""A hundred calls a second, for TRUNKWARDEN_LOAD_SECONDS: none fails, nothing is left behind."""
 
 from __future__ import annotations
 

@@ -138,8 +138,8 @@ def test_sipp_calls_end_too(proxy, sipp, carrier_port) -> None:
     calls = 4
     far_end = sipp("uas_answering", (PROVIDER, carrier_port), calls=calls)
     near_end = sipp(
-        "uac_hung_up_on", ("127.0.0.12", free_udp_port("127.0.0.12")), target=proxy.address, called=WASHINGTON,
-        calls=calls, rate=20,
+        "uac_hung_up_on", ("127.0.0.12", free_udp_port("127.0.0.12")), target=proxy.address,
+        called=WASHINGTON, calls=calls, rate=20,
     )  # fmt: skip
     eventually(
         lambda: (

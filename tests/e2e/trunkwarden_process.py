@@ -41,10 +41,10 @@ def command(*arguments: str, limit: float = COMMAND_SECONDS) -> subprocess.Compl
 
 
 class Trunkwarden:
-    """`trunkwarden serve` with this configuration, written below `folder`; ready when the constructor returns.
+    """`trunkwarden serve` with this configuration, written below `folder`; ready when made.
 
-    Listens on ports that the system chooses unless the configuration says otherwise. Raises AssertionError with
-    the program's diagnostics when it does not come up.
+    Listens on ports that the system chooses unless the configuration says otherwise. Raises AssertionError
+    with the program's diagnostics when it does not come up.
     """
 
     def __init__(self, config: dict[str, Any], folder: Path, *options: str) -> None:
@@ -93,7 +93,7 @@ class Trunkwarden:
         state = "running" if self.process.poll() is None else f"ended with {self.process.returncode}"
         return f"trunkwarden {self.process.pid} ({state}), {self.file}\nstderr: {self.stderr()[-_TAIL:]}"
 
-    # --- asking it --------------------------------------------------------------------------------------------
+    # --- asking it ---
 
     def get(self, path: str, status: int = 200) -> Any:
         """The JSON body of a GET that must answer `status`."""
@@ -137,7 +137,7 @@ class Trunkwarden:
         path = self.folder / "records.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
-    # --- signals ----------------------------------------------------------------------------------------------
+    # --- signals ---
 
     def reload(self) -> None:
         """SIGHUP."""

@@ -1,0 +1,54 @@
+"""The benchmark runs, measures what it says, and fails when calls do."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.processes import family, processor_seconds
+
+ROOT = Path(__file__).resolve().parents[2]
+LIMIT_SECONDS = 60
+RATE = 20
+
+
+def test_a_short_run(tmp_path) -> None:
+    figures = tmp_path / "figures.json"
+
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.bench_calls", "--target", "trunkwarden", "--rate", str(RATE),
+         "--seconds", "2", "--json", str(figures)],
+        cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    direct, proxy = json.loads(figures.read_text())["measurements"]
+    assert (direct["target"], proxy["target"]) == ("direct", "trunkwarden")
+    assert direct["processor_us"] is None
+    assert 100 < proxy["processor_us"] < 1_000_000
+    assert proxy["load"]["failed"] == 0
+    assert proxy["load"]["calls"] > 2 * RATE  # the probe's own calls are counted too
+    assert proxy["load"]["delay_p50_ms"] > direct["load"]["delay_p50_ms"] > 0
+
+
+def test_children_are_counted() -> None:
+    script = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'while True: pass'])"
+    parent = subprocess.Popen([sys.executable, "-c", script])
+    busy = 0.3
+    try:
+        deadline = time.monotonic() + 20.0
+        while processor_seconds(parent.pid) < busy:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        members = family(parent.pid)
+        assert len(members) == 2
+        assert processor_seconds(members[0]) == pytest.approx(processor_seconds(members[1]), abs=0.2)
+    finally:
+        for pid in reversed(family(parent.pid)):
+            subprocess.run(["kill", "-9", str(pid)], check=False)
+        parent.wait()
