@@ -43,11 +43,12 @@ from proxy.transport.udp import UdpEndpoint
 _log = logging.getLogger(__name__)
 
 _SIGNATURE_BYTES = 9
+_DRAIN_LOOK_SECONDS = 0.05
 _START_ONLY = ("listen", "advertise", "unknown_source", "admin", "ledger", "timers", "records")
 
 
 class CannotBind(Exception):
-    """A socket of ours is taken, or not ours to open."""
+    """A socket or file of ours is taken, or not ours to open."""
 
 
 class Application:
@@ -153,7 +154,10 @@ class Application:
     def _open_records(self) -> None:
         path = self.config.records.file
         if path is not None:
-            writer = RecordWriter(path)
+            try:
+                writer = RecordWriter(path)
+            except OSError as error:
+                raise CannotBind(f"cannot write records to {path}: {error.strerror}") from error
             self._closers.append(writer.close)
 
             def to_file(_: str, lines: list[bytes]) -> None:
@@ -185,8 +189,8 @@ class Application:
             raise CannotBind(f"cannot bind {config.admin.listen} for HTTP: {error.strerror}") from error
         try:
             await self.admin.start()
-        except TimeoutError as error:
-            raise CannotBind(str(error)) from error
+        except OSError as error:  # TimeoutError is one
+            raise CannotBind(f"the HTTP process cannot be started: {error}") from error
 
     def ready_line(self) -> str:
         """What `serve` prints when every socket is bound."""
@@ -211,7 +215,9 @@ class Application:
             await self.resolver.refresh(policy.providers.values())
             self.store.replace(policy)
             self.resolver.keep_only(policy.providers.values())
+            self.log.currency = policy.currency
             self._in_force(policy)
+            self.housekeeping.show_providers()
             _log.info("policy %s is in force", policy.version)
             if compiled.config is not None:
                 self._tell_what_waits(compiled.config)
@@ -244,7 +250,9 @@ class Application:
         self.core.gate = ReasonCode.DRAINING
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self.accounting.idle()
+                while self.core.sessions:
+                    await self.accounting.idle()
+                    await asyncio.sleep(_DRAIN_LOOK_SECONDS)  # those that are being judged do not live yet
 
     async def stop(self) -> None:
         """Close everything, in the reverse order of its making. Live calls are left as they are."""

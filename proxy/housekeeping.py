@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from proxy.admission.accounting import Accounting
 from proxy.admission.decision_log import DecisionLog
@@ -55,31 +55,41 @@ class Housekeeping:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_TICK_SECONDS)
-            self._log.flush()
-            await self._accounting.renew_due(loop.time())
+            try:
+                self._log.flush()
+                await self._accounting.renew_due(loop.time())
+            except Exception:  # without renewals every live call would lapse
+                _log.exception("renewals and records failed; they go on")
 
-    async def _every(self, seconds: float, work: Callable[[], object]) -> None:
+    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         while True:
-            outcome = work()
-            if asyncio.iscoroutine(outcome):
-                await outcome
+            try:
+                await work()
+            except Exception:
+                _log.exception("%s failed; it goes on", work.__name__)
             await asyncio.sleep(seconds)
 
     async def _watch_ledger(self) -> None:
         policy = self._store.policy
         scopes = [trunk.scope for trunk in policy.trunks.values()]
+        answers = False
         try:
             await self._ledger.sweep()
             usages = await self._ledger.usage(scopes)
+            answers = True
         except LedgerUnavailable:
-            self.ledger_answers = False
             return
-        self.ledger_answers = True
+        finally:
+            self.ledger_answers = answers
         for scope, usage in zip(scopes, usages, strict=True):
             self._metrics.usage(scope.name, usage.spent, usage.reserved)
 
     async def _resolve(self) -> None:
         policy = self._store.policy
         await self._resolver.refresh(policy.providers.values())
-        for provider in policy.providers.values():
+        self.show_providers()
+
+    def show_providers(self) -> None:
+        """Say in the metrics which providers of the policy in force can be called."""
+        for provider in self._store.policy.providers.values():
             self._metrics.provider_up[provider.name] = self._resolver.route(provider) is not None

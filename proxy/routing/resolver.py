@@ -73,7 +73,7 @@ class Resolver:
         try:
             async with asyncio.timeout(LOOKUP_SECONDS):
                 found = await loop.getaddrinfo(provider.host, port, type=socket.SOCK_DGRAM)
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, UnicodeError) as error:  # the last: a label that no name can have
             _log.warning("provider %s: %s does not resolve: %s", provider.name, provider.host, error)
             return []
         return [(str(entry[4][0]), port) for entry in found]
