@@ -58,8 +58,13 @@ class Application:
     Raises CannotBind, LedgerUnavailable or LedgerRefused from `start`; nothing is left running then.
     """
 
-    def __init__(self, path: Path, config: Config, policy: Policy) -> None:
+    def __init__(self, path: Path, config: Config, policy: Policy, *, ledger_url: str | None = None) -> None:
+        """`path` is where `config` was read from; `ledger_url` stands in place of the configured one."""
         self.path = path
+        self._file = config
+        if ledger_url is not None:
+            section = config.ledger.model_copy(update={"url": ledger_url})
+            config = config.model_copy(update={"ledger": section})
         self.config = config
         self.store = PolicyStore(policy)
         self.metrics = Metrics()
@@ -226,7 +231,7 @@ class Application:
     def _tell_what_waits(self, config: Config) -> None:
         """Name the sections that changed in the file but are read at the start only."""
         for section in _START_ONLY:
-            if getattr(config, section) != getattr(self.config, section):
+            if getattr(config, section) != getattr(self._file, section):
                 _log.warning("`%s` has changed: it takes effect when the program is started again", section)
 
     def _in_force(self, policy: Policy) -> None:

@@ -9,6 +9,10 @@ import signal
 import sys
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from config.model import LedgerConfig
+from config.served import unserved_ledger
 from proxy.app import Application, CannotBind
 from proxy.configuration import load_policy
 from proxy.ledger.ledger import LedgerRefused, LedgerUnavailable
@@ -17,6 +21,7 @@ from proxy.observe.logs import configure
 _log = logging.getLogger(__name__)
 
 _BAD_CONFIGURATION = 1
+_USAGE = 2
 _CANNOT_SERVE = 4
 _COLLECT_SECONDS = 60.0
 _QUIET_TRANSACTIONS = 2000
@@ -33,11 +38,21 @@ def run(path: Path, ledger: str | None, drain_seconds: float) -> int:
         for problem in compiled.problems:
             print(problem, file=sys.stderr)
         return _BAD_CONFIGURATION
-    config = compiled.config
-    if ledger is not None:
-        section = config.ledger.model_copy(update={"url": ledger})
-        config = config.model_copy(update={"ledger": section})
-    return asyncio.run(_serve(Application(path, config, compiled.policy), drain_seconds))
+    mistake = None if ledger is None else _bad_ledger(ledger)
+    if mistake is not None:
+        print(f"--ledger: {mistake}", file=sys.stderr)
+        return _USAGE
+    app = Application(path, compiled.config, compiled.policy, ledger_url=ledger)
+    return asyncio.run(_serve(app, drain_seconds))
+
+
+def _bad_ledger(url: str) -> str | None:
+    """What is wrong with a ledger's URL, as the configuration would say it."""
+    try:
+        section = LedgerConfig(url=url)
+    except ValidationError as error:
+        return error.errors()[0]["msg"].removeprefix("Value error, ")
+    return next((finding.message for finding in unserved_ledger(section, "")), None)
 
 
 async def _serve(app: Application, drain_seconds: float) -> int:
