@@ -9,6 +9,7 @@ are Date and Contact.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from proxy.sip.errors import HeaderError, ParseError, UriError
@@ -28,6 +29,9 @@ MAX_URI: Final = 2048
 
 COOKIE: Final = b"z9hG4bK"
 """What a branch begins with that is unique in itself (RFC 3261 §8.1.1.7)."""
+
+_REMEMBERED: Final = 256
+"""Longest value that is remembered, in bytes: what a stranger sends may not fill the memory."""
 
 ServerKey = tuple[bytes, bytes, bytes, int, str]
 
@@ -150,10 +154,14 @@ def _request(start: bytes) -> SipRequest:
     request.method = method
     request.uri = uri
     try:
-        request.parsed_uri = SipUri.parse(uri)
+        request.parsed_uri = _known_uri(uri) if len(uri) <= _REMEMBERED else SipUri.parse(uri)
     except UriError:
         raise ParseError("uri") from None
     return request
+
+
+_known_uri = lru_cache(maxsize=4096)(SipUri.parse)
+"""Remote targets are the same for many calls; a SipUri is never changed."""
 
 
 def _refuse_bare_nul(lines: list[bytes]) -> None:
@@ -251,7 +259,15 @@ def _read_values(message: SipMessage, values: dict[bytes, bytes]) -> None:
 
 def _tag(value: bytes | None, cause: str) -> bytes:
     """The tag of a From or To value, b"" when it has none."""
-    match = None if value is None else NAME_ADDR.match(value)
+    if value is None:
+        raise ParseError(cause)
+    return _known_tag(value, cause) if len(value) <= _REMEMBERED else _known_tag.__wrapped__(value, cause)
+
+
+@lru_cache(maxsize=8192)
+def _known_tag(value: bytes, cause: str) -> bytes:
+    """From and To stand unchanged on every message of a dialog: read once, for as long as it is lively."""
+    match = NAME_ADDR.match(value)
     if match is None:
         raise ParseError(cause)
     params: bytes | None = match.group(5)
