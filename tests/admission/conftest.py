@@ -1,11 +1,6 @@
-"""One embedded server for all tests of this folder, emptied before each."""
-
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -15,30 +10,9 @@ from tests.admission.bench import Bench
 from tests.ledger.servers import Server
 
 
-@pytest.fixture(scope="session")
-def shared_server() -> Iterator[Server]:
-    folder = Path(tempfile.mkdtemp(prefix="tw"))
-    started = Server("valkey", folder)
-    yield started
-    started.kill()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 @pytest.fixture
-def server(shared_server: Server) -> Server:
-    """A server that holds nothing."""
-    shared_server.client().flushall()
-    return shared_server
-
-
-@pytest.fixture
-def own_server() -> Iterator[Server]:
-    """A server that the test may stop and kill."""
-    folder = Path(tempfile.mkdtemp(prefix="tw"))
-    started = Server("valkey", folder)
-    yield started
-    started.kill()
-    shutil.rmtree(folder, ignore_errors=True)
+def server(empty_server: Server) -> Server:
+    return empty_server
 
 
 @pytest.fixture

@@ -1,0 +1,63 @@
+"""What tests of several folders stand on: real servers for the ledger, and peers to call from and to."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.ledger.servers import Server
+from tests.live import Line, line
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """Short enough for a Unix socket, whatever pytest calls its own."""
+    path = Path(tempfile.mkdtemp(prefix="tw"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def shared_server() -> Iterator[Server]:
+    folder = Path(tempfile.mkdtemp(prefix="tw"))
+    started = Server("valkey", folder)
+    yield started
+    started.kill()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def empty_server(shared_server: Server) -> Server:
+    """A server that holds nothing; it is not to be stopped."""
+    shared_server.client().flushall()
+    return shared_server
+
+
+@pytest.fixture
+def own_server(short_folder: Path) -> Iterator[Server]:
+    """A server that the test may stop and kill."""
+    started = Server("valkey", short_folder)
+    yield started
+    started.kill()
+
+
+@pytest.fixture
+def phones() -> Iterator[Line]:
+    """A PBX and a provider."""
+    with line() as made:
+        yield made
+
+
+@pytest.fixture
+def kept_logging() -> Iterator[None]:
+    """The commands configure logging for their whole process: put back what was there."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)

@@ -1,0 +1,227 @@
+"""The pump between sockets and core: a real instance without its HTTP process, real peers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from policy.reasons import ReasonCode
+from proxy.app import Application
+from proxy.sip.serialize import build_response
+from tests.call.playbook import answer, in_dialog, invite
+from tests.ledger.servers import Server, settled, until
+from tests.live import Line, Peer, aside, configuration, running
+
+
+@pytest.fixture
+async def app(empty_server: Server, phones: Line, tmp_path: Path) -> AsyncIterator[Application]:
+    content = configuration(
+        phones, ledger={"url": empty_server.url}, timers={"t1_ms": "50", "provider_response_seconds": "1"}
+    )
+    async with running(tmp_path, content, phones) as started:
+        yield started
+
+
+def decisions(app: Application) -> dict[tuple[str, ...], int]:
+    samples = app.metrics.snapshot()["samples"]["trunkwarden_admission_decisions_total"]
+    return {tuple(labels): int(count) for labels, count in samples if count}
+
+
+async def test_whole_call(app: Application, phones: Line) -> None:
+    ok = await aside(phones.talk)
+    assert app.metrics.calls_active == {"office": 1}
+    (call,) = await app.ledger.calls()
+    assert (call.trunk, call.owner) == ("office", app.instance)
+    assert call.answered_ms is not None
+    await aside(phones.hang_up, ok)
+    await until(lambda: not app.accounting.live)
+    assert app.metrics.calls_active == {"office": 0}
+    await settled(app.ledger)
+    assert await app.ledger.calls() == []
+    assert decisions(app) == {("office", "admitted", ""): 1}
+    app.log.flush()
+    await settled(app.ledger)
+    assert len(await app.ledger.records("decisions", 10)) == len(await app.ledger.records("calls", 10)) == 1
+
+
+async def test_refusal_by_the_policy(app: Application, phones: Line) -> None:
+    phones.dial("sip:+33142685300@127.0.0.1")
+    refusal = await aside(phones.pbx.expect, "403 INVITE")
+    assert refusal.first(b"warning") == b'399 trunkwarden "COUNTRY Destination Country Not Whitelisted"'
+    assert decisions(app) == {("office", "refused", "COUNTRY"): 1}
+
+
+async def test_emergency_call(app: Application, phones: Line) -> None:
+    ok = await aside(phones.talk, "sip:112@127.0.0.1")
+    assert await app.ledger.calls() == []
+    await aside(phones.hang_up, ok)
+    await until(lambda: not app.accounting.live)
+    assert app.metrics.calls_active == {"office": 0}
+
+
+async def test_silent_provider_and_retransmissions(app: Application, phones: Line) -> None:
+    phones.dial()
+    first = await aside(phones.provider.expect, "INVITE")
+    again = await aside(phones.provider.expect, "INVITE")
+    assert again.via.branch == first.via.branch
+    await aside(phones.pbx.expect, "408 INVITE")
+    await settled(app.ledger)
+    assert await app.ledger.calls() == []
+
+
+async def test_strangers_are_counted_and_sampled(
+    app: Application, phones: Line, caplog: pytest.LogCaptureFixture
+) -> None:
+    stranger = Peer("127.0.0.9")
+    for number in range(20):
+        stranger.send(invite(branch=f"z9hG4bK-{number}", call_id=f"c{number}"), phones.proxy)
+    for _ in range(20):
+        await aside(stranger.expect, "403 INVITE")
+    stranger.close()
+    assert decisions(app) == {("", "refused", "SOURCE"): 20}
+    warnings = [record for record in caplog.records if record.name == "proxy.server"]
+    assert 1 <= len(warnings) <= 10
+    assert app.server.stack.transactions == 0
+    assert await app.ledger.records("decisions", 10) == []
+
+
+async def test_panic_ends_a_talking_and_a_ringing_call(app: Application, phones: Line) -> None:
+    await aside(phones.talk)
+    await aside(phones.ring)
+    app.server.hang_up_calls([account.session for account in app.accounting.live.values()])
+    for bye in await aside(phones.take_byes):
+        assert bye.first(b"reason") == b'Q.850;cause=31;text="Ended By Operator"'
+    await aside(phones.pbx.expect, "480 INVITE")
+    await aside(phones.provider.expect, "CANCEL")
+    await until(lambda: not app.accounting.live)
+
+
+async def test_hang_up_names_its_reason(app: Application, phones: Line) -> None:
+    await aside(phones.talk)
+    (account,) = app.accounting.live.values()
+    app.server.hang_up(account.session, ReasonCode.SPEND)
+    for bye in await aside(phones.take_byes):
+        assert bye.first(b"reason") == b'Q.850;cause=21;text="Spend Limit Reached"'
+
+
+async def test_ledger_away_is_answered_at_once(own_server: Server, phones: Line, tmp_path: Path) -> None:
+    content = configuration(phones, ledger={"url": own_server.url})
+    async with running(tmp_path, content, phones) as app:
+        own_server.kill()
+        await until(lambda: not app.ledger.connected)
+        phones.dial()
+        refusal = await aside(phones.pbx.expect, "503 INVITE")
+        assert refusal.first(b"retry-after") == b"2"
+        ok = await aside(phones.talk, "sip:112@127.0.0.1")
+        await aside(phones.hang_up, ok)
+
+
+# --- defects stay where they are ---
+
+
+async def test_defect_in_one_message_costs_no_other(
+    app: Application, phones: Line, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    handle = app.core.handle
+
+    def fails_for_one(event: Any, now: float) -> None:
+        if getattr(event, "request", None) is not None and event.request.call_id == b"call-1":
+            raise RuntimeError("a defect")
+        handle(event, now)
+
+    monkeypatch.setattr(app.core, "handle", fails_for_one)
+    phones.dial()
+    ok = await aside(phones.talk)
+    assert "could not be handled" in caplog.text
+    assert ok.call_id == b"call-2"
+
+
+async def test_defect_in_one_command_costs_no_other(
+    app: Application, phones: Line, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(app.accounting, "answered", None)
+    first = await aside(phones.talk)
+    assert "Answered could not be executed" in caplog.text
+    second = await aside(phones.talk)
+    for ok in (first, second):
+        await aside(phones.hang_up, ok)
+    await until(lambda: not app.accounting.live)
+    assert app.ledger.connected
+
+
+async def test_defect_after_the_ledgers_answer_keeps_the_ledger(
+    app: Application, phones: Line, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    route, broken = app.core.route, iter([True])
+
+    def fails_once(provider: Any) -> Any:
+        if next(broken, False):
+            raise RuntimeError("a defect")
+        return route(provider)
+
+    monkeypatch.setattr(app.core, "route", fails_once)
+    phones.dial()
+    await until(lambda: "could not go on" in caplog.text)
+    await aside(phones.talk)
+    assert app.ledger.connected
+
+
+async def test_defect_in_a_timer_keeps_the_timers(
+    app: Application, phones: Line, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    alarms, broken = app.core.handle_alarms, iter([True])
+
+    def fails_once(now: float) -> None:
+        if next(broken, False):
+            raise RuntimeError("a defect")
+        alarms(now)
+
+    monkeypatch.setattr(app.core, "handle_alarms", fails_once)
+    phones.dial()
+    await aside(phones.pbx.expect, "408 INVITE")
+    assert "what was due could not be handled" in caplog.text
+
+
+async def test_malformed_datagrams_between_good_ones(app: Application, phones: Line) -> None:
+    for rubbish in (
+        b"",
+        b"\r\n\r\n",
+        b"\x00" * 2000,
+        b"INVITE",
+        b"INVITE sip: SIP/2.0\r\n\r\n",
+        b"\xff" * 70,
+    ):
+        phones.pbx.send(rubbish, phones.proxy)
+    ok = await aside(phones.talk)
+    phones.pbx.send(in_dialog("BYE", ok, cseq=2)[:60], phones.proxy)
+    await aside(phones.hang_up, ok)
+
+
+async def test_closed_server_sends_and_reads_nothing(app: Application, phones: Line) -> None:
+    outgoing = await aside(phones.ring)
+    app.server.close()
+    phones.provider.send(answer(outgoing, 200), phones.proxy)
+    assert await aside(phones.pbx.silent)
+    assert app.accounting.live  # calls stay as they are
+
+
+async def test_answer_without_a_transaction_is_dropped(app: Application, phones: Line) -> None:
+    outgoing = await aside(phones.ring)
+    forged = build_response(outgoing, 200, b"OK", to_tag=b"x").replace(b"z9hG4bKtw", b"z9hG4bKxx", 1)
+    phones.provider.send(forged, phones.proxy)
+    assert await aside(phones.pbx.silent)
+
+
+async def test_many_at_once_against_a_capacity(empty_server: Server, phones: Line, tmp_path: Path) -> None:
+    content = configuration(phones, ledger={"url": empty_server.url}, trunk={"capacity_limit": "5"})
+    async with running(tmp_path, content, phones) as app:
+        for _ in range(60):
+            phones.dial()
+        await until(lambda: sum(decisions(app).values()) == 60)
+        assert decisions(app) == {("office", "admitted", ""): 5, ("office", "refused", "CAPACITY"): 55}
+        calls = {(await aside(phones.provider.expect, "INVITE")).call_id for _ in range(5)}
+        assert len(calls) == 5
+        assert len(await app.ledger.calls()) == 5
