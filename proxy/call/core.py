@@ -39,7 +39,7 @@ BRANCH_MARK = b"z9hG4bKtw"
 _TOKEN = re.compile(rb";tw=([A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{1,64})")
 # The To-tag of answers without state: the same for each copy of a request (RFC 3261 §8.2.7).
 STATELESS_TAG = b"tw0"
-# How long an ended session may stay in the timer heap.
+# How long what is over may stay in the timer heap.
 _LONGEST_NAP = 60.0
 
 
@@ -99,7 +99,7 @@ class ProxyCore:
         self.sessions: dict[bytes, CallSession] = {}
         self._by_ref: dict[str, CallSession] = {}
         self._under_way: dict[tuple[bytes, bytes, int], CallSession] = {}
-        self._alarms: list[tuple[float, int, CallSession]] = []
+        self._alarms: list[tuple[float, int, CallSession | Relay]] = []
         self._count = 0
 
     # --- events ---------------------------------------------------------------------------------------------
@@ -273,13 +273,13 @@ class ProxyCore:
         networks = session.provider.networks if session.provider is not None else None
         return networks is None or networks.lookup(source) is not None
 
-    def wake(self, session: CallSession, at: float, now: float) -> None:
-        """Call `session.wake` at `at`, or sooner."""
+    def wake(self, sleeper: CallSession | Relay, at: float, now: float) -> None:
+        """Call `sleeper.wake` at `at`, or sooner."""
         at = min(at, now + _LONGEST_NAP)
-        if session.wake_at == 0.0 or at < session.wake_at:
-            session.wake_at = at
+        if sleeper.wake_at == 0.0 or at < sleeper.wake_at:
+            sleeper.wake_at = at
             self._count += 1
-            heapq.heappush(self._alarms, (at, self._count, session))
+            heapq.heappush(self._alarms, (at, self._count, sleeper))
 
     def forget(self, session: CallSession) -> None:
         """The call is over: no request can reach it any more."""
@@ -297,15 +297,13 @@ class ProxyCore:
         return self._alarms[0][0] if self._alarms else None
 
     def handle_alarms(self, now: float) -> None:
-        """Wake the sessions whose deadlines have passed."""
+        """Wake those whose deadlines have passed."""
         alarms = self._alarms
         while alarms and alarms[0][0] <= now:
-            at, _, session = heapq.heappop(alarms)
-            if at != session.wake_at:
+            at, _, sleeper = heapq.heappop(alarms)
+            if at != sleeper.wake_at:
                 continue
-            session.wake_at = 0.0
-            if self._by_ref.get(session.ref) is not session:
-                continue
-            following = session.wake(now)
+            sleeper.wake_at = 0.0
+            following = sleeper.wake(now)
             if following is not None:
-                self.wake(session, following, now)
+                self.wake(sleeper, following, now)

@@ -99,20 +99,35 @@ class Party:
 
 
 class Dialog:
-    """One dialog of a call: a call has several when its INVITE forked downstream. `tag` is the callee's."""
+    """One dialog of a call: a call has several when its INVITE forked downstream.
 
-    __slots__ = ("_callee", "_origin", "acknowledged", "confirmed", "tag", "to_line")
+    `tag` is the callee's. confirmed: from its 2xx to its end. over: a BYE ended it; a 2xx that is repeated
+    after that does not revive it. unwanted: the caller never learned of it, so that it keeps no call alive.
+    """
+
+    __slots__ = ("_callee", "_cseq", "_origin", "acknowledged", "confirmed", "over", "tag", "unwanted")
 
     def __init__(self, tag: bytes, origin: SipResponse) -> None:
         self.tag = tag
         self.confirmed = False
+        self.over = False
+        self.unwanted = False
         self.acknowledged = False
-        self.refresh(origin)
+        self._origin = origin
+        self._callee: Party | None = None
+        self._cseq = 0
 
     def refresh(self, origin: SipResponse) -> None:
         """Take the callee's target and route set from a later response that makes the same dialog."""
-        self._origin: SipResponse = origin
-        self._callee: Party | None = None
+        self._origin = origin
+        if self._callee is not None:
+            self._cseq = self._callee.cseq
+            self._callee = None
+
+    def end(self) -> None:
+        """The far end has accepted a BYE."""
+        self.confirmed = False
+        self.over = True
 
     def callee(self, token: bytes) -> Party:
         """The called side, read from the response when first needed; `token` marks our own Record-Route."""
@@ -134,7 +149,7 @@ class Dialog:
             below.append(value)
         below.reverse()
         target = contact_uri(origin)
-        party = Party(target or b"", below, origin.flow, 0)
+        party = Party(target or b"", below, origin.flow, self._cseq)
         if target is None:
             return party
         party.flow = flow_towards(party.first_hop(), origin.flow) or origin.flow

@@ -71,7 +71,7 @@ class Farewell:
         if not leg.towards_callee:
             return
         if over:
-            leg.dialog.confirmed = False
+            leg.dialog.end()
             self.session.dialog_over(self.started_at, "proxy", now)
         else:
             self.session.survived(now)

@@ -9,6 +9,7 @@ from proxy.call.forwarding import forward_in_dialog
 from proxy.call.hangup import ends_dialog
 from proxy.sip.message import SipRequest, SipResponse
 from proxy.sip.serialize import build_response, forward_response, serialize_request
+from proxy.sip.transaction_tables import CALLING, PROCEEDING
 
 if TYPE_CHECKING:
     from proxy.call.core import ProxyCore
@@ -19,9 +20,21 @@ TARGET_REFRESH = frozenset({b"INVITE", b"UPDATE", b"SUBSCRIBE", b"NOTIFY"})
 
 
 class Relay:
-    """One in-dialog request under way: owner of its server and client transactions."""
+    """One in-dialog request under way: owner of its server and client transactions.
 
-    __slots__ = ("arrived_at", "client", "dialog", "from_caller", "server", "session")
+    `no_answer_deadline` is Timer C of an INVITE (§16.6 item 11); `wake_at` belongs to the core's alarms.
+    """
+
+    __slots__ = (
+        "arrived_at",
+        "client",
+        "dialog",
+        "from_caller",
+        "no_answer_deadline",
+        "server",
+        "session",
+        "wake_at",
+    )
 
     def __init__(
         self, session: CallSession, dialog: Dialog, from_caller: bool, server: ServerTransaction, now: float
@@ -32,6 +45,8 @@ class Relay:
         self.server = server
         self.client: ClientTransaction | None = None
         self.arrived_at = now
+        self.no_answer_deadline = now + session.core.settings.no_answer_seconds
+        self.wake_at = 0.0
 
     def response(self, client: ClientTransaction, response: SipResponse, now: float) -> None:
         """Forward the answer; a BYE that was accepted ends the dialog, counted from the BYE's arrival."""
@@ -41,6 +56,7 @@ class Relay:
         core = self.session.core
         core.stack.respond(self.server, forward_response(response), status, now)
         if status < 200:
+            self.no_answer_deadline = now + core.settings.no_answer_seconds
             return
         method = self.server.request.method
         if method == b"BYE":
@@ -66,8 +82,18 @@ class Relay:
                 reason = request.first(b"reason")
             self.session.core.stack.cancel(self.client, reason, now)
 
+    def wake(self, now: float) -> float | None:
+        """Timer C (§16.8): a re-INVITE that is never answered is cancelled; the stack gives it up after
+        that."""
+        if self.client is None or self.client.state not in (CALLING, PROCEEDING):
+            return None
+        if now < self.no_answer_deadline:
+            return self.no_answer_deadline
+        self.session.core.stack.cancel(self.client, b'SIP;cause=408;text="No Answer"', now)
+        return None
+
     def _over(self, now: float) -> None:
-        self.dialog.confirmed = False
+        self.dialog.end()
         self.session.dialog_over(self.arrived_at, "caller" if self.from_caller else "provider", now)
 
     def _refresh(self, callee: Party, response: SipResponse, caller: Party) -> None:
@@ -128,3 +154,5 @@ def relay_request(core: ProxyCore, session: CallSession, request: SipRequest, no
         request, receiver, core.branch(session.ref), core.identities[receiver.flow.local]
     )
     relay.client = core.stack.send_request(outgoing, receiver.flow, now, owner=relay)
+    if method == b"INVITE":
+        core.wake(relay, relay.no_answer_deadline, now)

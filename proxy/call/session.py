@@ -216,16 +216,28 @@ class CallSession:
             return
         if not self.cancelled:
             self.no_answer_deadline = now + self.core.settings.no_answer_seconds
-        self._record_dialog(response)
+        if response.to_tag:
+            self._record_dialog(response)
         self.core.stack.respond(self.server, forward_response(response), status, now)
 
     def _success(self, response: SipResponse, now: float) -> None:
-        if self.final_status and not 200 <= self.final_status < 300:
+        if self.final_status >= 300 or not response.to_tag:
+            self._late_success(response, now)
+            if self.state is CallState.FORWARDING:
+                # Without a To-tag it makes no dialog that anybody could end.
+                self._respond_plain(502, b"Bad Gateway", now)
+                self.ended_by = EndedBy.PROVIDER
+                self._end(now)
+            return
+        known = self.dialogs.get(response.to_tag)
+        heard_of = known is not None and (known.confirmed or known.over) and not known.unwanted
+        if self.state > CallState.ANSWERED and not heard_of:
+            # A branch that answers when the call is over, or about to be.
             self._late_success(response, now)
             return
         dialog = self._record_dialog(response)
         self.core.stack.respond(self.server, forward_response(response), response.status, now)
-        if dialog is not None:
+        if not dialog.over:
             dialog.confirmed = True
         if self.state is CallState.FORWARDING:
             self.state = CallState.ANSWERED
@@ -262,21 +274,18 @@ class CallSession:
         self._end(now)
 
     def _late_success(self, response: SipResponse, now: float) -> None:
-        """A 2xx after the caller was given a failure: nobody will ever hang that call up, so the proxy
-        does."""
+        """A 2xx that comes too late for the caller: nobody will ever hang that call up, so the proxy does."""
         dialog = self._record_dialog(response)
-        if dialog is not None and not dialog.confirmed:
-            dialog.confirmed = True
+        if not (dialog.confirmed or dialog.over):
+            dialog.confirmed = dialog.unwanted = True
             Farewell(self, now).end_unwanted(dialog, now)
 
-    def _record_dialog(self, response: SipResponse) -> Dialog | None:
+    def _record_dialog(self, response: SipResponse) -> Dialog:
         tag = response.to_tag
-        if not tag:
-            return None
         dialog = self.dialogs.get(tag)
         if dialog is None:
             dialog = self.dialogs[tag] = Dialog(tag, response)
-        elif not dialog.confirmed:
+        elif not (dialog.confirmed or dialog.over):
             dialog.refresh(response)
         return dialog
 
@@ -371,7 +380,7 @@ class CallSession:
         """The far end accepted a BYE that arrived at `ended_at`. The call is over with its last confirmed
         dialog."""
         if self.state in (CallState.ANSWERED, CallState.ENDING) and not any(
-            dialog.confirmed for dialog in self.dialogs.values()
+            dialog.confirmed and not dialog.unwanted for dialog in self.dialogs.values()
         ):
             self.ended_by = by
             self.ended_at = ended_at

@@ -65,6 +65,7 @@ class Playbook:
         )
         self.admit_all = admit_all
         self.commands: list[str] = []
+        self.executed: list[Any] = []
         self.pending: list[Any] = []
         self.sessions: list[Any] = []
         self._minted = 0
@@ -125,6 +126,7 @@ class Playbook:
             commands, self.core.commands = self.core.commands, []
             for command in commands:
                 self.commands.append(type(command).__name__)
+                self.executed.append(command)
                 if isinstance(command, Reserve):
                     self.sessions.append(command.session)
                     if self.admit_all:
