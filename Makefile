@@ -29,6 +29,9 @@ test-ledger: env-dev packages ## the ledger's tests, on redis-server and on the 
 test-e2e: env-dev packages ## the end-to-end tests: SIPp and other peers against the running program
 	@tools/test_stage.sh e2e tests/e2e
 
+bench: env-dev packages ## what a call costs, beside Kamailio where that is installed (ARGS='--help' lists the options)
+	@$(BIN)/python -m benchmarks.bench_calls $(ARGS)
+
 format: env-dev ## format the code and fix what the linter can fix
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
