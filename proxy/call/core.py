@@ -6,6 +6,7 @@ import heapq
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Protocol
 
 from policy.attempt import CallAttempt
@@ -101,6 +102,8 @@ class ProxyCore:
         self._under_way: dict[tuple[bytes, bytes, int], CallSession] = {}
         self._alarms: list[tuple[float, int, CallSession | Relay]] = []
         self._count = 0
+        # As random as a token, and never given to anybody.
+        self._branch_key = mint()[1]
 
     # --- events ---------------------------------------------------------------------------------------------
 
@@ -251,10 +254,15 @@ class ProxyCore:
 
     # --- what sessions ask of the core ----------------------------------------------------------------------
 
-    def branch(self, ref: str) -> bytes:
-        """A branch that nobody can guess (the ref is random) and that never comes again."""
+    def branch(self) -> bytes:
+        """A branch that never comes again, and that only the peer which receives it knows.
+
+        It is what a response is believed by: a caller that could guess the branch of a BYE on its way to the
+        provider could answer that BYE itself. So nothing that peers see (the ref, other branches) tells it.
+        """
         self._count += 1
-        return b"%s%s.%x" % (BRANCH_MARK, ref.encode(), self._count)
+        digest = blake2b(b"%x" % self._count, key=self._branch_key, digest_size=12).hexdigest()
+        return BRANCH_MARK + digest.encode("ascii")
 
     def tech_headers(self, provider: Provider) -> list[Header]:
         """The provider's own headers, as lines."""

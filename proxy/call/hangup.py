@@ -87,7 +87,7 @@ class Farewell:
             ack = originate(
                 b"ACK",
                 party,
-                core.branch(session.ref),
+                core.branch(),
                 identity,
                 from_value,
                 dialog.to_header(),
@@ -101,7 +101,7 @@ class Farewell:
         bye = originate(
             b"BYE",
             party,
-            core.branch(session.ref),
+            core.branch(),
             identity,
             from_value,
             dialog.to_header(),
@@ -120,7 +120,7 @@ class Farewell:
         bye = originate(
             b"BYE",
             party,
-            core.branch(session.ref),
+            core.branch(),
             core.identities[party.flow.local],
             dialog.to_header(),
             session.request.first(b"from") or b"",

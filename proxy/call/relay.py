@@ -135,7 +135,7 @@ def relay_request(core: ProxyCore, session: CallSession, request: SipRequest, no
         dialog.acknowledged = True
         if request.max_forwards != 0:
             outgoing = forward_in_dialog(
-                request, receiver, core.branch(session.ref), core.identities[receiver.flow.local]
+                request, receiver, core.branch(), core.identities[receiver.flow.local]
             )
             core.stack.send(serialize_request(outgoing), receiver.flow)
         return
@@ -150,9 +150,7 @@ def relay_request(core: ProxyCore, session: CallSession, request: SipRequest, no
     relay.server.owner = relay
     if method == b"INVITE":
         core.stack.respond(relay.server, build_response(request, 100, b"Trying"), 100, now)
-    outgoing = forward_in_dialog(
-        request, receiver, core.branch(session.ref), core.identities[receiver.flow.local]
-    )
+    outgoing = forward_in_dialog(request, receiver, core.branch(), core.identities[receiver.flow.local])
     relay.client = core.stack.send_request(outgoing, receiver.flow, now, owner=relay)
     if method == b"INVITE":
         core.wake(relay, relay.no_answer_deadline, now)

@@ -181,7 +181,7 @@ class CallSession:
         invite = forward_invite(
             self.request,
             provider.request_uri(self.verdict.called or "").encode(),
-            core.branch(self.ref),
+            core.branch(),
             self.token,
             core.identities[flow.local],
             core.identities[self.request.flow.local],

@@ -52,6 +52,7 @@ class Playbook:
         self, compiled: Policy | None = None, *, admit_all: bool = True, settings: CallSettings | None = None
     ) -> None:
         self.now = 1000.0
+        self._minted = -1  # the first is the core's own
         self.counters = SipCounters()
         self.stack = SipStack(Timers(), self.counters)
         self.store = PolicyStore(compiled or policy())
@@ -68,7 +69,6 @@ class Playbook:
         self.executed: list[Any] = []
         self.pending: list[Any] = []
         self.sessions: list[Any] = []
-        self._minted = 0
         self.sent: list[tuple[tuple[str, int], SipRequest | SipResponse, bytes]] = []
 
     def route(self, provider: Provider) -> Flow | None:

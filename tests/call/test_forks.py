@@ -1,4 +1,4 @@
-"""Calls that fork behind the provider, and answers that come when the caller has gone (RFC 3261 §13.2.2.4)."""
+"""Calls that fork behind the provider, and answers after the caller has gone (RFC 3261 §13.2.2.4)."""
 
 from __future__ import annotations
 
@@ -21,9 +21,7 @@ def test_early_dialogs_of_two_branches_are_both_reached() -> None:
     outgoing = play.last(CARRIER)
     play.receive(answer(outgoing, 183, tag="a", extra="Require: 100rel\r\nRSeq: 1"), CARRIER)
     first = play.last(PBX)
-    other = answer(
-        outgoing, 183, tag="b", extra="Require: 100rel\r\nRSeq: 1", contact="sip:b@127.0.0.3:5091"
-    )
+    other = answer(outgoing, 183, tag="b", extra="Require: 100rel\r\nRSeq: 1", contact="sip:b@127.0.0.3:5091")
     play.receive(other, CARRIER)
     second = play.last(PBX)
     play.take()
