@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,9 @@ from tests.live import Line, Peer, aside, configuration, running
 
 @pytest.fixture
 async def app(empty_server: Server, phones: Line, tmp_path: Path) -> AsyncIterator[Application]:
-    content = configuration(
-        phones, ledger={"url": empty_server.url}, timers={"t1_ms": "50", "provider_response_seconds": "1"}
-    )
+    content = configuration(phones, ledger={"url": empty_server.url}, timers={"t1_ms": "50"})
     async with running(tmp_path, content, phones) as started:
+        started.core.settings = replace(started.core.settings, provider_response_seconds=0.2)
         yield started
 
 
@@ -117,6 +117,8 @@ async def test_ledger_away_is_answered_at_once(own_server: Server, phones: Line,
         assert refusal.first(b"retry-after") == b"2"
         ok = await aside(phones.talk, "sip:112@127.0.0.1")
         await aside(phones.hang_up, ok)
+        own_server.start()
+        await until(lambda: app.ledger.connected)
 
 
 # --- defects stay where they are ---
