@@ -14,7 +14,7 @@ from benchmarks.probe import Probe
 from benchmarks.processes import processor_seconds
 
 SCENARIOS = Path(__file__).resolve().parents[1] / "sipp-scenarios"
-CALLED = "+12025550123"
+CALLED = "+442079460123"
 CALLER_HOST = "127.0.0.1"
 _BIND_SECONDS = 5.0
 _SOCKET_BYTES = "4194304"

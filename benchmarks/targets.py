@@ -46,6 +46,10 @@ class CannotMeasure(Exception):
     """This target cannot be run here; the text says why."""
 
 
+class NotInstalled(CannotMeasure):
+    """A program is missing."""
+
+
 def _wait(condition, what: str, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while not condition():
@@ -68,7 +72,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 def ledger() -> Iterator[Path]:
     """A redis-server on a unix socket, with an append-only file as an operator would have it."""
     if shutil.which("redis-server") is None:
-        raise CannotMeasure("redis-server is not installed")
+        raise NotInstalled("redis-server is not installed (Debian: redis-server)")
     # A path of its own: that of a unix socket may have 107 bytes.
     with tempfile.TemporaryDirectory(prefix="tw-bench-") as name:
         folder = Path(name)
@@ -140,7 +144,7 @@ def trunkwarden(folder: Path, port: int, callee: tuple[str, int]) -> Iterator[Ta
 def kamailio(folder: Path, port: int, callee: tuple[str, int]) -> Iterator[Target]:
     """Kamailio, configured alike: by our own file, or by that in the folder TRUNKWARDEN_PEER_DIR."""
     if shutil.which("kamailio") is None or not (_MODULES / "ndb_redis.so").exists():
-        raise CannotMeasure(
+        raise NotInstalled(
             "kamailio is not installed (Debian: kamailio kamailio-redis-modules kamailio-extra-modules)"
         )
     folder.mkdir(parents=True, exist_ok=True)
