@@ -1,0 +1,364 @@
+"""The TLS endpoint: who may connect, whom it connects to, and that its limits are those of TCP."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.sip.message import Flow
+from proxy.transport.connection import Cause
+from proxy.transport.limits import StreamLimits
+from proxy.transport.tls import CertificateError, TlsEndpoint, TlsFiles
+from tests.transport.stage import FarEnd, Peer, Stage, files_of, memory, request, response, until
+
+OPTIONS = request()
+
+
+def client(folder: Path, name: str | None = None) -> ssl.SSLContext:
+    """What a peer connects with; `name`: its own certificate."""
+    context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+    if name is not None:
+        context.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
+    return context
+
+
+def server(folder: Path, name: str) -> ssl.SSLContext:
+    """What a far end listens with."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
+    return context
+
+
+def proxy(folder: Path, **more: Any) -> TlsFiles:
+    return files_of(folder, "proxy", trusted_ca=folder / "ca.pem", **more)
+
+
+def towards(stage: Stage, endpoint: TlsEndpoint, remote: tuple[str, int], name: str = "") -> Flow:
+    return Flow("tls", endpoint.local, remote, stage.names.number(name) if name else 0)
+
+
+async def connect(endpoint: TlsEndpoint, context: ssl.SSLContext, name: str = "proxy.example") -> Peer:
+    return await Peer.to(endpoint, context, server_hostname=name)
+
+
+# --- who connects to us -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_messages_go_both_ways(stage: Stage, certificates: Path, version: ssl.TLSVersion) -> None:
+    endpoint = stage.tls(proxy(certificates))
+    stage.react = stage.answer
+    context = client(certificates)
+    context.minimum_version = context.maximum_version = version
+    peer = await connect(endpoint, context)
+    whole = request(body=b"x" * 60_000)
+    peer.say(OPTIONS + whole + OPTIONS)
+    assert await peer.hear(3 * len(response())) == 3 * response()
+    peer.say(b"\r\n\r\n")
+    assert await peer.hear(2) == b"\r\n"
+    assert stage.messages == [OPTIONS, whole, OPTIONS]
+    assert stage.flows[0] == Flow("tls", endpoint.local, ("127.0.0.1", peer.port), stage.flows[0].connection)
+    endpoint.send(whole, stage.flows[0])
+    assert await peer.hear(len(whole)) == whole
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
+async def test_older_versions_are_refused(stage: Stage, certificates: Path) -> None:
+    endpoint = stage.tls(proxy(certificates))
+    context = client(certificates)
+    context.minimum_version = ssl.TLSVersion.TLSv1
+    context.maximum_version = ssl.TLSVersion.TLSv1_1
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        await connect(endpoint, context)
+    await until(lambda: endpoint.closed == {Cause.TLS: 1})
+
+
+async def test_message_split_at_every_byte(stage: Stage, certificates: Path) -> None:
+    endpoint = stage.tls(proxy(certificates))
+    peer = await connect(endpoint, client(certificates))
+    for at in range(1, len(OPTIONS)):
+        peer.say(OPTIONS[:at])
+        peer.say(OPTIONS[at:])
+    await until(lambda: len(stage.messages) == len(OPTIONS) - 1)
+    assert set(stage.messages) == {OPTIONS}
+
+
+async def test_a_client_certificate_is_wanted_and_shown(stage: Stage, certificates: Path) -> None:
+    endpoint = stage.tls(proxy(certificates, client_ca=certificates / "ca.pem"))
+    for name in (None, "stranger"):
+        try:
+            peer = await connect(endpoint, client(certificates, name))
+            peer.say(OPTIONS)
+            assert await peer.hear_end() == b""
+        except (ssl.SSLError, ConnectionError):
+            pass
+    await until(lambda: endpoint.closed == {Cause.TLS: 2})
+    assert stage.messages == []
+    peer = await connect(endpoint, client(certificates, "pbx"))
+    peer.say(OPTIONS)
+    await until(lambda: stage.messages == [OPTIONS])
+    assert ("URI", "sip:pbx.example") in endpoint.certificate(stage.flows[0])["subjectAltName"]
+    peer.leave()
+    await until(lambda: len(endpoint) == 0)
+    assert endpoint.certificate(stage.flows[0]) == {}
+
+
+async def test_the_server_name_chooses_the_certificate(stage: Stage, certificates: Path) -> None:
+    other = (certificates / "other.pem", certificates / "other.key")
+    endpoint = stage.tls(proxy(certificates, by_name={"Other.example": other}))
+    for name in ("other.example", "proxy.example"):
+        peer = await connect(endpoint, client(certificates), name)
+        shown = peer.writer.get_extra_info("peercert")["subjectAltName"]
+        assert ("DNS", name) in shown
+    context = client(certificates)
+    context.check_hostname = False
+    peer = await connect(endpoint, context, "unknown.example")
+    assert ("DNS", "proxy.example") in peer.writer.get_extra_info("peercert")["subjectAltName"]
+
+
+async def test_certificates_are_read_again_for_new_connections(
+    stage: Stage, certificates: Path, tmp_path: Path
+) -> None:
+    def install(name: str) -> None:
+        for suffix in ("pem", "key"):
+            shutil.copy(certificates / f"{name}.{suffix}", tmp_path / f"now.{suffix}")
+
+    install("proxy")
+    endpoint = stage.tls(files_of(tmp_path, "now", trusted_ca=certificates / "ca.pem"))
+    stage.react = stage.answer
+    old = await connect(endpoint, client(certificates))
+    install("renewed")
+    endpoint.reload()
+    await connect(endpoint, client(certificates), "renewed.example")
+    old.say(OPTIONS)
+    assert await old.hear(len(response())) == response()
+    shutil.copy(certificates / "proxy.pem", tmp_path / "now.pem")
+    with pytest.raises(CertificateError, match=r"now\.pem .*KEY_VALUES_MISMATCH"):
+        endpoint.reload()
+    (tmp_path / "now.pem").unlink()
+    with pytest.raises(CertificateError, match="No such file"):
+        endpoint.reload()
+    await connect(endpoint, client(certificates), "renewed.example")
+
+
+async def test_files_that_cannot_be_used_are_named(stage: Stage, certificates: Path) -> None:
+    locked = TlsFiles(certificates / "proxy.pem", certificates / "locked.key")
+    with pytest.raises(CertificateError, match=r"locked\.key: the key is encrypted"):
+        stage.tls(locked)
+    with pytest.raises(CertificateError, match=r"authorities .*proxy\.key"):
+        stage.tls(proxy(certificates, client_ca=certificates / "proxy.key"))
+
+
+# --- whom we connect to -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shown", "name", "accepted"),
+    [
+        ("carrier", "carrier.example", True),
+        ("carrier", "Carrier.Example.", True),
+        ("carrier", "host7.carrier.example", False),  # a SIP URI is there, so DNS names do not count
+        ("dns", "carrier.example", True),
+        ("dns", "sip.carrier.example", False),
+        ("wildcard", "carrier.example", False),
+        ("user", "carrier.example", False),
+        ("sips", "carrier.example", False),
+        ("nameless", "carrier.example", False),  # its common name is carrier.example
+        ("expired", "carrier.example", False),
+        ("stranger", "carrier.example", False),
+        ("proxy", "", True),  # its address is certified
+        ("carrier", "", False),
+    ],
+)
+async def test_a_provider_is_verified_by_name_before_anything_is_sent(
+    stage: Stage, certificates: Path, shown: str, name: str, accepted: bool
+) -> None:
+    endpoint, far = stage.tls(proxy(certificates)), await FarEnd.at(tls=server(certificates, shown))
+    flow = towards(stage, endpoint, far.address, name)
+    endpoint.send(OPTIONS, flow)
+    if accepted:
+        await until(lambda: far.heard and far.heard[0] == OPTIONS)
+        assert stage.closed == []
+        far.peers[0].say(response())
+        await until(lambda: stage.messages == [response()])
+        assert stage.flows[0].connection > 0
+    else:
+        await until(lambda: stage.closed == [flow])
+        assert endpoint.closed == {Cause.TLS: 1}
+        assert not any(far.heard)
+    await far.close()
+
+
+async def test_the_provider_s_name_is_asked_for(stage: Stage, certificates: Path) -> None:
+    asked: list[str | None] = []
+    context = server(certificates, "carrier")
+    context.sni_callback = lambda _, name, __: asked.append(name)
+    endpoint, far = stage.tls(proxy(certificates)), await FarEnd.at(tls=context)
+    endpoint.send(OPTIONS, towards(stage, endpoint, far.address, "carrier.example"))
+    endpoint.send(OPTIONS, towards(stage, endpoint, far.address))
+    await until(lambda: len(asked) == 2)
+    assert set(asked) == {"carrier.example", None}
+    await far.close()
+
+
+async def test_two_providers_at_one_address_have_two_connections(stage: Stage, certificates: Path) -> None:
+    context = server(certificates, "carrier")
+    other = server(certificates, "other")
+
+    def choose(found: ssl.SSLObject, name: str, _: ssl.SSLContext) -> None:
+        if name == "other.example":
+            found.context = other
+
+    context.sni_callback = choose
+    endpoint, far = stage.tls(proxy(certificates)), await FarEnd.at(tls=context)
+    for name in ("carrier.example", "other.example", "carrier.example"):
+        endpoint.send(OPTIONS, towards(stage, endpoint, far.address, name))
+    await until(lambda: sorted(far.heard) == [OPTIONS, OPTIONS * 2])
+    await far.close()
+
+
+async def test_we_show_our_certificate_where_it_is_asked_for(stage: Stage, certificates: Path) -> None:
+    context = server(certificates, "carrier")
+    context.load_verify_locations(certificates / "ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    endpoint, far = stage.tls(proxy(certificates)), await FarEnd.at(tls=context)
+    endpoint.send(OPTIONS, towards(stage, endpoint, far.address, "carrier.example"))
+    await until(lambda: far.heard and far.heard[0] == OPTIONS)
+    shown = far.peers[0].writer.get_extra_info("peercert")["subjectAltName"]
+    assert ("DNS", "proxy.example") in shown
+    await far.close()
+
+
+async def test_a_client_may_ask_for_requests_on_its_connection(stage: Stage, certificates: Path) -> None:
+    endpoint = stage.tls(proxy(certificates, client_ca=certificates / "ca.pem"))
+    peer = await connect(endpoint, client(certificates, "pbx"))
+    peer.say(OPTIONS)
+    await until(lambda: stage.flows)
+    flow = stage.flows[0]
+    assert not endpoint.alias(flow, "carrier.example", 5061)
+    assert endpoint.alias(flow, "pbx.example", 5061)
+    assert endpoint.alias(flow, "pbx.example", 5061)
+    endpoint.send(OPTIONS, towards(stage, endpoint, ("127.0.0.1", 5061), "pbx.example"))
+    assert await peer.hear(len(OPTIONS)) == OPTIONS
+    assert [endpoint.alias(flow, "pbx.example", port) for port in range(1, 10)] == [True] * 7 + [False] * 2
+    peer.leave()
+    await until(lambda: len(endpoint) == 0)
+    assert not endpoint.alias(flow, "pbx.example", 5061)
+    nobody = towards(stage, endpoint, ("127.0.0.1", 7), "pbx.example")
+    endpoint.send(OPTIONS, nobody)
+    await until(lambda: nobody in stage.closed)
+
+
+async def test_a_response_without_its_connection_needs_sent_by_s_certificate(
+    stage: Stage, certificates: Path
+) -> None:
+    endpoint, far = stage.tls(proxy(certificates)), await FarEnd.at(tls=server(certificates, "carrier"))
+    via = f"carrier.example:{far.address[1]}"
+    gone = Flow("tls", endpoint.local, ("127.0.0.1", 9), 10**9)
+    endpoint.send(response(f"other.example:{far.address[1]}"), gone)
+    await until(lambda: endpoint.closed == {Cause.TLS: 1})
+    endpoint.send(response(via), gone)
+    await until(lambda: far.heard and far.heard[-1] == response(via))
+    await far.close()
+
+
+# --- limits -----------------------------------------------------------------------------------------------
+
+
+async def test_a_handshake_has_to_be_over_in_time(stage: Stage, certificates: Path) -> None:
+    endpoint = stage.tls(proxy(certificates), StreamLimits(message_seconds=0.3, connect_seconds=0.3))
+    silent = await Peer.to(endpoint)
+    assert await silent.hear_end() == b""
+    assert endpoint.closed == {Cause.SLOW: 1}
+    mute = await FarEnd.at(mute=True)
+    flow = towards(stage, endpoint, mute.address, "carrier.example")
+    endpoint.send(OPTIONS, flow)
+    await until(lambda: stage.closed == [flow])
+    assert endpoint.closed == {Cause.SLOW: 1, Cause.FAILED: 1}
+    await mute.close()
+
+
+@pytest.mark.parametrize("garbage", [OPTIONS, b"\x16\x03\x01\xff\xff" + b"x" * 70_000, b"\0" * 9])
+async def test_garbage_is_no_handshake(stage: Stage, certificates: Path, garbage: bytes) -> None:
+    endpoint = stage.tls(proxy(certificates))
+    peer = await Peer.to(endpoint)
+    peer.say(garbage)
+    heard = await peer.hear_end()
+    assert b"SIP" not in heard
+    await until(lambda: endpoint.closed == {Cause.TLS: 1})
+    assert stage.messages == []
+
+
+async def test_garbage_after_the_handshake_is_the_end(stage: Stage, certificates: Path) -> None:
+    endpoint = stage.tls(proxy(certificates))
+    raw_reader, raw_writer = await asyncio.open_connection(*endpoint.local)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = client(certificates).wrap_bio(incoming, outgoing, server_hostname="proxy.example")
+    while True:
+        try:
+            tls.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            raw_writer.write(outgoing.read())
+            incoming.write(await raw_reader.read(65536))
+    raw_writer.write(outgoing.read() + b"\x17\x03\x03\x00\x20" + b"x" * 32)
+    await until(lambda: len(endpoint) == 0)
+    assert stage.messages == []
+    raw_writer.close()
+
+
+async def test_a_spoilt_stream_is_answered_and_closed(stage: Stage, certificates: Path) -> None:
+    endpoint = stage.tls(proxy(certificates))
+    peer = await connect(endpoint, client(certificates))
+    peer.say(OPTIONS.replace(b"Content-Length: 0", b"Content-Length: 4294967301"))
+    heard = await peer.hear_end()
+    assert heard.startswith(b"SIP/2.0 400 ")
+    assert heard.endswith(b"\r\n\r\n")
+    peer.leave()
+    await until(lambda: endpoint.closed == {Cause.MALFORMED: 1})
+
+
+async def test_who_does_not_read_is_closed(stage: Stage, certificates: Path) -> None:
+    endpoint = stage.tls(proxy(certificates))
+    peer = await connect(endpoint, client(certificates))
+    peer.say(OPTIONS)
+    await until(lambda: stage.flows)
+    peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    big = request("INVITE", body=b"x" * 60_000)
+    for _ in range(400):
+        endpoint.send(big, stage.flows[0])
+        if endpoint.unsent:
+            break
+    await until(lambda: set(stage.closed) == {stage.flows[0]})
+    assert endpoint.closed == {Cause.UNREAD: 1}
+
+
+async def test_idle_connections_cost_little(stage: Stage, certificates: Path) -> None:
+    endpoint = stage.tls(proxy(certificates))
+    context = client(certificates)
+    peers = [await connect(endpoint, context) for _ in range(5)]
+    before = memory()
+    peers += [await connect(endpoint, context) for _ in range(50)]
+    # The clients of this process count, too, and asyncio gives each a buffer of 256 KiB.
+    assert memory() - before < 50 * (256 + 160) * 1024
+    assert len(endpoint) == len(peers)
+
+
+async def test_both_sides_learn_that_it_is_over(stage: Stage, certificates: Path) -> None:
+    endpoint, far = stage.tls(proxy(certificates)), await FarEnd.at(tls=server(certificates, "carrier"))
+    peer = await connect(endpoint, client(certificates))
+    peer.say(OPTIONS)
+    flow = towards(stage, endpoint, far.address, "carrier.example")
+    endpoint.send(OPTIONS, flow)
+    await until(lambda: stage.flows and far.heard and far.heard[0])
+    far.peers[0].leave()
+    await until(lambda: stage.closed == [flow])
+    await endpoint.close()
+    assert await peer.hear_end() == b""
+    await far.close()
