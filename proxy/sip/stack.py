@@ -128,6 +128,12 @@ class SipStack:
         if transaction is None or transaction.sent_by != (via.host, via.port):
             self.counters.stray += 1
             return []
+        if transaction.senders is not None and not transaction.senders(response.flow.remote[0]):
+            self.counters.stray += 1
+            return []
+        if not via.rest and _forwarded(transaction.request) and not _has_another_via(response):
+            self.counters.stray += 1  # nobody upstream could tell whose it is
+            return []
         if status_class == 1:
             transaction.provisional_received = True
         events: list[Event] = []
@@ -323,3 +329,18 @@ class SipStack:
             via = parse_via(unfold(line.partition(b":")[2]))
             known = self._sent_by[prefix] = (via.host, via.port)
         return known
+
+
+def _forwarded(request: OutgoingRequest) -> bool:
+    """Whether the request has another Via than ours."""
+    headers = request.headers
+    return len(headers) > 1 and headers[1][0] == b"via"
+
+
+def _has_another_via(response: SipResponse) -> bool:
+    """Whether a Via header follows the topmost one."""
+    headers = response.headers
+    at = response.via_index + 1
+    if at < len(headers) and headers[at][0] == b"via":
+        return True
+    return any(name == b"via" for name, _ in headers[at:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from proxy.sip.message import Flow, SipRequest
@@ -134,7 +135,8 @@ class ServerTransaction(Transaction):
 
 class ClientTransaction(Transaction):
     """A request that was sent. sent_by: host and port of our own Via. `provisional_received`: a 1xx came, 100
-    included. `cancel_reason`: of the CANCEL that waits for one; None when there is no Reason."""
+    included. `cancel_reason`: of the CANCEL that waits for one; None when there is no Reason. `senders`: true
+    of the addresses whose responses are taken; None: of all."""
 
     __slots__ = (
         "cancel_reason",
@@ -142,6 +144,7 @@ class ClientTransaction(Transaction):
         "cancel_wanted",
         "provisional_received",
         "request",
+        "senders",
         "sent_by",
     )
 
@@ -156,3 +159,4 @@ class ClientTransaction(Transaction):
         self.cancel_wanted = False
         self.cancel_sent = False
         self.cancel_reason: bytes | None = None
+        self.senders: Callable[[str], object] | None = None
