@@ -15,6 +15,7 @@ from policy.reasons import ReasonCode, Refusal
 from policy.verdict import Verdict
 from proxy.call.attempt import attempt_of
 from proxy.call.commands import Command, Reserve, StrangerRefused
+from proxy.call.dialog import Dialog
 from proxy.call.forwarding import Identity
 from proxy.call.hangup import FarewellLeg
 from proxy.call.refusal import refusal_response
@@ -33,9 +34,11 @@ from proxy.sip.events import (
 from proxy.sip.message import Flow, Header, SipRequest
 from proxy.sip.serialize import build_response
 from proxy.sip.stack import SipStack
+from proxy.sip.transaction import ClientTransaction
 
 ALLOW = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE"
 BRANCH_MARK = b"z9hG4bKtw"
+HIGHEST_CSEQ = 2**31 - 2**16
 # Our Route parameter: the call's ref and its signature, base64url around a full stop.
 _TOKEN = re.compile(rb";tw=([A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{1,64})")
 # The To-tag of answers without state: the same for each copy of a request (RFC 3261 §8.2.7).
@@ -216,7 +219,13 @@ class ProxyCore:
     # --- what is refused without state ----------------------------------------------------------------------
 
     def unacceptable(self, request: SipRequest) -> bytes | None:
-        """The response to a request that no proxy may forward (§16.3), or None."""
+        """The response to a request that no proxy may forward (§16.3), or None.
+
+        A CSeq near the end of its range is refused, too: it would leave none for the BYE by which the proxy
+        ends the call.
+        """
+        if request.cseq > HIGHEST_CSEQ:
+            return build_response(request, 400, b"CSeq Too High", to_tag=STATELESS_TAG)
         if request.max_forwards == 0:
             return build_response(request, 483, b"Too Many Hops", to_tag=STATELESS_TAG)
         wanted = request.all(b"proxy-require")
@@ -268,18 +277,37 @@ class ProxyCore:
         """The provider's own headers, as lines."""
         return [(name.lower().encode(), f"{name}: {value}".encode()) for name, value in provider.tech_headers]
 
-    def may_speak(self, session: CallSession, request: SipRequest, from_caller: bool) -> bool:
-        """Whether the request's source may act in the dialog for the side that its tags claim."""
-        source = request.flow.remote[0]
-        if from_caller:
-            trunk = session.verdict.trunk
-            return (
-                source == session.request.flow.remote[0]
-                or trunk is None
-                or trunk.networks.lookup(source) is not None
-            )
-        networks = session.provider.networks if session.provider is not None else None
-        return networks is None or networks.lookup(source) is not None
+    def is_caller(self, session: CallSession, host: str) -> bool:
+        """Whether the address may act in the call's dialogs for the calling side: the INVITE's source, and
+        all of its trunk."""
+        trunk = session.verdict.trunk
+        return host == session.request.flow.remote[0] or (
+            trunk is not None and trunk.networks.lookup(host) is not None
+        )
+
+    def is_callee(self, session: CallSession, dialog: Dialog, host: str) -> bool:
+        """Whether the address may act in the dialog for the called side.
+
+        The provider's networks decide. Without them it is where the provider's name leads, where the answer
+        came from and where requests in the dialog go. The caller knows all that a request in the dialog
+        contains: whoever may speak for the called side can end the call in our books.
+        """
+        provider = session.provider
+        if provider is None:
+            return False
+        if provider.networks is not None:
+            return provider.networks.lookup(host) is not None
+        if host in (dialog.came_from, dialog.callee(session.token).flow.remote[0]):
+            return True
+        flow = self.route(provider)
+        return flow is not None and flow.remote[0] == host
+
+    def believe_provider(self, client: ClientTransaction, session: CallSession) -> None:
+        """Take the responses to a request for the called side from the provider's networks only, where it has
+        any."""
+        provider = session.provider
+        if provider is not None and provider.networks is not None:
+            client.senders = provider.networks.lookup
 
     def wake(self, sleeper: CallSession | Relay, at: float, now: float) -> None:
         """Call `sleeper.wake` at `at`, or sooner."""

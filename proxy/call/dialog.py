@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import ipaddress
+import re
+from collections.abc import Callable
 from functools import lru_cache
 
 from proxy.sip.errors import HeaderError, UriError
 from proxy.sip.headers import name_addr, split_list
 from proxy.sip.message import Flow, Header, SipMessage, SipRequest, SipResponse
 from proxy.sip.uri import SipUri
+from proxy.sip.via import response_flow
 
 DEFAULT_PORT = 5060
+
+
+_METHOD = re.compile(rb";method=[^;?]*", re.IGNORECASE)
+# Longer values are read each time: what a sender chooses shall not fill the memory.
+_LONGEST_KEPT = 256
 
 
 @lru_cache(maxsize=4096)
@@ -24,7 +32,7 @@ def flow_towards(uri: bytes, base: Flow) -> Flow | None:
     host = parsed.host.strip(b"[]").decode("ascii")
     if not is_literal(host) or (":" in host) != (":" in base.local[0]):
         return None
-    return Flow(base.transport, base.local, (host, parsed.port or DEFAULT_PORT), 0)
+    return Flow(base.transport, base.local, (str(ipaddress.ip_address(host)), parsed.port or DEFAULT_PORT), 0)
 
 
 def is_literal(host: str) -> bool:
@@ -37,19 +45,49 @@ def is_literal(host: str) -> bool:
     return True
 
 
-@lru_cache(maxsize=4096)
 def uri_of(value: bytes) -> bytes | None:
     """The URI of an address value, or None where it breaks the grammar."""
+    return _kept_uri_of(value) if len(value) <= _LONGEST_KEPT else _uri_of(value)
+
+
+def _uri_of(value: bytes) -> bytes | None:
     try:
         return name_addr(value).uri
     except HeaderError:
         return None
 
 
+_kept_uri_of = lru_cache(maxsize=4096)(_uri_of)
+
+
 def contact_uri(message: SipMessage) -> bytes | None:
-    """The URI of the first Contact, or None."""
+    """The URI of the first Contact, fit to be a Request-URI, or None."""
     value = message.first(b"contact")
-    return uri_of(split_list(value)[0]) if value else None
+    if not value:
+        return None
+    return _kept_target(value) if len(value) <= _LONGEST_KEPT else _target(value)
+
+
+def _target(value: bytes) -> bytes | None:
+    uri = uri_of(split_list(value)[0])
+    if uri is None:
+        return None
+    try:
+        parsed = SipUri.parse(uri)
+    except UriError:
+        return None
+    if not parsed.host:
+        return None
+    # What no Request-URI may have (RFC 3261 §19.1.1, Table 1).
+    if parsed.headers:
+        uri = uri[: -len(parsed.headers) - 1]
+    if parsed.param(b"method") is not None:
+        before, at, rest = uri.rpartition(b"@")
+        uri = before + at + _METHOD.sub(b"", rest)
+    return uri
+
+
+_kept_target = lru_cache(maxsize=4096)(_target)
 
 
 def record_routes(message: SipMessage) -> list[bytes]:
@@ -62,16 +100,17 @@ class Party:
 
     `request_uri` and `routes` are what a request to this side carries (RFC 3261 §12.2.1.1, strict routers
     included); `flow` is the way to the first hop. `cseq` is the highest number seen in requests that this
-    side sent.
+    side sent. `roams`: its packets go where its own last came from.
     """
 
-    __slots__ = ("cseq", "flow", "request_uri", "route_set", "routes", "target")
+    __slots__ = ("cseq", "flow", "request_uri", "roams", "route_set", "routes", "target")
 
     def __init__(self, target: bytes, route_set: list[bytes], flow: Flow, cseq: int) -> None:
         # A value that names no URI cannot be followed.
         self.route_set = [value for value in route_set if uri_of(value) is not None]
         self.flow = flow
         self.cseq = cseq
+        self.roams = False
         self.retarget(target)
 
     def retarget(self, target: bytes) -> None:
@@ -105,10 +144,22 @@ class Dialog:
     after that does not revive it. unwanted: the caller never learned of it, so that it keeps no call alive.
     """
 
-    __slots__ = ("_callee", "_cseq", "_origin", "acknowledged", "confirmed", "over", "tag", "unwanted")
+    __slots__ = (
+        "_callee",
+        "_cseq",
+        "_origin",
+        "_target",
+        "acknowledged",
+        "confirmed",
+        "over",
+        "tag",
+        "unwanted",
+    )
 
-    def __init__(self, tag: bytes, origin: SipResponse) -> None:
+    def __init__(self, tag: bytes, origin: SipResponse, target: bytes) -> None:
+        """`target` is where requests go when the callee names no Contact of its own."""
         self.tag = tag
+        self._target = target
         self.confirmed = False
         self.over = False
         self.unwanted = False
@@ -119,6 +170,9 @@ class Dialog:
 
     def refresh(self, origin: SipResponse) -> None:
         """Take the callee's target and route set from a later response that makes the same dialog."""
+        if origin.status < 200 and contact_uri(origin) is None:
+            return
+        self._target = contact_uri(self._origin) or self._target
         self._origin = origin
         if self._callee is not None:
             self._cseq = self._callee.cseq
@@ -148,19 +202,33 @@ class Dialog:
                 break
             below.append(value)
         below.reverse()
-        target = contact_uri(origin)
-        party = Party(target or b"", below, origin.flow, self._cseq)
-        if target is None:
-            return party
+        party = Party(contact_uri(origin) or self._target, below, origin.flow, self._cseq)
         party.flow = flow_towards(party.first_hop(), origin.flow) or origin.flow
         return party
 
+    @property
+    def came_from(self) -> str:
+        """The address that sent the response which made the dialog."""
+        return self._origin.flow.remote[0]
 
-def calling_party(request: SipRequest) -> Party:
+
+def calling_party(request: SipRequest, reach: Callable[[str], object] | None) -> Party:
     """The calling side of the dialogs that `request`, an INVITE, may make.
 
-    Its flow is the one the INVITE came on: that reaches a PBX behind NAT and any upstream proxy alike, and
-    leaves the caller no way to name another host for packets of ours.
+    Packets for it go where responses go: that reaches a PBX behind NAT, and leaves the caller no way to name
+    another host for packets of ours. The Record-Route of an upstream proxy is followed to an address for
+    which `reach` is true, one of the trunk's own.
     """
+    flow = response_flow(request)
     target = contact_uri(request)
-    return Party(target or b"", record_routes(request), request.flow, request.cseq)
+    if target is None:
+        host = flow.remote[0]
+        target = b"sip:%s:%d" % ((f"[{host}]" if ":" in host else host).encode("ascii"), flow.remote[1])
+    party = Party(target, record_routes(request), flow, request.cseq)
+    party.roams = True
+    if party.route_set and reach is not None:
+        towards = flow_towards(party.first_hop(), flow)
+        if towards is not None and reach(towards.remote[0]):
+            party.flow = towards
+            party.roams = False
+    return party

@@ -62,16 +62,18 @@ def forward_invite(
     return OutgoingRequest(request.method, uri, headers, branch, request.body)
 
 
-def forward_in_dialog(request: SipRequest, to: Party, branch: bytes, outbound: Identity) -> OutgoingRequest:
+def forward_in_dialog(
+    request: SipRequest, to: Party, branch: bytes, outbound: Identity, drop: frozenset[bytes]
+) -> OutgoingRequest:
     """A request within a dialog, towards the recorded target: the sender's Request-URI and Route are left
-    behind."""
+    behind, and the headers that `drop` names."""
     headers: list[Header] = [(b"via", outbound.via + branch)]
     rest: list[Header] = [*to.routes, _max_forwards(request)]
     for header in request.headers:
         name = header[0]
         if name == b"via":
             headers.append(header)
-        elif name not in _REPLACED:
+        elif name not in _REPLACED and name not in drop:
             rest.append(header)
     headers += rest
     return OutgoingRequest(request.method, to.request_uri, headers, branch, request.body)

@@ -66,6 +66,10 @@ class Farewell:
         """A dialog that the caller never learned of: acknowledge it and end it."""
         self._bye_callee(dialog, b'SIP;cause=487;text="Call Completed Elsewhere"', now)
 
+    def end_unheard(self, dialog: Dialog, now: float) -> None:
+        """A dialog whose BYE the provider did not answer."""
+        self._bye_callee(dialog, b'SIP;cause=408;text="BYE Never Answered"', now)
+
     def answered(self, leg: FarewellLeg, over: bool, now: float) -> None:
         """One side answered its BYE, or never will."""
         if not leg.towards_callee:
@@ -109,7 +113,8 @@ class Farewell:
             session.caller.cseq,
             reason,
         )
-        core.stack.send_request(bye, party.flow, now, owner=FarewellLeg(self, dialog, True))
+        client = core.stack.send_request(bye, party.flow, now, owner=FarewellLeg(self, dialog, True))
+        core.believe_provider(client, session)
 
     def _bye_caller(self, dialog: Dialog, reason: bytes, now: float) -> None:
         session = self.session

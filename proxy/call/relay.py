@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxy.call.dialog import Dialog, Party, contact_uri, flow_towards
-from proxy.call.forwarding import forward_in_dialog
-from proxy.call.hangup import ends_dialog
+from proxy.call.forwarding import IDENTITY_HEADERS, forward_in_dialog
+from proxy.call.hangup import Farewell, ends_dialog
 from proxy.sip.message import SipRequest, SipResponse
 from proxy.sip.serialize import build_response, forward_response, serialize_request
 from proxy.sip.transaction_tables import CALLING, PROCEEDING
+from proxy.sip.via import response_flow
 
 if TYPE_CHECKING:
     from proxy.call.core import ProxyCore
     from proxy.call.session import CallSession
     from proxy.sip.transaction import ClientTransaction, ServerTransaction
 
+_NOTHING: frozenset[bytes] = frozenset()
+# `BYE` with `Also` is how transfers were asked for before REFER, and some user agents still obey it.
+_BEYOND_LIMITS = frozenset({b"also"})
 TARGET_REFRESH = frozenset({b"INVITE", b"UPDATE", b"SUBSCRIBE", b"NOTIFY"})
 
 
@@ -49,9 +53,15 @@ class Relay:
         self.wake_at = 0.0
 
     def response(self, client: ClientTransaction, response: SipResponse, now: float) -> None:
-        """Forward the answer; a BYE that was accepted ends the dialog, counted from the BYE's arrival."""
+        """Forward the answer; a BYE that was accepted ends the dialog, counted from the BYE's arrival.
+
+        A 408 is no answer, and to a request other than INVITE must not be passed on (RFC 4320 §4.2).
+        """
         status = response.status
         if status == 100:
+            return
+        if status == 408 and self.server.request.method != b"INVITE":
+            self.no_response(client, now)
             return
         core = self.session.core
         core.stack.respond(self.server, forward_response(response), status, now)
@@ -61,19 +71,24 @@ class Relay:
         method = self.server.request.method
         if method == b"BYE":
             if ends_dialog(status):
-                self._over(now)
+                self._over(self.arrived_at, now)
         elif 200 <= status < 300 and method in TARGET_REFRESH:
             self._refresh(self.dialog.callee(self.session.token), response, self.session.caller)
 
     def no_response(self, client: ClientTransaction, now: float) -> None:
-        """The far side is silent. Only an INVITE may be told so (RFC 4320 §4.2); for a BYE it means the
-        end."""
+        """The far side is silent. Only an INVITE may be told so (RFC 4320 §4.2); for a BYE it means the end.
+
+        The caller may have written its BYE such that the provider drops it, and talk on: the call is charged
+        until now, and ended in words of our own.
+        """
         request = self.server.request
         if request.method == b"INVITE":
             data = build_response(request, 408, b"Request Timeout")
             self.session.core.stack.respond(self.server, data, 408, now)
         elif request.method == b"BYE":
-            self._over(now)
+            if self.from_caller:
+                Farewell(self.session, now).end_unheard(self.dialog, now)
+            self._over(now if self.from_caller else self.arrived_at, now)
 
     def cancel(self, request: SipRequest | None, reason: bytes | None, now: float) -> None:
         """The sender takes a re-INVITE back."""
@@ -92,9 +107,9 @@ class Relay:
         self.session.core.stack.cancel(self.client, b'SIP;cause=408;text="No Answer"', now)
         return None
 
-    def _over(self, now: float) -> None:
+    def _over(self, ended_at: float, now: float) -> None:
         self.dialog.end()
-        self.session.dialog_over(self.arrived_at, "caller" if self.from_caller else "provider", now)
+        self.session.dialog_over(ended_at, "caller" if self.from_caller else "provider", now)
 
     def _refresh(self, callee: Party, response: SipResponse, caller: Party) -> None:
         """Both ends of a target refresh that was accepted now have the target that they announced
@@ -106,19 +121,43 @@ class Relay:
             if target is not None and target != party.target:
                 party.retarget(target)
                 if party is callee and not party.route_set:
-                    party.flow = flow_towards(target, party.flow) or party.flow
+                    self._move(callee, target)
+
+    def _move(self, callee: Party, target: bytes) -> None:
+        """Send to the callee's new target. A request may not lead elsewhere than to the called side: whoever
+        forged it would from then on answer our BYEs; a response is the provider's own."""
+        session = self.session
+        flow = flow_towards(target, callee.flow)
+        if flow is not None and (
+            self.from_caller or session.core.is_callee(session, self.dialog, flow.remote[0])
+        ):
+            callee.flow = flow
+
+
+def _may_speak(
+    core: ProxyCore, session: CallSession, dialog: Dialog, request: SipRequest, from_caller: bool
+) -> bool:
+    """Whether the request's source may act for the side that its tags claim."""
+    source = request.flow.remote[0]
+    if from_caller:
+        return core.is_caller(session, source)
+    return core.is_callee(session, dialog, source)
 
 
 def relay_request(core: ProxyCore, session: CallSession, request: SipRequest, now: float) -> None:
     """Pass an in-dialog request on, or refuse it. ACK goes on without state or is dropped."""
     method = request.method
-    from_caller = request.from_tag == session.request.from_tag
+    own_tag = session.request.from_tag
+    from_caller = request.from_tag == own_tag
     dialog = session.dialogs.get(request.to_tag if from_caller else request.from_tag)
+    if dialog is not None and dialog.tag == own_tag and request.flow.remote != session.caller.flow.remote:
+        # Both sides chose one tag: the source tells them apart.
+        from_caller = not core.is_callee(session, dialog, request.flow.remote[0])
     if (
         dialog is None
         or request.call_id != session.request.call_id
-        or (not from_caller and request.to_tag != session.request.from_tag)
-        or not core.may_speak(session, request, from_caller)
+        or (not from_caller and request.to_tag != own_tag)
+        or not _may_speak(core, session, dialog, request, from_caller)
         or (method == b"BYE" and not dialog.confirmed)
     ):
         core.no_such_dialog(request)
@@ -126,31 +165,42 @@ def relay_request(core: ProxyCore, session: CallSession, request: SipRequest, no
     callee = dialog.callee(session.token)
     caller = session.caller
     sender, receiver = (caller, callee) if from_caller else (callee, caller)
-    if request.cseq > sender.cseq:
-        sender.cseq = request.cseq
-    if from_caller:
+    if from_caller and caller.roams:
         # A PBX behind NAT is reached by the way that it last used.
-        caller.flow = request.flow
+        caller.flow = response_flow(request)
+    drop = _BEYOND_LIMITS if from_caller else _NOTHING
+    if from_caller and session.verdict.trunk is not None and not session.verdict.trunk.trust_identity:
+        drop = _BEYOND_LIMITS | IDENTITY_HEADERS
     if method == b"ACK":
-        dialog.acknowledged = True
+        if from_caller and request.cseq == session.request.cseq:
+            dialog.acknowledged = True
         if request.max_forwards != 0:
             outgoing = forward_in_dialog(
-                request, receiver, core.branch(), core.identities[receiver.flow.local]
+                request, receiver, core.branch(), core.identities[receiver.flow.local], drop
             )
             core.stack.send(serialize_request(outgoing), receiver.flow)
         return
     refusal = core.unacceptable(request)
-    if refusal is None and method == b"REFER" and from_caller:
+    if refusal is None and from_caller and method.upper() == b"REFER":
         # The provider would place the call that a transfer asks for, outside of every limit.
         refusal = build_response(request, 403, b"Transfer Not Allowed")
     if refusal is not None:
-        core.stack.respond_stateless(request, refusal)
+        if method == b"INVITE":
+            # Its ACK is ours to take, not the far side's.
+            status = int(refusal[8:11])
+            core.stack.respond(core.stack.accept(request, now), refusal, status, now)
+        else:
+            core.stack.respond_stateless(request, refusal)
         return
+    if request.cseq > sender.cseq:
+        sender.cseq = request.cseq
     relay = Relay(session, dialog, from_caller, core.stack.accept(request, now), now)
     relay.server.owner = relay
     if method == b"INVITE":
         core.stack.respond(relay.server, build_response(request, 100, b"Trying"), 100, now)
-    outgoing = forward_in_dialog(request, receiver, core.branch(), core.identities[receiver.flow.local])
+    outgoing = forward_in_dialog(request, receiver, core.branch(), core.identities[receiver.flow.local], drop)
     relay.client = core.stack.send_request(outgoing, receiver.flow, now, owner=relay)
+    if from_caller:
+        core.believe_provider(relay.client, session)
     if method == b"INVITE":
         core.wake(relay, relay.no_answer_deadline, now)

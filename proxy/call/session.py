@@ -108,7 +108,7 @@ class CallSession:
         self.received_at = now
         self.state = CallState.JUDGING
         self.reason: ReasonCode | None = verdict.reason
-        self.caller = calling_party(request)
+        self.caller = calling_party(request, None if verdict.trunk is None else verdict.trunk.networks.lookup)
         self.dialogs: dict[bytes, Dialog] = {}
         self.client: ClientTransaction | None = None
         self.provider: Provider | None = None
@@ -192,6 +192,7 @@ class CallSession:
         self.client = core.stack.send_request(
             invite, flow, now, owner=self, timeout=core.settings.provider_response_seconds
         )
+        core.believe_provider(self.client, self)
         self.no_answer_deadline = now + core.settings.no_answer_seconds
         core.wake(self, self.no_answer_deadline, now)
 
@@ -284,7 +285,8 @@ class CallSession:
         tag = response.to_tag
         dialog = self.dialogs.get(tag)
         if dialog is None:
-            dialog = self.dialogs[tag] = Dialog(tag, response)
+            target = b"" if self.client is None else self.client.request.uri
+            dialog = self.dialogs[tag] = Dialog(tag, response, target)
         elif not (dialog.confirmed or dialog.over):
             dialog.refresh(response)
         return dialog
