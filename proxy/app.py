@@ -132,7 +132,7 @@ class Application:
         self._in_force(self.store.policy)
         await self.resolver.refresh(self.store.policy.providers.values())
         self.housekeeping = Housekeeping(
-            self.store, self.ledger, self.accounting, self.log, self.metrics, self.resolver, self.instance
+            self.store, self.ledger, self.accounting, self.log, self.metrics, self.resolver
         )
         self.housekeeping.start(self.keeper)
         self.ledger.on_hangup(lambda request: self.hang_up(request.ref, request.trunk))

@@ -19,11 +19,12 @@ _log = logging.getLogger(__name__)
 
 _TICK_SECONDS = 0.1
 _LEDGER_SECONDS = 1.0
+_DRIFT_SECONDS = 10.0
 
 
 class Housekeeping:
-    """Renewals and records ten times a second; usage, liveness and lapsed leases once a second; DNS now and
-    then."""
+    """Renewals and records ten times a second; usage, liveness and lapsed leases once a second; drift and DNS
+    now and then."""
 
     def __init__(
         self,
@@ -33,7 +34,6 @@ class Housekeeping:
         log: DecisionLog,
         metrics: Metrics,
         resolver: Resolver,
-        owner: str,
     ) -> None:
         self._store = store
         self._ledger = ledger
@@ -41,7 +41,6 @@ class Housekeeping:
         self._log = log
         self._metrics = metrics
         self._resolver = resolver
-        self._owner = owner
         self.ledger_answers = True
 
     def start(self, keeper: TaskKeeper) -> None:
@@ -49,6 +48,7 @@ class Housekeeping:
         keeper.start(self._tick(), name="renewals and records")
         keeper.start(watch_loop_lag(self._metrics), name="loop lag")
         keeper.start(self._every(_LEDGER_SECONDS, self._watch_ledger), name="ledger watch")
+        keeper.start(self._every(_DRIFT_SECONDS, self._compare_leases), name="ledger drift")
         keeper.start(self._every(REFRESH_SECONDS, self._resolve), name="provider addresses")
 
     async def _tick(self) -> None:
@@ -83,6 +83,19 @@ class Housekeeping:
             self.ledger_answers = answers
         for scope, usage in zip(scopes, usages, strict=True):
             self._metrics.usage(scope.name, usage.spent, usage.reserved)
+
+    async def _compare_leases(self) -> None:
+        """Leases of this instance minus its live calls. What came, went or was on its way meanwhile is no
+        drift: a difference that it explains counts as none."""
+        accounting = self._accounting
+        changes, under_way = accounting.changes, self._ledger.waiting
+        try:
+            leases = await self._ledger.leases()
+        except LedgerUnavailable:
+            return
+        difference = leases - accounting.to_be_leased
+        explained = accounting.changes - changes + under_way
+        self._metrics.ledger_drift = 0 if abs(difference) <= explained else difference
 
     async def _resolve(self) -> None:
         policy = self._store.policy

@@ -17,7 +17,7 @@ from proxy.ledger.redis_ledger import RedisLedger, open_ledger
 from proxy.observe.metrics import Metrics
 from proxy.observe.tasks import TaskKeeper
 from proxy.routing.resolver import Resolver
-from tests.admission.bench import policy
+from tests.admission.bench import Bench, policy
 from tests.ledger.servers import Server, settled, until
 
 
@@ -31,7 +31,7 @@ class House:
         self.log = DecisionLog("USD")
         self.resolver = Resolver([("udp", ("127.0.0.1", 5060))])
         self.keeping = Housekeeping(
-            self.store, ledger, self.accounting, self.log, self.metrics, self.resolver, "one"
+            self.store, ledger, self.accounting, self.log, self.metrics, self.resolver
         )
         self.keeper = TaskKeeper()
 
@@ -43,6 +43,7 @@ class House:
 async def house(own_server: Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
     monkeypatch.setattr(module, "_TICK_SECONDS", 0.01)
     monkeypatch.setattr(module, "_LEDGER_SECONDS", 0.02)
+    monkeypatch.setattr(module, "_DRIFT_SECONDS", 0.02)
     ledger = await open_ledger(own_server.url, own_server.folder, lease_seconds=30, owner="one", deadline=0.2)
     made = House(ledger)
     yield made
@@ -95,6 +96,55 @@ async def test_providers_are_looked_up_and_shown(house: House) -> None:
     house.store.replace(policy(provider={"status": "blocked"}))
     house.keeping.show_providers()
     assert house.metrics.provider_up == {"carrier": False}
+
+
+async def test_drift_is_leases_without_a_call_and_calls_without_a_lease(
+    house: House, own_server: Server
+) -> None:
+    b = Bench(house.ledger, house.store.policy)
+    house.keeping._accounting = b.accounting
+    house.keeping.start(house.keeper)
+    call = await b.talk()
+    await b.talk("sip:112@127.0.0.1", 2)  # has no lease, and needs none
+    compared = house.ledger.leases
+    rounds: list[int] = []
+
+    async def counted() -> int:
+        rounds.append(await compared())
+        return rounds[-1]
+
+    house.ledger.leases = counted  # type: ignore[method-assign]
+
+    async def drift() -> int:
+        done = len(rounds)
+        await settled(house.ledger)
+        await until(lambda: len(rounds) >= done + 3)
+        return house.metrics.ledger_drift
+
+    assert await drift() == 0
+    scopes = house.store.policy.trunks["office"].scopes
+    for number in range(2):
+        await house.ledger.reserve(Claim(f"leaked-{number}", "office", scopes, 0, b"{}"))
+    assert await drift() == 2
+    own_server.client().flushall()
+    assert await drift() == -1
+    b.bye(call)
+    assert await drift() == 0
+
+
+async def test_calls_that_come_and_go_are_no_drift(house: House) -> None:
+    house.accounting.changes = 7
+    leases = house.ledger.leases
+
+    async def call_ends_meanwhile() -> int:
+        found = await leases()
+        house.accounting.changes += 1
+        return found + 1
+
+    house.ledger.leases = call_ends_meanwhile  # type: ignore[method-assign]
+    house.metrics.ledger_drift = 5
+    await house.keeping._compare_leases()
+    assert house.metrics.ledger_drift == 0
 
 
 @pytest.mark.parametrize("part", ["renew_due", "usage", "refresh"])

@@ -64,6 +64,7 @@ class Accounting:
     """All live calls of this instance, by ref. `hang_up(session, reason)` ends one.
 
     `uncounted` says for each trunk how many of its calls the ledger does not count, emergency calls left out.
+    `changes` counts how often a call came or went.
     """
 
     def __init__(
@@ -82,7 +83,13 @@ class Accounting:
         self._entries = 0
         self.live: dict[str, CallAccount] = {}
         self.uncounted: dict[str, int] = {}
+        self.changes = 0
         self._idle = asyncio.Event()
+
+    @property
+    def to_be_leased(self) -> int:
+        """How many live calls the ledger should hold a lease for: all but emergency calls."""
+        return sum(not account.session.verdict.emergency for account in self.live.values())
 
     async def idle(self) -> None:
         """Wait until no call of this instance lives."""
@@ -95,6 +102,7 @@ class Accounting:
     ) -> None:
         """The call holds its first block."""
         account = CallAccount(session, hold, paid_seconds, counted)
+        self.changes += 1
         session.account = account
         self.live[session.ref] = account
         if counted:
@@ -118,6 +126,7 @@ class Accounting:
         if not isinstance(account, CallAccount):
             return 0
         self._end_at_paid_time(account)
+        self.changes += 1
         session.account = None
         self.live.pop(session.ref, None)
         if not self.live:

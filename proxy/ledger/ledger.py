@@ -144,6 +144,11 @@ class Ledger(Protocol):
     """The verbs. Those that return nothing are behind the wire: they are queued, retried until they are known
     to be done or to be void, and never delay a SIP message."""
 
+    @property
+    def waiting(self) -> int:
+        """How many commands behind the wire are not known to be done."""
+        ...
+
     def ask(self, claim: Claim, done: Answered) -> None:
         """One round trip: calls-per-second, capacity and spend at all scopes together. `done` is called once,
         with what became of it; at once when the ledger is known to be away."""
@@ -179,6 +184,10 @@ class Ledger(Protocol):
 
     async def calls(self, limit: int = 1000) -> list[LiveCall]:
         """Live calls of all instances. Raises LedgerUnavailable."""
+        ...
+
+    async def leases(self) -> int:
+        """How many live leases this instance holds. Raises LedgerUnavailable."""
         ...
 
     def append_records(self, stream: str, lines: Sequence[bytes]) -> None:

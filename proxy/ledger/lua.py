@@ -9,7 +9,7 @@ from importlib.resources import files
 
 from proxy.ledger.resp import bulk
 
-VERBS = ("reserve", "answered", "settle", "renew", "sweep", "usage", "calls")
+VERBS = ("reserve", "answered", "settle", "renew", "sweep", "usage", "calls", "leases")
 
 
 class Script:

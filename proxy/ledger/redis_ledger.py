@@ -40,6 +40,7 @@ from proxy.observe.tasks import TaskKeeper
 RENEWALS_AT_ONCE: Final = 64
 SWEPT_AT_ONCE: Final = 64
 CALLS_AT_ONCE: Final = 100
+LEASES_AT_ONCE: Final = 200
 PATIENCE: Final = 3.0  # seconds in which an instance's first connection must succeed
 _OUTCOMES: Final = (Renewed.GONE, Renewed.GRANTED, Renewed.NO_FUNDS)
 _RESERVE: Final = script("reserve")
@@ -255,6 +256,17 @@ class RedisLedger:
             rows = await self._script("calls", (keys.CLOCK,), refs[at : at + CALLS_AT_ONCE])
             found += [_live_call(row) for row in cast("list[list[bytes | int]]", rows)]
         return found
+
+    async def leases(self) -> int:
+        owned, cursor = 0, b"0"
+        # In portions, as above.
+        while True:
+            arguments = (self._lease_arguments[0], cursor, b"%d" % LEASES_AT_ONCE)
+            reply = await self._script("leases", (keys.CLOCK, keys.LEASES), arguments)
+            cursor, found = cast("tuple[bytes, int]", reply)
+            owned += found
+            if cursor == b"0":
+                return owned
 
     def append_records(self, stream: str, lines: Sequence[bytes]) -> None:
         head = (b"XADD", keys.records(stream), b"MAXLEN", b"~", b"%d" % keys.STREAM_LENGTH, b"*", b"j")

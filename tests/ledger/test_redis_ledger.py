@@ -314,3 +314,16 @@ async def test_ask_answers_without_a_task(ledger: RedisLedger, server: Server) -
     ledger.ask(claim("c", trunk), answers.append)
     assert isinstance(answers[2], LedgerUnavailable)
     assert not answers[2].sent
+
+
+async def test_leases_are_counted_for_their_owner_alone(server: Server, opener: Opener) -> None:
+    one, other = await opener(server.url, "one"), await opener(server.url, "other")
+    assert (await one.leases(), await other.leases()) == (0, 0)
+    for number in range(450):  # several portions
+        await one.reserve(claim(f"one-{number}", scope()))
+    for number in range(3):
+        await other.reserve(claim(f"other-{number}", scope()))
+    assert (await one.leases(), await other.leases()) == (450, 3)
+    one.settle("one-0", 0)
+    await settled(one)
+    assert await one.leases() == 449
