@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 
 _RESERVED = (Check("ledger", "", "pass", "reserved at all scopes"),)
 _NO_LEDGER = (Check("ledger", "", "pass", "ledger unavailable: admitted within the local capacity"),)
+_NO_ADDRESS = (Check("route", "", "refuse", "no provider has an address that can be used now"),)
 _EMERGENCY = (Check("ledger", "", "skip", "an emergency call waits for no ledger"),)
 
 
@@ -98,9 +99,10 @@ class AdmissionPipeline:
         self._admit(session, 0, float(trunk.max_call_seconds if trunk else 0), False, _EMERGENCY)
 
     def refused(self, session: CallSession) -> None:
-        """The policy refused the call: record it."""
+        """The call was refused before the ledger was asked: record it."""
         if session.record is None:
-            self._decided(session, session.reason, ())
+            routeless = session.reason is ReasonCode.ROUTE and session.verdict.reason is None
+            self._decided(session, session.reason, _NO_ADDRESS if routeless else ())
 
     def _without_ledger(
         self, session: CallSession, trunk: Trunk, hold: int, seconds: float, error: LedgerUnavailable

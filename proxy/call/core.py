@@ -197,11 +197,18 @@ class ProxyCore:
         if verdict.reason is not None:
             session.refused(verdict.reason, now)
             return
+        if not self._has_route(verdict):
+            session.refused(ReasonCode.ROUTE, now)
+            return
         self.stack.respond(server, build_response(request, 100, b"Trying"), 100, now)
         self.sessions[token] = session
         self._by_ref[ref] = session
         self._under_way[(request.call_id, request.from_tag, request.cseq)] = session
         self.commands.append(Reserve(session))
+
+    def _has_route(self, verdict: Verdict) -> bool:
+        """Whether any target has a usable address now: else there is nothing to reserve for."""
+        return any(self.route(provider) is not None for provider in verdict.providers)
 
     def _repeated(self, request: SipRequest) -> bytes | None:
         """482 for a loop (the request came back through us unchanged, RFC 5393) and for a merged request (it

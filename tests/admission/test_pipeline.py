@@ -135,6 +135,36 @@ async def test_number_that_belongs_to_no_trunk_is_recorded_without_one(bench: Ma
     assert counts(b) == {("", "refused", "NUMBER"): 1}
 
 
+async def test_provider_without_an_address_is_refused_before_anything_is_reserved(
+    bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    b = bench(policy())
+    monkeypatch.setattr(b.core, "route", lambda _: None)
+    for uri in (UK, "sip:112@127.0.0.1"):
+        b.receive(invite(uri, branch=f"z9hG4bK-{uri[-3:]}{uri[4:8]}", call_id=uri[4:8]))
+        assert b.last(PBX).status == 404
+        assert b.last(PBX).first(b"warning") == b'399 trunkwarden "ROUTE No Route"'
+    assert b.take() == ["pbx <- 404 (INVITE)"] * 2
+    assert decisions(b) == [("office", "refused", "ROUTE", 404)] * 2
+    assert b.decisions[0]["checks"][-1]["outcome"] == "refuse"
+    assert (b.pending, b.calls, b.accounting.live) == ([], [], {})
+    assert await b.ledger.calls() == []
+
+
+async def test_provider_that_loses_its_address_while_the_call_is_judged(
+    bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    b = bench(policy())
+    b.receive(invite(UK))
+    monkeypatch.setattr(b.core, "route", lambda _: None)
+    assert await b.admit() is None
+    assert b.last(PBX).status == 404
+    await settled(b.ledger)
+    assert await b.ledger.calls() == []
+    assert decisions(b) == [("office", "admitted", None, None)]
+    assert b.calls[0]["sip_status"] == 404
+
+
 async def test_cancelled_while_it_is_judged(bench: MakeBench) -> None:
     b = bench(policy(trunk={"threshold_amount": "1.00"}))
     b.receive(invite(UK))
