@@ -60,9 +60,11 @@ class CallSession:
         "ack_deadline",
         "answered_at",
         "attempt",
+        "best_failure",
         "caller",
         "cancel_deadline",
         "cancelled",
+        "cancelled_by",
         "client",
         "core",
         "dialogs",
@@ -114,6 +116,8 @@ class CallSession:
         self.provider: Provider | None = None
         self.target_index = 0
         self.cancelled = False
+        self.cancelled_by = EndedBy.CALLER
+        self.best_failure: tuple[int, bytes] | None = None
         self.farewell: Farewell | None = None
         self.hangup_reason: bytes | None = None
         self.answered_at: float | None = None
@@ -170,8 +174,11 @@ class CallSession:
         self._give_up(ReasonCode.ROUTE, now)
 
     def _give_up(self, reason: ReasonCode, now: float) -> None:
+        """No target is left: the best of their answers, or `reason` when there was none."""
         refusal = self.core.judge.refusal(reason)
-        self._respond(refusal_response(self.request, reason, refusal, self.to_tag), refusal.status, now)
+        data = refusal_response(self.request, reason, refusal, self.to_tag)
+        status, data = self.best_failure or (refusal.status, data)
+        self._respond(data, status, now)
         self._end(now)
 
     def _forward(self, provider: Provider, flow: Flow, now: float) -> None:
@@ -254,13 +261,11 @@ class CallSession:
             self.core.commands.append(Answered(self))
 
     def _failure(self, response: SipResponse, status: int, now: float) -> None:
-        more = self.target_index < len(self.verdict.providers)
-        if more and not self.cancelled and (status >= 500 or status in (404, 408)) and status < 600:
-            self._next_target(now)
-            return
+        data = forward_response(response)
         if status == 503:
             # The fault lies behind this proxy, not in it (§16.7 item 6): a 503 would make the PBX avoid the
             # proxy.
+            status = 500
             data = build_response(
                 self.request,
                 500,
@@ -268,11 +273,25 @@ class CallSession:
                 to_tag=self.to_tag,
                 extra=(b'Reason: SIP;cause=503;text="Provider Unavailable"',),
             )
-            self._respond(data, 500, now)
+        if self.cancelled:
+            self.ended_by = self.cancelled_by
         else:
-            self._respond(forward_response(response), status, now)
-        self.ended_by = EndedBy.CALLER if self.cancelled else EndedBy.PROVIDER
+            self.ended_by = EndedBy.PROVIDER
+            more = self.target_index < len(self.verdict.providers)
+            if more and (500 <= status < 600 or status in (404, 408)):
+                self._remember_failure(status, data)
+                self._next_target(now)
+                return
+            if status < 600:
+                self._remember_failure(status, data)
+                status, data = self.best_failure or (status, data)
+        self._respond(data, status, now)
         self._end(now)
+
+    def _remember_failure(self, status: int, data: bytes) -> None:
+        """Keep the best answer of the targets tried so far: the last of the lowest class (§16.7 item 6)."""
+        if self.best_failure is None or status // 100 <= self.best_failure[0] // 100:
+            self.best_failure = (status, data)
 
     def _late_success(self, response: SipResponse, now: float) -> None:
         """A 2xx that comes too late for the caller: nobody will ever hang that call up, so the proxy does."""
@@ -297,14 +316,12 @@ class CallSession:
             return
         if self.cancelled:
             self._respond_plain(487, b"Request Terminated", now)
-            self.ended_by = EndedBy.CALLER
+            self.ended_by = self.cancelled_by
             self._end(now)
-        elif self.target_index < len(self.verdict.providers):
-            self._next_target(now)
-        else:
-            self._respond_plain(408, b"Request Timeout", now)
-            self.ended_by = EndedBy.PROVIDER
-            self._end(now)
+            return
+        self.ended_by = EndedBy.PROVIDER
+        self._remember_failure(408, build_response(self.request, 408, b"Request Timeout", to_tag=self.to_tag))
+        self._next_target(now)
 
     # --- the caller gives up, time runs out -----------------------------------------------------------------
 
@@ -314,6 +331,7 @@ class CallSession:
         if self.cancelled:
             return
         self.cancelled = True
+        self.cancelled_by = EndedBy.PROXY if request is None else EndedBy.CALLER
         if reason is None and request is not None:
             reason = request.first(b"reason")
         if self.state is CallState.JUDGING:
@@ -330,6 +348,7 @@ class CallSession:
         if self.state is CallState.FORWARDING:
             if self.cancel_deadline is not None and now >= self.cancel_deadline:
                 self._respond_plain(487, b"Request Terminated", now)
+                self.ended_by = self.cancelled_by
                 self._end(now)
                 return None
             if self.no_answer_deadline is not None and now >= self.no_answer_deadline:
@@ -372,6 +391,7 @@ class CallSession:
             self.farewell.end_all(reason, now)
         elif self.state in (CallState.JUDGING, CallState.FORWARDING) and not self.final_status:
             self.hangup_reason = reason
+            self.ended_by = EndedBy.PROXY
             self._respond_plain(480, b"Temporarily Unavailable", now, (b"Reason: " + reason,))
             if self.state is CallState.FORWARDING and self.client is not None:
                 self.core.stack.cancel(self.client, reason, now)

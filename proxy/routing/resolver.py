@@ -33,9 +33,9 @@ class Resolver:
         self._flows: dict[_Key, Flow] = {}
 
     def route(self, provider: Provider) -> Flow | None:
-        """The flow to `provider`; None while it is blocked, has no usable address, or no listener of its
-        family."""
-        return self._flows.get(_key(provider)) if provider.active else None
+        """The flow to `provider`; None while it has no usable address, or no listener of its family. Its
+        status is the policy's to judge: where all else fails, emergency calls go to a blocked one too."""
+        return self._flows.get(_key(provider))
 
     async def refresh(self, providers: Iterable[Provider]) -> None:
         """Look every provider up."""

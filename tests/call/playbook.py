@@ -66,13 +66,14 @@ class Playbook:
         )
         self.admit_all = admit_all
         self.commands: list[str] = []
+        self.unreachable: set[str] = set()
         self.executed: list[Any] = []
         self.pending: list[Any] = []
         self.sessions: list[Any] = []
         self.sent: list[tuple[tuple[str, int], SipRequest | SipResponse, bytes]] = []
 
     def route(self, provider: Provider) -> Flow | None:
-        if not provider.active:
+        if provider.name in self.unreachable:
             return None
         return Flow("udp", PROXY, (provider.host, provider.port or 5060))
 

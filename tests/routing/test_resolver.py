@@ -82,8 +82,8 @@ async def test_name_that_does_not_resolve_has_no_route(names: Names) -> None:
     assert await resolved(provider("sip.example.org")) is None
 
 
-async def test_blocked_provider_has_no_route(names: Names) -> None:
-    assert await resolved(provider("192.0.2.7", status="blocked")) is None
+async def test_status_is_not_asked_here(names: Names) -> None:
+    assert await resolved(provider("192.0.2.7", status="blocked")) is not None
 
 
 async def test_networks_decide_where_a_name_may_lead(names: Names) -> None:
