@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
 from enum import IntEnum
 from typing import Final, Protocol, cast
 
 from proxy.sip.framing import FramingError, StreamFramer
 from proxy.sip.message import Flow
 from proxy.transport.limits import StreamLimits
+from proxy.transport.places import Places
 from proxy.transport.reopening import is_response
 
 LINGER_SECONDS: Final = 2.0
@@ -93,8 +95,8 @@ class StreamConnection(asyncio.BufferedProtocol):
     what the peer must be certified as (TLS). All reads share one buffer of the endpoint, so that an idle
     connection holds next to no memory.
 
-    `deadline` is on the loop's clock; the endpoint calls `expire` when it has passed. `carried` are the flows
-    that requests were sent for; `cause` says why it was closed.
+    `deadline` is on the loop's clock; the endpoint calls `expire` when it has passed. `places` is where it
+    holds a place. `carried` are the flows that requests were sent for; `cause` says why it was closed.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class StreamConnection(asyncio.BufferedProtocol):
         self.carried: set[Flow] = set()
         self.task: asyncio.Task[None] | None = None
         self.raw: socket.socket | None = None
+        self.places: Places[StreamConnection] | None = None
         self._endpoint = endpoint
         self._loop = loop
         self._state = State.OPENING
@@ -144,6 +147,8 @@ class StreamConnection(asyncio.BufferedProtocol):
         if not is_response(data):
             self.carried.add(flow)
         if self._state is State.OPEN:
+            if not self._mid_message:
+                self.deadline = self._loop.time() + self._silence
             self._write(data)
             return True
         if self._waiting_bytes + len(data) > self._endpoint.limits.waiting_bytes:
@@ -332,4 +337,5 @@ def _tune(raw: socket.socket | None) -> None:
     for level, option, value in _SOCKET_OPTIONS:
         number = getattr(socket, option, None)
         if number is not None:
-            raw.setsockopt(level, number, value)
+            with suppress(OSError):  # gone already, which will show
+                raw.setsockopt(level, number, value)

@@ -12,7 +12,8 @@ class StreamLimits:
     """Limits of one stream listener. A stranger is an address that belongs to no trunk and no provider.
 
     known, known_per_address, strangers, strangers_per_address: connections that peers may hold, in all and
-    from one address (IPv6: from one /64). opened: connections that we hold towards others.
+    from one address (IPv6: from one /64). opened: connections that we hold towards others; those that are
+    opened again for a response have as many places of their own as strangers.
 
     message_seconds: from the first byte of a message to its last; a TLS handshake; and how long a stranger
     may keep a connection after each of its messages. idle_seconds: how long others may be silent: longer than

@@ -16,7 +16,7 @@ _VIA: Final = re.compile(rb"\r\n(?:via|v)[ \t]*+:((?:[^\r\n]|\r\n[ \t])*+)", re.
 
 def is_response(data: bytes) -> bool:
     """Whether this message of ours is a response."""
-    return data.startswith(b"SIP/2.0 ")
+    return data[:8].upper() == b"SIP/2.0 "
 
 
 def way_back(response: bytes, flow: Flow) -> tuple[tuple[str, int], str] | None:

@@ -88,8 +88,13 @@ class TcpEndpoint:
         self._accepted: dict[Address, StreamConnection] = {}
         self._opened: dict[tuple[Address, str], StreamConnection] = {}
         limits = self.limits
-        self._places: Places[StreamConnection] = Places(limits.known, limits.known_per_address)
-        self._strangers: Places[StreamConnection] = Places(limits.strangers, limits.strangers_per_address)
+        self._known_places: Places[StreamConnection] = Places(limits.known, limits.known_per_address)
+        self._stranger_places: Places[StreamConnection] = Places(
+            limits.strangers, limits.strangers_per_address
+        )
+        self._reopened_places: Places[StreamConnection] = Places(
+            limits.strangers, limits.strangers_per_address
+        )
         self._sweeper: asyncio.TimerHandle | None = None
         self._pause: asyncio.TimerHandle | None = None
         self._stopping = False
@@ -152,29 +157,49 @@ class TcpEndpoint:
 
     def _towards(self, remote: Address, name: str) -> StreamConnection | None:
         """The connection to `remote`, whoever opened it, or a new one; None when there may be no more."""
+        connection = self._found(remote, name)
+        if connection is not None:
+            return connection
+        if sum(1 for found in self._opened.values() if found.places is None) >= self.limits.opened:
+            return None
+        return self._open(remote, name, known=True)
+
+    def _found(self, remote: Address, name: str) -> StreamConnection | None:
         connection = self._opened.get((remote, name))
         if connection is not None:
             return connection
         connection = self._accepted.get(remote)
         if connection is not None and self._speaks_for(connection, name):
             return connection
-        return self._open(remote, name)
+        return None
 
     def _speaks_for(self, connection: StreamConnection, name: str) -> bool:
         return True
 
     def _reopen(self, data: bytes, flow: Flow) -> StreamConnection | None:
-        found = way_back(data, flow)
-        return None if found is None else self._towards(found[0], self._name_of_host(found[1]))
+        """Another connection for a response. Whoever breaks connections off while he is owed responses gets
+        no more of them than a stranger."""
+        target = way_back(data, flow)
+        if target is None:
+            return None
+        remote, host = target
+        name = self._name_of_host(host)
+        connection = self._found(remote, name)
+        if connection is None:
+            connection = self._open(remote, name, known=False)
+            if connection is not None and not self._seat(connection, self._reopened_places):
+                connection.abort(Cause.FAILED)
+                return None
+        return connection
 
     def _name_of_host(self, host: str) -> str:
         return ""
 
-    def _open(self, remote: Address, name: str) -> StreamConnection | None:
-        if self._stopping or len(self._opened) >= self.limits.opened:
+    def _open(self, remote: Address, name: str, *, known: bool) -> StreamConnection | None:
+        if self._stopping:
             return None
         flow = Flow(self.transport, self.local, remote, next(_ids))
-        connection = self._make(flow, opened=True, known=True, name=name)
+        connection = self._make(flow, opened=True, known=known, name=name)
         self._enter(connection)
         self._opened[(remote, name)] = connection
         connection.task = self._keeper.start(self._connect(connection), name=f"{self.transport} to a peer")
@@ -217,10 +242,7 @@ class TcpEndpoint:
         known = self._known(remote[0])
         flow = Flow(self.transport, self.local, remote, next(_ids))
         connection = self._make(flow, opened=False, known=known)
-        room, victim = self._places_of(connection).enter(connection, origin_of(remote[0]))
-        if victim is not None:
-            victim.abort(Cause.EVICTED)
-        if not room:
+        if not self._seat(connection, self._known_places if known else self._stranger_places):
             self.refused += 1
             taken.close()
             return
@@ -242,8 +264,14 @@ class TcpEndpoint:
     def _make(self, flow: Flow, *, opened: bool, known: bool, name: str = "") -> StreamConnection:
         return StreamConnection(self, flow, self.loop, opened=opened, known=known, name=name)
 
-    def _places_of(self, connection: StreamConnection) -> Places[StreamConnection]:
-        return self._places if connection.known else self._strangers
+    def _seat(self, connection: StreamConnection, places: Places[StreamConnection]) -> bool:
+        """Whether there is room for it; who has to go for that goes."""
+        room, victim = places.enter(connection, origin_of(connection.flow.remote[0]))
+        if victim is not None:
+            victim.abort(Cause.EVICTED)
+        if room:
+            connection.places = places
+        return room
 
     def _enter(self, connection: StreamConnection) -> None:
         self._empty.clear()
@@ -254,8 +282,8 @@ class TcpEndpoint:
 
     def delivered(self, connection: StreamConnection, messages: list[bytes]) -> None:
         """Whole messages came."""
-        if not connection.opened:
-            self._places_of(connection).spoke(connection)
+        if connection.places is not None:
+            connection.places.spoke(connection)
         flow = connection.flow
         self._on_messages([(data, flow) for data in messages])
 
@@ -279,14 +307,14 @@ class TcpEndpoint:
             key = (flow.remote, connection.name)
             if self._opened.get(key) is connection:
                 del self._opened[key]
-        else:
-            self._places_of(connection).leave(connection)
-            if self._accepted.get(flow.remote) is connection:
-                del self._accepted[flow.remote]
+        elif self._accepted.get(flow.remote) is connection:
+            del self._accepted[flow.remote]
 
     def lost(self, connection: StreamConnection) -> None:
         """It is gone: whoever waits for an answer on it shall know."""
         self._all.discard(connection)
+        if connection.places is not None:
+            connection.places.leave(connection)
         self.closed[connection.cause] = self.closed.get(connection.cause, 0) + 1
         if not self._all:
             self._empty.set()

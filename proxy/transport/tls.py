@@ -237,11 +237,11 @@ class TlsEndpoint(TcpEndpoint):
     def _name_of_host(self, host: str) -> str:
         return host
 
-    def _towards(self, remote: Address, name: str) -> StreamConnection | None:
+    def _found(self, remote: Address, name: str) -> StreamConnection | None:
         alias = self._aliases.get(remote)
         if alias is not None and self._speaks_for(alias, name):
             return alias
-        return super()._towards(remote, name)
+        return super()._found(remote, name)
 
     def _speaks_for(self, connection: StreamConnection, name: str) -> bool:
         return isinstance(connection, TlsConnection) and certifies(connection.certificate, name)

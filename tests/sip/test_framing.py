@@ -175,6 +175,24 @@ def test_a_large_body_is_refused_before_it_is_there(length: bytes) -> None:
     assert StreamFramer(1000).feed(head(b"l: 1000\r\n", b"x" * 1000)) != []
 
 
+class Watched(StreamFramer):
+    """Counts how often all that is there is gone through."""
+
+    looks = 0
+
+    def _cut(self, data: bytes, messages: list[bytes]) -> int:
+        self.looks += 1
+        return super()._cut(data, messages)
+
+
+@pytest.mark.parametrize("body", [0, 50_000])
+def test_a_message_that_comes_byte_by_byte_is_gone_through_three_times(body: int) -> None:
+    framer = Watched()
+    data = head(b"l: %d\r\n" % body, b"x" * body)
+    assert fed(framer, data, 1) == [data]
+    assert framer.looks <= 3  # its first byte, its whole head, its end
+
+
 def test_cost_is_linear_for_messages_that_come_byte_by_byte() -> None:
     def seconds(body: int) -> float:
         data = head(b"l: %d\r\n" % body, b"x" * body)

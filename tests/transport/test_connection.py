@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from proxy.sip.message import Flow
-from proxy.transport.connection import MOST_PINGS, Cause
+from proxy.transport.connection import LINGER_SECONDS, MOST_PINGS, Cause
 from proxy.transport.limits import StreamLimits
 from tests.transport.stage import Peer, Stage, request, response, until
 
@@ -116,7 +116,12 @@ async def test_a_spoilt_stream_is_answered_and_closed(
 
 async def test_the_last_word_is_heard_by_a_peer_that_goes_on_talking(stage: Stage) -> None:
     peer = await Peer.to(stage.tcp())
-    peer.say(OPTIONS.replace(b"Content-Length: 0", b"Content-Length: 300000") + b"x" * 300_000)
+    peer.say(OPTIONS.replace(b"Content-Length: 0", b"Content-Length: 500000"))
+    await until(lambda: stage.counters.malformed)
+    for _ in range(5):
+        await asyncio.sleep(0.01)
+        peer.say(b"x" * 100_000)
+        await peer.writer.drain()
     assert (await peer.hear_end()).startswith(b"SIP/2.0 513 ")
 
 
@@ -124,7 +129,19 @@ async def test_who_talks_on_for_ever_is_cut_off(stage: Stage) -> None:
     endpoint = stage.tcp()
     peer = await Peer.to(endpoint)
     peer.say(OPTIONS.replace(b"Content-Length: 0", b"Content-Length: x"))
+    begun = asyncio.get_running_loop().time()
     await keep_saying(peer, b"x" * 65536, 0)
+    await until(lambda: endpoint.closed == {Cause.MALFORMED: 1})
+    assert asyncio.get_running_loop().time() - begun < LINGER_SECONDS / 2
+
+
+async def test_who_does_not_hang_up_is_hung_up_on(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.transport.connection.LINGER_SECONDS", 0.2)
+    endpoint = stage.tcp(PATIENT)
+    peer = await Peer.to(endpoint)
+    peer.say(OPTIONS.replace(b"Content-Length: 0", b"Content-Length: x"))
+    assert await peer.hear_end()
+    assert len(endpoint) == 1
     await until(lambda: endpoint.closed == {Cause.MALFORMED: 1})
 
 
@@ -170,8 +187,20 @@ async def test_silence_has_a_limit_and_pings_break_it(stage: Stage) -> None:
     talk.cancel()
 
 
-async def test_a_connection_that_a_call_counts_on_is_kept(stage: Stage) -> None:
+async def test_what_we_send_breaks_silence_too(stage: Stage) -> None:
     endpoint = stage.tcp(BRIEF)
+    peer = await Peer.to(endpoint)
+    peer.say(OPTIONS)
+    await until(lambda: stage.flows)
+    for _ in range(10):
+        await asyncio.sleep(0.1)
+        endpoint.send(response(), stage.flows[0])
+    assert endpoint.closed == {}
+    assert await peer.hear_end() == 10 * response()
+
+
+async def test_a_connection_that_a_call_counts_on_is_kept(stage: Stage) -> None:
+    endpoint = stage.tcp(StreamLimits(message_seconds=0.2, idle_seconds=0.25))
     kept = [True]
     asked: list[Flow] = []
 

@@ -148,6 +148,22 @@ async def test_a_response_without_its_connection_goes_to_sent_by_s_port(stage: S
     await far.close()
 
 
+async def test_who_breaks_off_cannot_use_up_our_connections(stage: Stage) -> None:
+    endpoint = stage.tcp(StreamLimits(opened=1, strangers_per_address=2, message_seconds=0.4))
+    fars = [await FarEnd.at() for _ in range(4)]
+    gone = Flow("tcp", endpoint.local, ("127.0.0.1", 9), 10**9)
+    for far in fars[:3]:
+        endpoint.send(response(f"h:{far.address[1]}"), gone)
+    assert len(endpoint) == 3
+    endpoint.send(OPTIONS, towards(endpoint, fars[3].address))
+    await until(lambda: all(far.heard and far.heard[0] for far in fars[1:]))
+    assert endpoint.closed == {Cause.EVICTED: 1}
+    await until(lambda: endpoint.closed == {Cause.EVICTED: 1, Cause.IDLE: 2})
+    assert len(endpoint) == 1
+    for far in fars:
+        await far.close()
+
+
 async def test_a_response_that_finds_no_way_is_counted(stage: Stage) -> None:
     endpoint = stage.tcp()
     gone = Flow("tcp", endpoint.local, ("127.0.0.1", 9), 10**9)
