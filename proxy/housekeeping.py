@@ -105,4 +105,5 @@ class Housekeeping:
     def show_providers(self) -> None:
         """Say in the metrics which providers of the policy in force can be called."""
         for provider in self._store.policy.providers.values():
-            self._metrics.provider_up[provider.name] = self._resolver.route(provider) is not None
+            up = provider.active and self._resolver.route(provider) is not None
+            self._metrics.provider_up[provider.name] = up

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from policy.compile import CompileResult
+from proxy import configuration as module
 from proxy.configuration import load_policy
 from tests.live import configuration, write
 
@@ -43,6 +47,20 @@ def test_problems_of_reading_and_of_compiling_come_together(tmp_path: Path) -> N
     paths = [problem.path for problem in compiled.problems]
     assert {"trunks[0].provider", "trunks[0].profile"} <= set(paths)
     assert all(problem.line > 0 for problem in compiled.problems)
+
+
+def test_what_only_the_compiler_finds_has_its_line_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = CompileResult(None, [("trunks[0].provider", "a finding")], [("trunks[0]", "a doubt")])
+    monkeypatch.setattr(module, "compile_policy", lambda *_, **__: found)
+    path = write(tmp_path, configuration())
+    compiled = load_policy(path)
+    assert (compiled.config, compiled.policy) == (None, None)
+    (problem,) = compiled.problems
+    line = path.read_text().splitlines().index("  provider: carrier") + 1
+    assert str(problem) == f"{path}:{line}: trunks[0].provider: a finding"
+    assert [warning.message for warning in compiled.warnings] == ["a doubt"]
 
 
 def test_file_that_cannot_be_read(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from policy.reasons import ReasonCode
 from proxy.app import Application
+from proxy.call.session import CallSession
 from proxy.sip.serialize import build_response
 from tests.call.playbook import answer, in_dialog, invite
 from tests.ledger.servers import Server, settled, until
@@ -157,14 +158,14 @@ async def test_defect_in_one_command_costs_no_other(
 async def test_defect_after_the_ledgers_answer_keeps_the_ledger(
     app: Application, phones: Line, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    route, broken = app.core.route, iter([True])
+    admitted, broken = CallSession.admitted, iter([True])
 
-    def fails_once(provider: Any) -> Any:
+    def fails_once(session: CallSession, now: float) -> None:
         if next(broken, False):
             raise RuntimeError("a defect")
-        return route(provider)
+        admitted(session, now)
 
-    monkeypatch.setattr(app.core, "route", fails_once)
+    monkeypatch.setattr(CallSession, "admitted", fails_once)
     phones.dial()
     await until(lambda: "could not go on" in caplog.text)
     await aside(phones.talk)
