@@ -58,13 +58,20 @@ def _bad_ledger(url: str) -> str | None:
 async def _serve(app: Application, drain_seconds: float) -> int:
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, signals.put_nowait, number)
+    starting = asyncio.current_task()
+    assert starting is not None
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)  # the file is being read just now
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, starting.cancel)
     try:
         await app.start()
+    except asyncio.CancelledError:
+        return 0  # told to stop before it was ready: what had been started is down again
     except (CannotBind, LedgerUnavailable, LedgerRefused) as error:
         print(f"cannot serve: {error}", file=sys.stderr)
         return _CANNOT_SERVE
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signals.put_nowait, number)
     app.keeper.start(_collect_when_quiet(app), name="garbage")
     print(app.ready_line(), flush=True)
     draining: asyncio.Task[None] | None = None
