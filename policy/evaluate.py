@@ -79,7 +79,7 @@ def evaluate(policy: Policy, attempt: CallAttempt) -> Verdict:
         if trunk.status.outcome == REFUSE:
             verdict.reason = ReasonCode.DISABLED
         else:
-            verdict.reason = _judge_destination(trunk, number, verdict)
+            verdict.reason = _judge_destination(trunk, number, attempt.scheme == "sips", verdict)
     return verdict
 
 
@@ -137,8 +137,11 @@ def _emergency(policy: Policy, source: SourceMatch, at: int, called: str, dialle
     return verdict
 
 
-def _judge_destination(trunk: Trunk, number: str, verdict: Verdict) -> ReasonCode | None:
-    """Country, prefix, caller identity, rate, window and route, in that order; fills in the verdict."""
+def _judge_destination(trunk: Trunk, number: str, secure: bool, verdict: Verdict) -> ReasonCode | None:
+    """Country, prefix, caller identity, rate, window and route, in that order; fills in the verdict.
+
+    `secure`: the caller asked for TLS all the way (`sips`, RFC 5630), and gets no less.
+    """
     place = country_of(number)
     if place is not None and place[0] != "+":
         verdict.country = place
@@ -159,9 +162,14 @@ def _judge_destination(trunk: Trunk, number: str, verdict: Verdict) -> ReasonCod
     if reason is not None:
         return reason
     checks += (_NO_WINDOW, trunk.route)
-    if trunk.provider is None or trunk.route.outcome == REFUSE:
+    provider = trunk.provider
+    if provider is None or trunk.route.outcome == REFUSE:
         return ReasonCode.ROUTE
-    verdict.providers = (trunk.provider,)
+    if secure and provider.transport != "tls":
+        detail = f"sips: wants TLS, and {provider.scope.id} is reached over {provider.transport}"
+        checks.append(Check("route", provider.scope.id, REFUSE, detail))
+        return ReasonCode.ROUTE
+    verdict.providers = (provider,)
     return None
 
 
