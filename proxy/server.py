@@ -106,7 +106,10 @@ class SipServer:
         """The panic button: end these calls now."""
         now = self._loop.time()
         for session in sessions:
-            session.hang_up(b'Q.850;cause=31;text="Ended By Operator"', now)
+            try:
+                session.hang_up(b'Q.850;cause=31;text="Ended By Operator"', now)
+            except Exception:
+                _log.exception("call %s could not be hung up", session.ref)
         self.pump(now)
 
     def close(self) -> None:
@@ -149,6 +152,7 @@ class SipServer:
         except Exception:
             # Not the ledger's fault, whose connection this call stands on.
             _log.exception("call %s could not go on after its decision", session.ref)
+            session.hang_up(b'SIP;cause=500;text="Server Internal Error"', now)
         if not self._pumping:
             self.pump(now)
 
@@ -176,8 +180,16 @@ class SipServer:
         self._timer = None
         now = self._loop.time()
         try:
-            for event in self.stack.handle_timers(now):
+            events = self.stack.handle_timers(now)
+        except Exception:
+            _log.exception("timers could not be handled")
+            events = []
+        for event in events:
+            try:
                 self.core.handle(event, now)
+            except Exception:
+                _log.exception("%s could not be handled", type(event).__name__)
+        try:
             self.core.handle_alarms(now)
         except Exception:
             _log.exception("what was due could not be handled")
