@@ -31,6 +31,7 @@ from proxy.sip.events import (
     ServerTerminated,
     TransportFailed,
 )
+from proxy.sip.malformed import amplifies
 from proxy.sip.message import Flow, Header, SipRequest
 from proxy.sip.serialize import build_response
 from proxy.sip.stack import SipStack
@@ -41,10 +42,22 @@ BRANCH_MARK = b"z9hG4bKtw"
 HIGHEST_CSEQ = 2**31 - 2**16
 # Our Route parameter: the call's ref and its signature, base64url around a full stop.
 _TOKEN = re.compile(rb";tw=([A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{1,64})")
+# RFC 5393 §5.3.3: one branch is one too many.
+_NO_BREADTH = frozenset({b"0", b"00", b"000"})
 # The To-tag of answers without state: the same for each copy of a request (RFC 3261 §8.2.7).
 STATELESS_TAG = b"tw0"
 # How long what is over may stay in the timer heap.
 _LONGEST_NAP = 60.0
+
+
+def _token_of(request: SipRequest) -> bytes | None:
+    for name, line in request.headers:
+        if name == b"route":
+            found = _TOKEN.search(line)
+            if found is not None:
+                return found.group(1)
+    found = _TOKEN.search(request.uri)
+    return None if found is None else found.group(1)
 
 
 class Judge(Protocol):
@@ -102,7 +115,8 @@ class ProxyCore:
         self.commands: list[Command] = []
         self.sessions: dict[bytes, CallSession] = {}
         self._by_ref: dict[str, CallSession] = {}
-        self._under_way: dict[tuple[bytes, bytes, int], CallSession] = {}
+        # Several where a call spirals.
+        self._under_way: dict[tuple[bytes, bytes, int], list[CallSession]] = {}
         self._alarms: list[tuple[float, int, CallSession | Relay]] = []
         self._count = 0
         # As random as a token, and never given to anybody.
@@ -153,13 +167,8 @@ class ProxyCore:
     def _session_of(self, request: SipRequest) -> CallSession | None:
         """The call that our own Record-Route in the request names: in Route, or, behind a strict router, the
         Request-URI."""
-        for name, line in request.headers:
-            if name == b"route":
-                found = _TOKEN.search(line)
-                if found is not None:
-                    return self.sessions.get(found.group(1))
-        found = _TOKEN.search(request.uri)
-        return self.sessions.get(found.group(1)) if found is not None else None
+        token = _token_of(request)
+        return None if token is None else self.sessions.get(token)
 
     def _server_over(self, event: ServerTerminated) -> None:
         owner = event.transaction.owner
@@ -167,8 +176,11 @@ class ProxyCore:
         if isinstance(owner, CallSession):
             request = owner.request
             key = (request.call_id, request.from_tag, request.cseq)
-            if self._under_way.get(key) is owner:
-                del self._under_way[key]
+            sessions = self._under_way.get(key, [])
+            if owner in sessions:
+                sessions.remove(owner)
+                if not sessions:
+                    del self._under_way[key]
 
     # --- a new call -----------------------------------------------------------------------------------------
 
@@ -203,7 +215,7 @@ class ProxyCore:
         self.stack.respond(server, build_response(request, 100, b"Trying"), 100, now)
         self.sessions[token] = session
         self._by_ref[ref] = session
-        self._under_way[(request.call_id, request.from_tag, request.cseq)] = session
+        self._under_way.setdefault((request.call_id, request.from_tag, request.cseq), []).append(session)
         self.commands.append(Reserve(session))
 
     def _has_route(self, verdict: Verdict) -> bool:
@@ -214,11 +226,11 @@ class ProxyCore:
         """482 for a loop (the request came back through us unchanged, RFC 5393) and for a merged request (it
         came twice by different ways, RFC 3261 §8.2.2.2); a spiral with another Request-URI is a call of its
         own."""
-        session = self._under_way.get((request.call_id, request.from_tag, request.cseq))
-        if session is None:
+        sessions = self._under_way.get((request.call_id, request.from_tag, request.cseq))
+        if sessions is None:
             return None
         came_back = any(BRANCH_MARK in line for name, line in request.headers if name == b"via")
-        if came_back and request.uri != session.request.uri:
+        if came_back and all(request.uri != session.request.uri for session in sessions):
             return None
         phrase = b"Loop Detected" if came_back else b"Request Merged"
         return build_response(request, 482, phrase, to_tag=STATELESS_TAG)
@@ -239,21 +251,35 @@ class ProxyCore:
         if wanted:
             extra = (b"Unsupported: " + b", ".join(wanted),)
             return build_response(request, 420, b"Bad Extension", to_tag=STATELESS_TAG, extra=extra)
+        if request.method == b"INVITE" and request.first(b"max-breadth") in _NO_BREADTH:
+            return build_response(request, 440, b"Max-Breadth Exceeded", to_tag=STATELESS_TAG)
         return None
 
     def no_such_dialog(self, request: SipRequest) -> None:
         """481, without state: no dialog of ours, or not from a side of it. An ACK is dropped."""
-        if request.method != b"ACK":
-            self.stack.respond_stateless(
-                request, build_response(request, 481, b"Call/Transaction Does Not Exist")
-            )
+        if request.method == b"ACK":
+            return
+        data = build_response(request, 481, b"Call/Transaction Does Not Exist")
+        if self.judge.knows(request.flow.remote[0]):
+            self.stack.respond_stateless(request, data)
+        elif not self.settings.drop_strangers or _token_of(request) is not None:
+            # A provider is none of the trunks, and may be late.
+            self._tell_stranger(request, data)
 
     def _refuse_stranger(self, request: SipRequest, reason: ReasonCode = ReasonCode.SOURCE) -> None:
         if reason is ReasonCode.SOURCE and self.settings.drop_strangers:
             return
         refusal = self.judge.refusal(reason)
         data = refusal_response(request, reason, refusal, STATELESS_TAG)
-        self.stack.respond_stateless(request, data)
+        if amplifies(data, request) and reason is ReasonCode.SOURCE:
+            data = build_response(request, refusal.status, refusal.phrase.encode(), to_tag=STATELESS_TAG)
+        self._tell_stranger(request, data)
+
+    def _tell_stranger(self, request: SipRequest, data: bytes) -> None:
+        """Nothing where the answer is large beside the request: whoever forges a source gains nothing by
+        us."""
+        if not amplifies(data, request):
+            self.stack.respond_stateless(request, data)
 
     def _other_method(self, request: SipRequest) -> None:
         data = self.unacceptable(request)

@@ -185,6 +185,10 @@ class CallSession:
         core = self.core
         trunk = self.verdict.trunk
         drop = _NOTHING if trunk is None or trunk.trust_identity else IDENTITY_HEADERS
+        added = core.tech_headers(provider)
+        if added:
+            # The provider reads the operator's word, not what the caller wrote under the same name.
+            drop |= {name for name, _ in added}
         invite = forward_invite(
             self.request,
             provider.request_uri(self.verdict.called or "").encode(),
@@ -193,7 +197,7 @@ class CallSession:
             core.identities[flow.local],
             core.identities[self.request.flow.local],
             drop,
-            core.tech_headers(provider),
+            added,
         )
         self.provider = provider
         self.client = core.stack.send_request(
@@ -393,8 +397,9 @@ class CallSession:
             self.hangup_reason = reason
             self.ended_by = EndedBy.PROXY
             self._respond_plain(480, b"Temporarily Unavailable", now, (b"Reason: " + reason,))
-            if self.state is CallState.FORWARDING and self.client is not None:
-                self.core.stack.cancel(self.client, reason, now)
+            if self.state is CallState.FORWARDING:
+                if self.client is not None:
+                    self.core.stack.cancel(self.client, reason, now)
                 self._end(now)
             self.cancelled = True
 

@@ -9,7 +9,7 @@ from typing import Final
 from proxy.sip.errors import PHRASES, ParseError
 from proxy.sip.grammar import HOST, TOKEN
 from proxy.sip.headers import NAMES
-from proxy.sip.message import Flow
+from proxy.sip.message import Flow, SipRequest
 from proxy.sip.via import DEFAULT_PORT, RELIABLE
 
 MOST_AMPLIFICATION: Final = 1.5
@@ -61,6 +61,15 @@ def error_response(data: bytes, flow: Flow, error: ParseError) -> tuple[bytes, F
     if port is None or flow.transport in RELIABLE:
         return answer, flow
     return answer, Flow(flow.transport, flow.local, (flow.remote[0], port), flow.connection)
+
+
+def amplifies(answer: bytes, request: SipRequest) -> bool:
+    """Whether `answer` is so large beside the request that it shall not go to a sender who may be forged."""
+    size = len(request.start) + len(request.body) + 4 + sum(len(line) + 2 for _, line in request.headers)
+    if request.via.received is not None:
+        # What we wrote into the topmost Via ourselves, at most.
+        size -= len(b";received=") + len(request.via.received) + len(b"=65535")
+    return len(answer) > MOST_AMPLIFICATION * size
 
 
 def _echo(lines: list[bytes]) -> dict[bytes, list[bytes]]:

@@ -18,7 +18,7 @@ from proxy.sip.events import (
     TransportFailed,
 )
 from proxy.sip.headers import parse_via
-from proxy.sip.malformed import error_response
+from proxy.sip.malformed import amplifies, error_response
 from proxy.sip.message import Flow, SipRequest, SipResponse, unfold
 from proxy.sip.parse import ServerKey, parse_message
 from proxy.sip.serialize import OutgoingRequest, build_ack, build_cancel, build_response, serialize_request
@@ -111,7 +111,9 @@ class SipStack:
         tag = b"%08x" % zlib.crc32(request.via.branch + request.call_id)
         if transaction is None:
             phrase = b"Call/Transaction Does Not Exist"
-            self.respond_stateless(request, build_response(request, 481, phrase, to_tag=tag))
+            answer = build_response(request, 481, phrase, to_tag=tag)
+            if not amplifies(answer, request):
+                self.respond_stateless(request, answer)
             return []
         name = (b"Server: " + self.server_name,) if self.server_name else ()
         self.respond_stateless(request, build_response(request, 200, b"OK", to_tag=tag, extra=name))
