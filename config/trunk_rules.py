@@ -199,7 +199,9 @@ def _check_unenforced(trunk: TrunkConfig, path: str, scopes: Scopes, report: Rep
 def _check_probes(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) -> None:
     if trunk.call_probe_seconds:
         below = join(path, "call_probe_seconds")
-        report.warn(below, "this version sends no probes: a call whose BYE is lost lasts to `max_call_seconds`")
+        report.warn(
+            below, "this version sends no probes: a call whose BYE is lost lasts to `max_call_seconds`"
+        )
 
 
 _Rule = Callable[[TrunkConfig, str, Scopes, Report], None]
