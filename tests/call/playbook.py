@@ -49,7 +49,12 @@ class Playbook:
     """Sends datagrams into the core and reads what it sends. `admit_all` grants each reservation at once."""
 
     def __init__(
-        self, compiled: Policy | None = None, *, admit_all: bool = True, settings: CallSettings | None = None
+        self,
+        compiled: Policy | None = None,
+        *,
+        admit_all: bool = True,
+        settings: CallSettings | None = None,
+        identities: dict[tuple[str, int], Identity] | None = None,
     ) -> None:
         self.now = 1000.0
         self._minted = -1  # the first is the core's own
@@ -61,7 +66,7 @@ class Playbook:
             self.store,
             self.route,
             self._mint,
-            {PROXY: Identity("udp", b"127.0.0.1:5060")},
+            identities or {PROXY: Identity("udp", b"127.0.0.1:5060")},
             settings or CallSettings(),
         )
         self.admit_all = admit_all
@@ -70,12 +75,14 @@ class Playbook:
         self.executed: list[Any] = []
         self.pending: list[Any] = []
         self.sessions: list[Any] = []
+        self.left_by: list[tuple[str, int]] = []
         self.sent: list[tuple[tuple[str, int], SipRequest | SipResponse, bytes]] = []
 
     def route(self, provider: Provider) -> Flow | None:
         if provider.name in self.unreachable:
             return None
-        return Flow("udp", PROXY, (provider.host, provider.port or 5060))
+        local = next(at for at in self.core.identities if (":" in at[0]) == (":" in provider.host))
+        return Flow("udp", local, (provider.host, provider.port or 5060))
 
     def _mint(self) -> tuple[str, bytes]:
         self._minted += 1
@@ -84,9 +91,9 @@ class Playbook:
 
     # --- what the peers and the clock do ---
 
-    def receive(self, data: bytes, source: tuple[str, int] = PBX) -> Playbook:
-        """A datagram from `source`."""
-        for event in self.stack.receive(data, Flow("udp", PROXY, source), self.now):
+    def receive(self, data: bytes, source: tuple[str, int] = PBX, local: tuple[str, int] = PROXY) -> Playbook:
+        """A datagram from `source` at one of our listeners."""
+        for event in self.stack.receive(data, Flow("udp", local, source), self.now):
             self.core.handle(event, self.now)
         return self._pump()
 
@@ -124,6 +131,7 @@ class Playbook:
                 message = parse_message(data, flow)
                 assert message is not None
                 self.sent.append((flow.remote, message, data))
+                self.left_by.append(flow.local)
             commands, self.core.commands = self.core.commands, []
             for command in commands:
                 self.commands.append(type(command).__name__)
