@@ -222,10 +222,8 @@ class StreamConnection(asyncio.BufferedProtocol):
         pinged = framer.pings > 0
         if messages or (pinged and self.spoke and self.known):
             self.deadline = now + self._silence
-        if not framer.partial:
-            self._mid_message = False
-        elif messages or not self._mid_message:
-            self._mid_message = True
+        self._mid_message = framer.partial
+        if framer.partial:
             self.deadline = min(self.deadline, now + limits.message_seconds)
         if pinged:
             self._pong(framer, now)

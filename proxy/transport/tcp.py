@@ -208,13 +208,12 @@ class TcpEndpoint:
     async def _connect(self, connection: StreamConnection) -> None:
         host = self.local[0]
         try:
-            async with asyncio.timeout(self.limits.connect_seconds):
-                await self.loop.create_connection(
-                    lambda: connection,
-                    *connection.flow.remote,
-                    local_addr=None if host in _ANY else (host, 0),
-                )
-        except (OSError, TimeoutError) as error:
+            await self.loop.create_connection(
+                lambda: connection,
+                *connection.flow.remote,
+                local_addr=None if host in _ANY else (host, 0),
+            )
+        except OSError as error:
             _log.info("no %s connection to %s: %s", self.transport, connection.flow.remote, error)
             connection.close(Cause.FAILED)
 

@@ -151,10 +151,8 @@ class TlsConnection(StreamConnection):
             self.close(Cause.PEER)
 
     def _encode(self, data: bytes) -> None:
-        position = 0
         try:
-            while position < len(data):
-                position += self._tls.write(data[position:] if position else data)
+            self._tls.write(data)
         except ssl.SSLError:
             self.abort(Cause.TLS)
             return

@@ -158,6 +158,18 @@ async def test_a_message_has_to_be_whole_in_time_however_it_drips(stage: Stage) 
     assert stage.messages == [OPTIONS]
 
 
+async def test_every_message_has_to_be_whole_in_time(stage: Stage) -> None:
+    endpoint = stage.tcp(PATIENT)
+    peer = await Peer.to(endpoint)
+    peer.say(OPTIONS[:50])
+    await asyncio.sleep(0.1)
+    peer.say(OPTIONS[50:] + OPTIONS[:50])
+    begun = asyncio.get_running_loop().time()
+    assert await peer.hear_end() == b""
+    assert 0.25 < asyncio.get_running_loop().time() - begun < 1.0
+    assert endpoint.closed == {Cause.SLOW: 1}
+
+
 async def test_the_clock_of_a_message_starts_with_its_own_first_byte(stage: Stage) -> None:
     endpoint = stage.tcp(PATIENT)
     peer = await Peer.to(endpoint)

@@ -214,6 +214,18 @@ async def test_one_address_has_its_share_and_the_silent_make_room(stage: Stage) 
         assert await peer.hear(len(response())) == response()
 
 
+async def test_who_leaves_makes_room(stage: Stage) -> None:
+    endpoint = stage.tcp(StreamLimits(known_per_address=2))
+    stage.react = stage.answer
+    for _ in range(5):
+        peer = await Peer.to(endpoint)
+        peer.say(OPTIONS)
+        assert await peer.hear(len(response())) == response()
+        peer.leave()
+        await until(lambda: len(endpoint) == 0)
+    assert endpoint.refused == 0
+
+
 async def test_strangers_cannot_keep_peers_out(stage: Stage) -> None:
     stage.known = lambda host: host != "127.0.0.9"
     stage.react = stage.answer

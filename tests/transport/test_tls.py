@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import ssl
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 from proxy.sip.message import Flow
-from proxy.transport.connection import Cause
+from proxy.transport.connection import Cause, State
 from proxy.transport.limits import StreamLimits
 from proxy.transport.tls import CertificateError, TlsEndpoint, TlsFiles
 from tests.transport.stage import FarEnd, Peer, Stage, files_of, memory, request, response, until
@@ -77,6 +76,8 @@ async def test_older_versions_are_refused(stage: Stage, certificates: Path) -> N
     with pytest.raises((ssl.SSLError, ConnectionError)):
         await connect(endpoint, context)
     await until(lambda: endpoint.closed == {Cause.TLS: 1})
+    for made in (endpoint.contexts.server, endpoint.contexts.client):
+        assert made.minimum_version is ssl.TLSVersion.TLSv1_2  # whatever the system would allow
 
 
 async def test_message_split_at_every_byte(stage: Stage, certificates: Path) -> None:
@@ -295,22 +296,39 @@ async def test_garbage_is_no_handshake(stage: Stage, certificates: Path, garbage
     assert stage.messages == []
 
 
-async def test_garbage_after_the_handshake_is_the_end(stage: Stage, certificates: Path) -> None:
-    endpoint = stage.tls(proxy(certificates))
-    raw_reader, raw_writer = await asyncio.open_connection(*endpoint.local)
+async def shaken_hands(
+    endpoint: TlsEndpoint, context: ssl.SSLContext
+) -> tuple[Peer, ssl.SSLObject, ssl.MemoryBIO]:
+    """A connection whose TLS is done by hand: (the raw connection, TLS, what comes for it)."""
+    peer = await Peer.to(endpoint)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = client(certificates).wrap_bio(incoming, outgoing, server_hostname="proxy.example")
+    tls = context.wrap_bio(incoming, outgoing, server_hostname="proxy.example")
     while True:
         try:
             tls.do_handshake()
             break
         except ssl.SSLWantReadError:
-            raw_writer.write(outgoing.read())
-            incoming.write(await raw_reader.read(65536))
-    raw_writer.write(outgoing.read() + b"\x17\x03\x03\x00\x20" + b"x" * 32)
+            peer.say(outgoing.read())
+            incoming.write(await peer.reader.read(65536))
+    peer.say(outgoing.read())
+    return peer, tls, incoming
+
+
+async def test_garbage_after_the_handshake_is_the_end(stage: Stage, certificates: Path) -> None:
+    endpoint = stage.tls(proxy(certificates))
+    peer, _, _ = await shaken_hands(endpoint, client(certificates))
+    peer.say(b"\x17\x03\x03\x00\x20" + b"x" * 32)
     await until(lambda: len(endpoint) == 0)
     assert stage.messages == []
-    raw_writer.close()
+
+
+async def test_the_end_is_said_in_tls(stage: Stage, certificates: Path) -> None:
+    endpoint = stage.tls(proxy(certificates))
+    peer, tls, incoming = await shaken_hands(endpoint, client(certificates))
+    await until(lambda: all(found._state is State.OPEN for found in endpoint._all))
+    await endpoint.close()
+    incoming.write(await peer.hear_end())
+    assert tls.read() == b""  # close_notify; an end without it would want more
 
 
 async def test_a_spoilt_stream_is_answered_and_closed(stage: Stage, certificates: Path) -> None:
