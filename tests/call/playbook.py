@@ -124,13 +124,17 @@ class Playbook:
     def pump(self) -> Playbook:
         return self._pump()
 
+    def read(self, data: bytes, flow: Flow) -> SipRequest | SipResponse:
+        """What the peer reads in what was sent to it."""
+        message = parse_message(data, flow)
+        assert message is not None
+        return message
+
     def _pump(self) -> Playbook:
         while self.core.commands or self.stack.outbox:
             outbox, self.stack.outbox = self.stack.outbox, []
             for data, flow in outbox:
-                message = parse_message(data, flow)
-                assert message is not None
-                self.sent.append((flow.remote, message, data))
+                self.sent.append((flow.remote, self.read(data, flow), data))
                 self.left_by.append(flow.local)
             commands, self.core.commands = self.core.commands, []
             for command in commands:
