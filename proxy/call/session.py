@@ -15,7 +15,7 @@ from proxy.call.forwarding import IDENTITY_HEADERS, forward_invite
 from proxy.call.hangup import Farewell
 from proxy.call.refusal import refusal_response
 from proxy.sip.message import Flow, SipRequest, SipResponse
-from proxy.sip.serialize import build_response, forward_response
+from proxy.sip.serialize import build_response, forward_response, has_another_via
 
 if TYPE_CHECKING:
     from policy.attempt import CallAttempt
@@ -265,7 +265,11 @@ class CallSession:
             self.core.commands.append(Answered(self))
 
     def _failure(self, response: SipResponse, status: int, now: float) -> None:
-        data = forward_response(response)
+        if has_another_via(response):
+            data = forward_response(response)
+        else:
+            phrase = b"Request Terminated"
+            data = build_response(self.request, status, phrase, to_tag=self.to_tag)
         if status == 503:
             # The fault lies behind this proxy, not in it (§16.7 item 6): a 503 would make the PBX avoid the
             # proxy.

@@ -93,6 +93,18 @@ def forward_headers(response: SipResponse) -> list[Header]:
     return headers[:index] + headers[index + 1 :]
 
 
+def has_another_via(response: SipResponse) -> bool:
+    """Whether a Via value follows the topmost one: without it the response is meant for nobody else (§16.7
+    step 3)."""
+    if response.via.rest:
+        return True
+    headers = response.headers
+    at = response.via_index + 1
+    if at < len(headers) and headers[at][0] == b"via":
+        return True
+    return any(name == b"via" for name, _ in headers[at:])
+
+
 def forward_response(response: SipResponse) -> bytes:
     """The response as it goes upstream: the topmost Via value removed, everything else byte for byte."""
     return serialize_message(response.start, forward_headers(response), response.body)

@@ -21,7 +21,14 @@ from proxy.sip.headers import parse_via
 from proxy.sip.malformed import amplifies, error_response
 from proxy.sip.message import Flow, SipRequest, SipResponse, unfold
 from proxy.sip.parse import ServerKey, parse_message
-from proxy.sip.serialize import OutgoingRequest, build_ack, build_cancel, build_response, serialize_request
+from proxy.sip.serialize import (
+    OutgoingRequest,
+    build_ack,
+    build_cancel,
+    build_response,
+    has_another_via,
+    serialize_request,
+)
 from proxy.sip.timers import Timers
 from proxy.sip.transaction import NEVER, ClientTransaction, ServerTransaction, Transaction
 from proxy.sip.transaction_tables import (
@@ -133,8 +140,11 @@ class SipStack:
         if transaction.senders is not None and not transaction.senders(response.flow.remote[0]):
             self.counters.stray += 1
             return []
-        if not via.rest and _forwarded(transaction.request) and not _has_another_via(response):
-            self.counters.stray += 1  # nobody upstream could tell whose it is
+        # A response with our Via alone is for nobody upstream (§16.7 step 3). Only a 487 after our CANCEL is
+        # taken all the same: some user agents copy its Vias from the CANCEL, which had ours alone.
+        expected = transaction.cancel_sent and response.status == 487
+        if not expected and _forwarded(transaction.request) and not has_another_via(response):
+            self.counters.stray += 1
             return []
         if status_class == 1:
             transaction.provisional_received = True
@@ -337,12 +347,3 @@ def _forwarded(request: OutgoingRequest) -> bool:
     """Whether the request has another Via than ours."""
     headers = request.headers
     return len(headers) > 1 and headers[1][0] == b"via"
-
-
-def _has_another_via(response: SipResponse) -> bool:
-    """Whether a Via header follows the topmost one."""
-    headers = response.headers
-    at = response.via_index + 1
-    if at < len(headers) and headers[at][0] == b"via":
-        return True
-    return any(name == b"via" for name, _ in headers[at:])

@@ -170,6 +170,24 @@ def test_cancel_waits_for_a_provisional_response() -> None:
     assert play.commands == ["Reserve", "Ended"]
 
 
+def test_487_with_the_vias_of_the_cancel_ends_the_call_and_nothing_else_does() -> None:
+    play = Playbook()
+    play.receive(invite())
+    outgoing = play.last(CARRIER)
+    alone = [line for line in answer(outgoing, 180).split(b"\r\n") if b"127.0.0.2:5070;branch" not in line]
+    play.take()
+    play.receive(b"\r\n".join(alone), CARRIER)
+    assert play.take() == []  # a response that is for us alone goes nowhere
+    play.receive(answer(outgoing, 180), CARRIER)
+    play.receive(invite(method="CANCEL", body=b""))
+    play.take()
+    play.receive(b"\r\n".join(alone).replace(b"180 OK", b"486 Busy"), CARRIER)
+    assert play.take() == []
+    play.receive(b"\r\n".join(alone).replace(b"180 OK", b"487 Gone"), CARRIER)
+    assert play.take() == ["carrier <- ACK", "pbx <- 487 (INVITE)"]
+    assert play.commands == ["Reserve", "Ended"]
+
+
 def test_cancel_crossing_the_answer_leaves_a_call_that_can_be_ended() -> None:
     play = Playbook()
     play.receive(invite())
