@@ -112,7 +112,10 @@ class Application:
             stack.timers.timeout,
             config.unknown_source == "drop",
         )
-        self.core = ProxyCore(stack, self.store, self.resolver.route, _minter(key), identities, settings)
+        resolver = self.resolver
+        self.core = ProxyCore(
+            stack, self.store, resolver.route, resolver.leads_to, _minter(key), identities, settings
+        )
         self.accounting = Accounting(
             self.store,
             self.ledger,

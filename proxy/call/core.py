@@ -91,9 +91,9 @@ class ProxyCore:
     """All calls of one instance.
 
     `judge` is the policy in force; `route` gives the flow to a provider, or None while it has no usable
-    address; `mint` draws a fresh ref and its signed token; `identities` name the proxy, by the local address
-    of a listener. `gate` is set while no new calls are taken. `commands` is emptied by the server after each
-    batch of events.
+    address; `leads_to` says whether a provider's name leads to a host; `mint` draws a fresh ref and its
+    signed token; `identities` name the proxy, by the local address of a listener. `gate` is set while no new
+    calls are taken. `commands` is emptied by the server after each batch of events.
     """
 
     def __init__(
@@ -101,6 +101,7 @@ class ProxyCore:
         stack: SipStack,
         judge: Judge,
         route: Callable[[Provider], Flow | None],
+        leads_to: Callable[[Provider, str], bool],
         mint: Callable[[], tuple[str, bytes]],
         identities: Mapping[tuple[str, int], Identity],
         settings: CallSettings,
@@ -108,6 +109,7 @@ class ProxyCore:
         self.stack = stack
         self.judge = judge
         self.route = route
+        self.leads_to = leads_to
         self.mint = mint
         self.identities = identities
         self.settings = settings
@@ -330,10 +332,10 @@ class ProxyCore:
             return False
         if provider.networks is not None:
             return provider.networks.lookup(host) is not None
-        if host in (dialog.came_from, dialog.callee(session.token).flow.remote[0]):
-            return True
-        flow = self.route(provider)
-        return flow is not None and flow.remote[0] == host
+        return host in (
+            dialog.came_from,
+            dialog.callee(session.token).flow.remote[0],
+        ) or self.leads_to(provider, host)
 
     def believe_provider(self, client: ClientTransaction, session: CallSession) -> None:
         """Take the responses to a request for the called side from the provider's networks only, where it has

@@ -257,11 +257,12 @@ class CallSession:
             self.answered_at = now
             self.no_answer_deadline = self.cancel_deadline = None
             settings = self.core.settings
-            self.ack_deadline = now + settings.ack_seconds
             trunk = self.verdict.trunk
             if trunk is not None and not self.verdict.emergency:
+                # An ACK that took another way is no reason to cut an emergency call off.
+                self.ack_deadline = now + settings.ack_seconds
                 self.max_deadline = now + trunk.max_call_seconds
-            self.core.wake(self, self.ack_deadline, now)
+                self.core.wake(self, self.ack_deadline, now)
             self.core.commands.append(Answered(self))
 
     def _failure(self, response: SipResponse, status: int, now: float) -> None:

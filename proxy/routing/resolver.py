@@ -31,11 +31,17 @@ class Resolver:
     def __init__(self, listeners: Iterable[tuple[str, tuple[str, int]]]) -> None:
         self._listeners = list(listeners)
         self._flows: dict[_Key, Flow] = {}
+        self._hosts: dict[_Key, frozenset[str]] = {}
 
     def route(self, provider: Provider) -> Flow | None:
         """The flow to `provider`; None while it has no usable address, or no listener of its family. Its
         status is the policy's to judge: where all else fails, emergency calls go to a blocked one too."""
         return self._flows.get(_key(provider))
+
+    def leads_to(self, provider: Provider, host: str) -> bool:
+        """Whether `host` is any of the addresses that the provider's name leads to: not all of its requests
+        need come from the one that calls are sent to."""
+        return host in self._hosts.get(_key(provider), ())
 
     async def refresh(self, providers: Iterable[Provider]) -> None:
         """Look every provider up."""
@@ -46,9 +52,15 @@ class Resolver:
         wanted = {_key(provider) for provider in providers}
         for gone in self._flows.keys() - wanted:
             del self._flows[gone]
+        for gone in self._hosts.keys() - wanted:
+            del self._hosts[gone]
 
     async def _look_up(self, provider: Provider) -> None:
         addresses = await self._addresses(provider)
+        if addresses:
+            self._hosts[_key(provider)] = frozenset(
+                host for host, _ in addresses if _acceptable(provider, host)
+            )
         for address in addresses:
             if not _acceptable(provider, address[0]):
                 _log.warning(

@@ -65,6 +65,7 @@ class Playbook:
             self.stack,
             self.store,
             self.route,
+            self.leads_to,
             self._mint,
             identities or {PROXY: Identity("udp", b"127.0.0.1:5060")},
             settings or CallSettings(),
@@ -72,6 +73,7 @@ class Playbook:
         self.admit_all = admit_all
         self.commands: list[str] = []
         self.unreachable: set[str] = set()
+        self.more_hosts: set[str] = set()
         self.executed: list[Any] = []
         self.pending: list[Any] = []
         self.sessions: list[Any] = []
@@ -83,6 +85,9 @@ class Playbook:
             return None
         local = next(at for at in self.core.identities if (":" in at[0]) == (":" in provider.host))
         return Flow("udp", local, (provider.host, provider.port or 5060))
+
+    def leads_to(self, provider: Provider, host: str) -> bool:
+        return host in (provider.host, *self.more_hosts)
 
     def _mint(self) -> tuple[str, bytes]:
         self._minted += 1

@@ -158,6 +158,15 @@ def test_bye_from_where_the_providers_name_leads_is_the_providers() -> None:
         assert play.take() == ["pbx <- INFO"]
 
 
+def test_any_address_of_the_providers_name_may_speak_for_it(play: Watched) -> None:
+    ok = established(play)
+    play.more_hosts = {"127.0.0.33"}
+    play.receive(
+        from_(("127.0.0.33", 5060), in_dialog("BYE", ok, cseq=1, from_callee=True)), ("127.0.0.33", 5060)
+    )
+    assert play.take() == ["pbx <- BYE"]
+
+
 # --- byes that end nothing
 
 

@@ -162,6 +162,17 @@ def test_emergency_call_behind_a_tech_prefix(called: str) -> None:
     assert play.last(CARRIER).uri == b"sip:112@127.0.0.3:5090"
 
 
+def test_emergency_call_without_an_ack_is_not_cut_off() -> None:
+    """The ACK may have taken another way; the provider ends a call that it got none for."""
+    play = emergency()
+    play.receive(invite("sip:112@127.0.0.1"))
+    play.receive(answer(play.last(CARRIER), 200), CARRIER)
+    play.take()
+    play.pass_time(20_000)
+    assert play.take() == []
+    assert play.commands == ["Reserve", "Answered"]
+
+
 @pytest.mark.parametrize("urn", ["urn:service:sos", "URN:service:sos.police", "urn:SERVICE:SOS.fire"])
 def test_emergency_service(urn: str) -> None:
     """P15, RFC 5031."""

@@ -78,6 +78,20 @@ async def test_first_address_that_a_listener_reaches(names: Names) -> None:
     assert await resolved(provider("sip.example.org")) == Flow("udp", V4[1], ("192.0.2.7", 5060))
 
 
+async def test_all_addresses_of_the_name_are_its_own(names: Names) -> None:
+    names.known["sip.example.org"] = ["192.0.2.7", "192.0.2.8", "2001:db8::7", "127.0.0.1"]
+    found = provider("sip.example.org")
+    resolver = Resolver([V4])
+    await resolver.refresh([found])
+    hosts = ("192.0.2.7", "192.0.2.8", "2001:db8::7", "127.0.0.1", "192.0.2.9")
+    assert [resolver.leads_to(found, host) for host in hosts] == [True, True, True, False, False]
+    del names.known["sip.example.org"]
+    await resolver.refresh([found])  # what was known last
+    assert resolver.leads_to(found, "192.0.2.8")
+    resolver.keep_only([])
+    assert not resolver.leads_to(found, "192.0.2.8")
+
+
 async def test_name_that_does_not_resolve_has_no_route(names: Names) -> None:
     assert await resolved(provider("sip.example.org")) is None
 
