@@ -42,6 +42,8 @@ BRANCH_MARK = b"z9hG4bKtw"
 HIGHEST_CSEQ = 2**31 - 2**16
 # Our Route parameter: the call's ref and its signature, base64url around a full stop.
 _TOKEN = re.compile(rb";tw=([A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{1,64})")
+# What can be understood, if not called.
+_SCHEMES = frozenset({b"sip", b"sips", b"tel", b"urn"})
 # RFC 5393 §5.3.3: one branch is one too many.
 _NO_BREADTH = frozenset({b"0", b"00", b"000"})
 # The To-tag of answers without state: the same for each copy of a request (RFC 3261 §8.2.7).
@@ -58,6 +60,10 @@ def _token_of(request: SipRequest) -> bytes | None:
                 return found.group(1)
     found = _TOKEN.search(request.uri)
     return None if found is None else found.group(1)
+
+
+def _unsupported_scheme(request: SipRequest) -> bytes:
+    return build_response(request, 416, b"Unsupported URI Scheme", to_tag=STATELESS_TAG)
 
 
 class Judge(Protocol):
@@ -190,8 +196,7 @@ class ProxyCore:
         attempt = attempt_of(request, self.gate)
         if attempt is None:
             if self.judge.knows(request.flow.remote[0]):
-                data = build_response(request, 416, b"Unsupported URI Scheme", to_tag=STATELESS_TAG)
-                self.stack.respond_stateless(request, data)
+                self.stack.respond_stateless(request, _unsupported_scheme(request))
             else:
                 self._refuse_stranger(request)
             return
@@ -284,6 +289,9 @@ class ProxyCore:
             self.stack.respond_stateless(request, data)
 
     def _other_method(self, request: SipRequest) -> None:
+        if request.parsed_uri.scheme not in _SCHEMES:
+            self.stack.respond_stateless(request, _unsupported_scheme(request))
+            return
         data = self.unacceptable(request)
         if data is None:
             for_us = not request.parsed_uri.user

@@ -228,6 +228,17 @@ def test_privacy_of_a_trusted_trunk_is_told_to_the_provider() -> None:
     assert passed.first(b"p-asserted-identity") == b"<sip:+15551230001@x>"
 
 
+@pytest.mark.parametrize("method", ["OPTIONS", "MESSAGE", "INVITE"])
+@pytest.mark.parametrize(
+    "uri", ["nobodyKnowsThisScheme:totallyopaquecontent", "soap.beep://192.0.2.103:3002", "http:x"]
+)
+def test_unknown_scheme_is_416_whatever_is_asked(method: str, uri: str) -> None:
+    """P15; the scheme is looked at before everything else (§16.3)."""
+    play = Playbook()
+    play.receive(invite(uri, method=method, to="sip:x@y", extra="Proxy-Require: x\r\n"))
+    assert play.take() == [f"pbx <- 416 ({method})"]
+
+
 # --- the end, once
 
 
