@@ -140,6 +140,8 @@ def build_response(
             lines.append(line + b";tag=" + to_tag if to_tag and not request.to_tag else line)
         elif record_route and name == b"record-route":
             lines.append(line)
+        elif status == 100 and name == b"timestamp":
+            lines.append(line)  # §8.2.6.1
     lines.extend([clean(line) for line in extra])
     lines.append(b"Content-Length: %d" % len(body))
     return b"\r\n".join(lines) + b"\r\n\r\n" + body

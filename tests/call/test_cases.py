@@ -168,6 +168,18 @@ def test_provider_that_ignores_cancel_after_it_was_late() -> None:
     assert play.take()[-2:] == ["carrier <- ACK", "carrier <- BYE"]
 
 
+def test_timestamp_is_told_in_a_100_and_nowhere_else() -> None:
+    """RFC 3261 §8.2.6.1."""
+    play = Playbook()
+    play.receive(invite(extra="Timestamp: 54.1\r\n"))
+    assert play.last(PBX).first(b"timestamp") == b"54.1"
+    assert play.last(CARRIER).first(b"timestamp") == b"54.1"
+    play.receive(
+        invite("sip:+4915112345678@x", to="sip:x@y", branch="z9hG4bK-2", extra="Timestamp: 54.2\r\n")
+    )
+    assert play.last(PBX).first(b"timestamp") is None
+
+
 # --- forwarding
 
 
