@@ -180,6 +180,18 @@ def test_timestamp_is_told_in_a_100_and_nowhere_else() -> None:
     assert play.last(PBX).first(b"timestamp") is None
 
 
+def test_timer_c_is_our_doing() -> None:
+    """P11; and the record says so."""
+    play = Playbook(settings=CallSettings(no_answer_seconds=185.0))
+    play.receive(invite())
+    outgoing = play.last(CARRIER)
+    play.receive(answer(outgoing, 180), CARRIER)
+    play.pass_time(186)
+    play.receive(answer(outgoing, 487, "Request Terminated"), CARRIER)
+    assert play.commands == ["Reserve", "Ended"]
+    assert play.sessions[0].ended_by == "proxy"
+
+
 # --- forwarding
 
 

@@ -165,8 +165,12 @@ def test_proxy_above_that_listens_elsewhere_is_followed_within_the_trunk() -> No
     play.receive(answer(play.last(CARRIER), 200), CARRIER)
     ok = play.last(ABOVE)
     play.take()
-    play.receive(in_dialog("INFO", ok, cseq=1, from_callee=True), CARRIER)
-    assert play.take() == ["127.0.0.12:5060 <- INFO"]
+    for cseq in (1, 2):
+        branch = f"z9hG4bK-{cseq}"
+        play.receive(in_dialog("INFO", ok, cseq=cseq, from_callee=True, branch=branch), CARRIER)
+        assert play.take() == ["127.0.0.12:5060 <- INFO"]
+        play.receive(in_dialog("INFO", ok, cseq=cseq + 1, branch=branch), ABOVE)  # changes nothing
+        play.take()
 
 
 def test_record_route_of_the_caller_leads_no_packet_out_of_its_trunk() -> None:
@@ -257,11 +261,15 @@ def test_contact_of_an_earlier_response_serves_when_a_later_one_has_none() -> No
     play = Playbook()
     play.receive(invite())
     outgoing = play.last(CARRIER)
-    play.receive(answer(outgoing, 183, contact="sip:early@127.0.0.3:5091"), CARRIER)
+    first = answer(outgoing, 183, contact="sip:early@127.0.0.3:5091")
+    below = b"Record-Route: <sip:127.0.0.4:5060;lr>\r\nRecord-Route:"
+    play.receive(first.replace(b"Record-Route:", below, 1), CARRIER)
     bare = answer(outgoing, 180).replace(b"Contact: <sip:carrier@127.0.0.3:5090>\r\n", b"")
     play.receive(bare, CARRIER)
     play.receive(in_dialog("PRACK", play.last(PBX), cseq=2), PBX)
-    assert play.last(("127.0.0.3", 5091)).uri == b"sip:early@127.0.0.3:5091"
+    prack = play.last(("127.0.0.4", 5060))
+    assert prack.uri == b"sip:early@127.0.0.3:5091"
+    assert prack.all(b"route") == [b"<sip:127.0.0.4:5060;lr>"]
 
 
 # --- both sides alike
