@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from config.model import LedgerConfig, Listener, ProviderConfig
 from config.problem import Finding, join
 
-LISTEN_TRANSPORTS = frozenset({"udp"})
-PROVIDER_TRANSPORTS = frozenset({"udp"})
+LISTEN_TRANSPORTS = frozenset({"udp", "tcp", "tls"})
+PROVIDER_TRANSPORTS = frozenset({"udp", "tcp", "tls"})
 LEDGER_SCHEMES = frozenset({"embedded", "redis", "rediss", "unix"})
 SHARD_BY = frozenset({"none"})
 

@@ -38,6 +38,10 @@ from proxy.server import SipServer
 from proxy.sip.counters import SipCounters
 from proxy.sip.stack import SipStack
 from proxy.sip.timers import Timers
+from proxy.transport.identity import PeerNames
+from proxy.transport.limits import StreamLimits
+from proxy.transport.tcp import TcpEndpoint
+from proxy.transport.tls import CertificateError, TlsEndpoint, TlsFiles
 from proxy.transport.udp import UdpEndpoint
 
 _log = logging.getLogger(__name__)
@@ -75,6 +79,7 @@ class Application:
         self._server: SipServer | None = None
         self._closers: list[Callable[[], object]] = []
         self._reloading = asyncio.Lock()
+        self._tls: list[TlsEndpoint] = []
 
     # --- start ----------------------------------------------------------------------------------------------
 
@@ -103,9 +108,10 @@ class Application:
         self.metrics.attach(counters)
         t1 = config.timers.t1_ms / 1000
         stack = SipStack(Timers(t1=t1, t2=max(4.0, t1)), counters)
-        identities: dict[tuple[str, int], Identity] = {}
-        endpoints = self._bind(identities)
-        self.resolver = Resolver([("udp", endpoint.local) for endpoint in endpoints])
+        identities: dict[tuple[str, tuple[str, int]], Identity] = {}
+        names = PeerNames()
+        endpoints = self._bind(identities, names, counters)
+        self.resolver = Resolver(identities, names.number)
         settings = CallSettings(
             config.timers.provider_response_seconds,
             config.timers.no_answer_seconds,
@@ -130,7 +136,10 @@ class Application:
             stack, self.core, pipeline, self.accounting, self.log, self.metrics, self.ledger, now_ms
         )
         for endpoint in endpoints:
-            self.server.add_endpoint(endpoint)
+            if isinstance(endpoint, UdpEndpoint):
+                self.server.add_endpoint(endpoint)
+            else:
+                self.server.add_stream(endpoint)
         self._open_records()
         self._in_force(self.store.policy)
         await self.resolver.refresh(self.store.policy.providers.values())
@@ -143,21 +152,63 @@ class Application:
         for endpoint in endpoints:
             endpoint.start()
 
-    def _bind(self, identities: dict[tuple[str, int], Identity]) -> list[UdpEndpoint]:
+    def _bind(
+        self, identities: dict[tuple[str, tuple[str, int]], Identity], names: PeerNames, counters: SipCounters
+    ) -> list[UdpEndpoint | TcpEndpoint]:
         endpoints = []
         for listener in self.config.listen:
             try:
-                endpoint = UdpEndpoint(
-                    listener.host, listener.port, lambda batch: self.server.on_datagrams(batch)
-                )
+                endpoint = self._endpoint(listener, names, counters)
+            except CertificateError as error:
+                raise CannotBind(f"cannot serve {listener.bind}: {error}") from error
             except OSError as error:
                 raise CannotBind(f"cannot bind {listener.bind}: {error.strerror}") from error
             endpoints.append(endpoint)
             self._closers.append(endpoint.close)
-            identities[endpoint.local] = Identity(
+            identities[(listener.transport, endpoint.local)] = Identity(
                 listener.transport, _sent_by(listener, self.config.advertise, endpoint.local)
             )
         return endpoints
+
+    def _endpoint(
+        self, listener: Listener, names: PeerNames, counters: SipCounters
+    ) -> UdpEndpoint | TcpEndpoint:
+        host, port = listener.host, listener.port
+        if listener.transport == "udp":
+            return UdpEndpoint(host, port, lambda batch: self.server.on_datagrams(batch))
+        # Strangers who are not even answered need no connections.
+        limits = StreamLimits(strangers=0) if self.config.unknown_source == "drop" else StreamLimits()
+        if listener.transport == "tcp":
+            return TcpEndpoint(
+                host,
+                port,
+                lambda batch: self.server.on_datagrams(batch),
+                lambda flow: self.server.on_closed(flow),
+                counters,
+                limits,
+                known=self._knows,
+                in_use=lambda flow: self.core.counts_on(flow),
+            )
+        if listener.certificate_file is None or listener.key_file is None:
+            raise CertificateError("no certificate")
+        files = TlsFiles(listener.certificate_file, listener.key_file, listener.client_ca_file)
+        endpoint = TlsEndpoint(
+            host,
+            port,
+            lambda batch: self.server.on_datagrams(batch),
+            lambda flow: self.server.on_closed(flow),
+            counters,
+            files,
+            names,
+            limits,
+            known=self._knows,
+            in_use=lambda flow: self.core.counts_on(flow),
+        )
+        self._tls.append(endpoint)
+        return endpoint
+
+    def _knows(self, host: str) -> bool:
+        return self.store.knows(host) or self.resolver.leads_to(host)
 
     def _open_records(self) -> None:
         path = self.config.records.file
@@ -202,7 +253,7 @@ class Application:
 
     def ready_line(self) -> str:
         """What `serve` prints when every socket is bound."""
-        sip = ",".join(f"udp:{_host_port(*local)}" for local in self.server.endpoints)
+        sip = ",".join(f"{transport}:{_host_port(*local)}" for transport, local in self.core.identities)
         ledger = self.config.ledger.url
         kind = "embedded" if ledger == "embedded" else ledger.partition("://")[0]
         return f"ready sip={sip} admin={self.admin_url} ledger={kind} policy={self.store.policy.version}"

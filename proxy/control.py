@@ -27,7 +27,7 @@ class Control:
         app = self._app
         draining = app.core.gate is ReasonCode.DRAINING
         parts = {
-            "sockets": bool(app.server.endpoints),
+            "sockets": bool(app.server.endpoints or app.server.streams),
             "ledger": app.housekeeping.ledger_answers,
             "policy": True,
             "accepting": not draining,

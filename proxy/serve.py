@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -42,6 +43,7 @@ def run(path: Path, ledger: str | None, drain_seconds: float) -> int:
     if mistake is not None:
         print(f"--ledger: {mistake}", file=sys.stderr)
         return _USAGE
+    _take_all_descriptors()
     app = Application(path, compiled.config, compiled.policy, ledger_url=ledger)
     return asyncio.run(_serve(app, drain_seconds))
 
@@ -53,6 +55,13 @@ def _bad_ledger(url: str) -> str | None:
     except ValidationError as error:
         return error.errors()[0]["msg"].removeprefix("Value error, ")
     return next((finding.message for finding in unserved_ledger(section, "")), None)
+
+
+def _take_all_descriptors() -> None:
+    """Connections need descriptors; many systems give a thousand until a program asks for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(app: Application, drain_seconds: float) -> int:

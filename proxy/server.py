@@ -19,6 +19,7 @@ from proxy.observe.logs import Sampler
 from proxy.observe.metrics import Metrics
 from proxy.sip.message import Flow
 from proxy.sip.stack import SipStack
+from proxy.transport.tcp import TcpEndpoint
 from proxy.transport.udp import Datagrams, UdpEndpoint
 
 _log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class SipServer:
         self.stack = stack
         self.core = core
         self.endpoints: dict[tuple[str, int], UdpEndpoint] = {}
+        self.streams: dict[tuple[str, tuple[str, int]], TcpEndpoint] = {}
         self._pipeline = pipeline
         self._accounting = accounting
         self._log = log
@@ -59,6 +61,20 @@ class SipServer:
     def add_endpoint(self, endpoint: UdpEndpoint) -> None:
         """Send through this endpoint what leaves by its local address."""
         self.endpoints[endpoint.local] = endpoint
+
+    def add_stream(self, endpoint: TcpEndpoint) -> None:
+        """The same for connections."""
+        self.streams[(endpoint.transport, endpoint.local)] = endpoint
+
+    def on_closed(self, flow: Flow) -> None:
+        """Requests that were sent for this flow will not be answered."""
+        now = self._loop.time()
+        for event in self.stack.transport_failed(flow, now):
+            try:
+                self.core.handle(event, now)
+            except Exception:
+                _log.exception("a broken connection could not be handled")
+        self.pump(now)
 
     def on_datagrams(self, batch: Datagrams) -> None:
         """What arrived in one go."""
@@ -120,7 +136,10 @@ class SipServer:
             endpoint.close()
 
     def _send(self, data: bytes, flow: Flow) -> None:
-        self.endpoints[flow.local].send(data, flow.remote)
+        if flow.transport == "udp":
+            self.endpoints[flow.local].send(data, flow.remote)
+        else:
+            self.streams[flow[:2]].send(data, flow)
 
     def _execute(self, command: Command, now: float) -> None:
         if isinstance(command, Reserve):

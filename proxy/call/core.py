@@ -21,6 +21,7 @@ from proxy.call.hangup import FarewellLeg
 from proxy.call.refusal import refusal_response
 from proxy.call.relay import Relay, relay_request
 from proxy.call.session import CallSession
+from proxy.call.ways import Ways
 from proxy.sip.events import (
     AckReceived,
     CancelReceived,
@@ -109,7 +110,7 @@ class ProxyCore:
         route: Callable[[Provider], Flow | None],
         leads_to: Callable[[Provider, str], bool],
         mint: Callable[[], tuple[str, bytes]],
-        identities: Mapping[tuple[str, int], Identity],
+        identities: Mapping[tuple[str, tuple[str, int]], Identity],
         settings: CallSettings,
     ) -> None:
         self.stack = stack
@@ -118,6 +119,7 @@ class ProxyCore:
         self.leads_to = leads_to
         self.mint = mint
         self.identities = identities
+        self.ways = Ways(identities)
         self.settings = settings
         self.gate: ReasonCode | None = None
         self.commands: list[Command] = []
@@ -154,7 +156,10 @@ class ProxyCore:
             # collector.
             event.transaction.owner = None
             if isinstance(owner, (CallSession, Relay, FarewellLeg)):
-                owner.no_response(event.transaction, now)
+                if isinstance(event, TransportFailed):
+                    owner.unreachable(event.transaction, now)
+                else:
+                    owner.no_response(event.transaction, now)
         elif isinstance(event, ServerTerminated):
             self._server_over(event)
 
@@ -305,6 +310,15 @@ class ProxyCore:
         self.stack.respond_stateless(request, data)
 
     # --- what sessions ask of the core ----------------------------------------------------------------------
+
+    def identity(self, flow: Flow) -> Identity:
+        """How the proxy names itself towards the peer of this flow."""
+        return self.identities[flow[:2]]
+
+    def counts_on(self, flow: Flow) -> bool:
+        """Whether a live call has no other way to its caller than this connection. Asked of idle connections
+        only."""
+        return any(session.caller.flow == flow for session in self.sessions.values())
 
     def branch(self) -> bytes:
         """A branch that never comes again, and that only the peer which receives it knows.

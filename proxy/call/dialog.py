@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 
+from proxy.call.ways import Ways
 from proxy.sip.errors import HeaderError, UriError
 from proxy.sip.headers import name_addr, split_list
 from proxy.sip.message import Flow, Header, SipMessage, SipRequest, SipResponse
@@ -19,20 +20,6 @@ DEFAULT_PORT = 5060
 _METHOD = re.compile(rb";method=[^;?]*", re.IGNORECASE)
 # Longer values are read each time: what a sender chooses shall not fill the memory.
 _LONGEST_KEPT = 256
-
-
-@lru_cache(maxsize=4096)
-def flow_towards(uri: bytes, base: Flow) -> Flow | None:
-    """The flow from `base`'s listener to the host of `uri`; None when the host is a name, which no dialog
-    resolves, or an address that cannot be reached from there."""
-    try:
-        parsed = SipUri.parse(uri)
-    except UriError:
-        return None
-    host = parsed.host.strip(b"[]").decode("ascii")
-    if not is_literal(host) or (":" in host) != (":" in base.local[0]):
-        return None
-    return Flow(base.transport, base.local, (str(ipaddress.ip_address(host)), parsed.port or DEFAULT_PORT), 0)
 
 
 def is_literal(host: str) -> bool:
@@ -149,6 +136,8 @@ class Dialog:
         "_cseq",
         "_origin",
         "_target",
+        "_way",
+        "_ways",
         "acknowledged",
         "confirmed",
         "over",
@@ -156,8 +145,11 @@ class Dialog:
         "unwanted",
     )
 
-    def __init__(self, tag: bytes, origin: SipResponse, target: bytes) -> None:
-        """`target` is where requests go when the callee names no Contact of its own."""
+    def __init__(self, tag: bytes, origin: SipResponse, target: bytes, way: Flow, ways: Ways) -> None:
+        """`target` is where requests go when the callee names no Contact of its own; `way` is the flow that
+        the INVITE went, which a connection that breaks does not end."""
+        self._way = way
+        self._ways = ways
         self.tag = tag
         self._target = target
         self.confirmed = False
@@ -202,8 +194,9 @@ class Dialog:
                 break
             below.append(value)
         below.reverse()
-        party = Party(contact_uri(origin) or self._target, below, origin.flow, self._cseq)
-        party.flow = flow_towards(party.first_hop(), origin.flow) or origin.flow
+        way = origin.flow if origin.flow.connection == 0 else self._way
+        party = Party(contact_uri(origin) or self._target, below, way, self._cseq)
+        party.flow = self._ways.towards(party.first_hop(), way) or way
         return party
 
     @property
@@ -212,7 +205,7 @@ class Dialog:
         return self._origin.flow.remote[0]
 
 
-def calling_party(request: SipRequest, reach: Callable[[str], object] | None) -> Party:
+def calling_party(request: SipRequest, reach: Callable[[str], object] | None, ways: Ways) -> Party:
     """The calling side of the dialogs that `request`, an INVITE, may make.
 
     Packets for it go where responses go: that reaches a PBX behind NAT, and leaves the caller no way to name
@@ -227,8 +220,22 @@ def calling_party(request: SipRequest, reach: Callable[[str], object] | None) ->
     party = Party(target, record_routes(request), flow, request.cseq)
     party.roams = True
     if party.route_set and reach is not None:
-        towards = flow_towards(party.first_hop(), flow)
-        if towards is not None and reach(towards.remote[0]):
+        towards = ways.towards(party.first_hop(), flow)
+        if towards is not None and reach(towards.remote[0]) and not _same_peer(towards, flow):
             party.flow = towards
             party.roams = False
     return party
+
+
+def other_way(party: Party, flow: Flow, ways: Ways) -> Flow | None:
+    """Where else the calling side is reached when its connection is gone: the first hop that it named, if
+    that is at the address which the connection came from. Behind NAT it is not, and there is no other way."""
+    if flow.connection <= 0:
+        return None
+    found = ways.towards(party.first_hop(), flow)
+    return found if found is not None and found.remote[0] == flow.remote[0] else None
+
+
+def _same_peer(towards: Flow, flow: Flow) -> bool:
+    """Whether a connection from that host over that transport stands already: it is used again."""
+    return flow.connection > 0 and towards.transport == flow.transport and towards.remote[0] == flow.remote[0]

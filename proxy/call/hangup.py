@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.call.dialog import Dialog
+from proxy.call.dialog import Dialog, other_way
 from proxy.call.forwarding import originate
 from proxy.sip.serialize import serialize_request
 
@@ -40,6 +40,16 @@ class FarewellLeg:
         if response.status >= 200:
             self.farewell.answered(self, ends_dialog(response.status), now)
 
+    def unreachable(self, client: ClientTransaction, now: float) -> None:
+        """The connection is gone."""
+        session = self.farewell.session
+        flow = None if self.towards_callee else other_way(session.caller, client.flow, session.core.ways)
+        if flow is None:
+            self.no_response(client, now)
+            return
+        session.caller.flow = flow
+        self.farewell.bye_caller(self.dialog, session.hangup_reason or b"SIP;cause=200", now)
+
     def no_response(self, client: ClientTransaction, now: float) -> None:
         """No answer counts as 408: that side is gone."""
         self.farewell.answered(self, True, now)
@@ -60,7 +70,7 @@ class Farewell:
         for dialog in list(self.session.dialogs.values()):
             if dialog.confirmed:
                 self._bye_callee(dialog, reason, now)
-                self._bye_caller(dialog, reason, now)
+                self.bye_caller(dialog, reason, now)
 
     def end_unwanted(self, dialog: Dialog, now: float) -> None:
         """A dialog that the caller never learned of: acknowledge it and end it."""
@@ -84,7 +94,7 @@ class Farewell:
         session = self.session
         core = session.core
         party = dialog.callee(session.token)
-        identity = core.identities[party.flow.local]
+        identity = core.identity(party.flow)
         from_value = session.request.first(b"from") or b""
         call_id = session.request.call_id
         if not dialog.acknowledged:
@@ -116,7 +126,7 @@ class Farewell:
         client = core.stack.send_request(bye, party.flow, now, owner=FarewellLeg(self, dialog, True))
         core.believe_provider(client, session)
 
-    def _bye_caller(self, dialog: Dialog, reason: bytes, now: float) -> None:
+    def bye_caller(self, dialog: Dialog, reason: bytes, now: float) -> None:
         session = self.session
         core = session.core
         party = session.caller
@@ -126,7 +136,7 @@ class Farewell:
             b"BYE",
             party,
             core.branch(),
-            core.identities[party.flow.local],
+            core.identity(party.flow),
             dialog.to_header(),
             session.request.first(b"from") or b"",
             session.request.call_id,

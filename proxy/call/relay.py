@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.call.dialog import Dialog, Party, contact_uri, flow_towards
+from proxy.call.dialog import Dialog, Party, contact_uri, other_way
 from proxy.call.forwarding import IDENTITY_HEADERS, forward_in_dialog
 from proxy.call.hangup import Farewell, ends_dialog
 from proxy.sip.message import SipRequest, SipResponse
@@ -75,6 +75,22 @@ class Relay:
         elif 200 <= status < 300 and method in TARGET_REFRESH:
             self._refresh(self.dialog.callee(self.session.token), response, self.session.caller)
 
+    def unreachable(self, client: ClientTransaction, now: float) -> None:
+        """The connection is gone. A caller's may have been its own; where it listens, it is tried once
+        more."""
+        session = self.session
+        caller = session.caller
+        flow = None if self.from_caller else other_way(caller, client.flow, session.core.ways)
+        if flow is None or client.provisional_received:
+            self.no_response(client, now)
+            return
+        caller.flow = flow
+        core = session.core
+        outgoing = forward_in_dialog(
+            self.server.request, caller, core.branch(), core.identity(flow), _NOTHING
+        )
+        self.client = core.stack.send_request(outgoing, flow, now, owner=self)
+
     def no_response(self, client: ClientTransaction, now: float) -> None:
         """The far side is silent. Only an INVITE may be told so (RFC 4320 §4.2); for a BYE it means the end.
 
@@ -127,7 +143,7 @@ class Relay:
         """Send to the callee's new target. A request may not lead elsewhere than to the called side: whoever
         forged it would from then on answer our BYEs; a response is the provider's own."""
         session = self.session
-        flow = flow_towards(target, callee.flow)
+        flow = session.core.ways.towards(target, callee.flow)
         if flow is not None and (
             self.from_caller or session.core.is_callee(session, self.dialog, flow.remote[0])
         ):
@@ -175,9 +191,7 @@ def relay_request(core: ProxyCore, session: CallSession, request: SipRequest, no
         if from_caller and request.cseq == session.request.cseq:
             dialog.acknowledged = True
         if request.max_forwards != 0:
-            outgoing = forward_in_dialog(
-                request, receiver, core.branch(), core.identities[receiver.flow.local], drop
-            )
+            outgoing = forward_in_dialog(request, receiver, core.branch(), core.identity(receiver.flow), drop)
             core.stack.send(serialize_request(outgoing), receiver.flow)
         return
     refusal = core.unacceptable(request)
@@ -198,7 +212,7 @@ def relay_request(core: ProxyCore, session: CallSession, request: SipRequest, no
     relay.server.owner = relay
     if method == b"INVITE":
         core.stack.respond(relay.server, build_response(request, 100, b"Trying"), 100, now)
-    outgoing = forward_in_dialog(request, receiver, core.branch(), core.identities[receiver.flow.local], drop)
+    outgoing = forward_in_dialog(request, receiver, core.branch(), core.identity(receiver.flow), drop)
     relay.client = core.stack.send_request(outgoing, receiver.flow, now, owner=relay)
     if from_caller:
         core.believe_provider(relay.client, session)

@@ -110,7 +110,9 @@ class CallSession:
         self.received_at = now
         self.state = CallState.JUDGING
         self.reason: ReasonCode | None = verdict.reason
-        self.caller = calling_party(request, None if verdict.trunk is None else verdict.trunk.networks.lookup)
+        self.caller = calling_party(
+            request, None if verdict.trunk is None else verdict.trunk.networks.lookup, core.ways
+        )
         self.dialogs: dict[bytes, Dialog] = {}
         self.client: ClientTransaction | None = None
         self.provider: Provider | None = None
@@ -194,8 +196,8 @@ class CallSession:
             provider.request_uri(self.verdict.called or "").encode(),
             core.branch(),
             self.token,
-            core.identities[flow.local],
-            core.identities[self.request.flow.local],
+            core.identity(flow),
+            core.identity(self.request.flow),
             drop,
             added,
         )
@@ -314,10 +316,34 @@ class CallSession:
         dialog = self.dialogs.get(tag)
         if dialog is None:
             target = b"" if self.client is None else self.client.request.uri
-            dialog = self.dialogs[tag] = Dialog(tag, response, target)
+            dialog = self.dialogs[tag] = Dialog(
+                tag,
+                response,
+                target,
+                response.flow if self.client is None else self.client.flow,
+                self.core.ways,
+            )
         elif not (dialog.confirmed or dialog.over):
             dialog.refresh(response)
         return dialog
+
+    def unreachable(self, client: ClientTransaction, now: float) -> None:
+        """The provider cannot be reached: as if it had answered 503 (§16.9), which goes upstream as 500."""
+        if client is not self.client or self.state is not CallState.FORWARDING:
+            return
+        if self.cancelled:
+            self.no_response(client, now)
+            return
+        self.ended_by = EndedBy.PROVIDER
+        data = build_response(
+            self.request,
+            500,
+            b"Server Internal Error",
+            to_tag=self.to_tag,
+            extra=(b'Reason: SIP;cause=503;text="Provider Unreachable"',),
+        )
+        self._remember_failure(500, data)
+        self._next_target(now)
 
     def no_response(self, client: ClientTransaction, now: float) -> None:
         """The provider sent nothing at all within its time (Timer B), or could not be reached."""

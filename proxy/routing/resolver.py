@@ -9,7 +9,7 @@ import asyncio
 import ipaddress
 import logging
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from policy.compiled import Provider
 from proxy.sip.message import Flow
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 30.0
 LOOKUP_SECONDS = 5.0
-DEFAULT_PORT = 5060
+DEFAULT_PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
 
 Address = tuple[str, int]
 _Key = tuple[str, str, str, int | None]
@@ -28,8 +28,11 @@ class Resolver:
     """Provider → flow. `listeners` are the local addresses of the sockets that calls leave from, by
     transport."""
 
-    def __init__(self, listeners: Iterable[tuple[str, tuple[str, int]]]) -> None:
+    def __init__(
+        self, listeners: Iterable[tuple[str, tuple[str, int]]], number: Callable[[str], int] = lambda name: 0
+    ) -> None:
         self._listeners = list(listeners)
+        self._number = number
         self._flows: dict[_Key, Flow] = {}
         self._hosts: dict[_Key, frozenset[str]] = {}
 
@@ -67,7 +70,7 @@ class Resolver:
                     "provider %s: address %s of %s is not used", provider.name, address[0], provider.host
                 )
                 continue
-            flow = self._flow(provider.transport, address)
+            flow = self._flow(provider, address)
             if flow is not None:
                 self._flows[_key(provider)] = flow
                 return
@@ -78,7 +81,7 @@ class Resolver:
             del self._flows[_key(provider)]
 
     async def _addresses(self, provider: Provider) -> list[Address]:
-        port = provider.port or DEFAULT_PORT
+        port = provider.port or DEFAULT_PORTS[provider.transport]
         if _is_address(provider.host):
             return [(provider.host, port)]
         loop = asyncio.get_running_loop()
@@ -90,10 +93,17 @@ class Resolver:
             return []
         return [(str(entry[4][0]), port) for entry in found]
 
-    def _flow(self, transport: str, address: Address) -> Flow | None:
+    def leads_to(self, host: str) -> bool:
+        """Whether a provider is at this address."""
+        return any(flow.remote[0] == host for flow in self._flows.values())
+
+    def _flow(self, provider: Provider, address: Address) -> Flow | None:
+        transport = provider.transport
         for kind, local in self._listeners:
             if kind == transport and (":" in local[0]) == (":" in address[0]):
-                return Flow(transport, local, address)
+                return Flow(
+                    transport, local, address, self._number(provider.host) if transport == "tls" else 0
+                )
         return None
 
 

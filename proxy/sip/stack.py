@@ -64,6 +64,7 @@ class SipStack:
         self.outbox: list[tuple[bytes, Flow]] = []
         self._servers: dict[ServerKey, ServerTransaction] = {}
         self._clients: dict[tuple[bytes, bytes], ClientTransaction] = {}
+        self._by_flow: dict[Flow, dict[ClientTransaction, None]] = {}
         self._heap: list[tuple[float, int, Transaction]] = []
         self._sequence = 0
         self._sent_by: dict[bytes, tuple[bytes, int | None]] = {}
@@ -195,6 +196,8 @@ class SipStack:
         transaction.owner = owner
         transaction.data = data = serialize_request(request)
         self._clients[(request.branch, request.method)] = transaction
+        if transaction.reliable:
+            self._by_flow.setdefault(flow, {})[transaction] = None
         transaction.step(REQUEST, now, self.timers)
         self.send(data, flow)
         self._schedule(transaction)
@@ -259,7 +262,7 @@ class SipStack:
         """Nothing can be sent over `flow` any more: its client transactions fail. Server transactions stay as
         they are (RFC 6026)."""
         events: list[Event] = []
-        for transaction in [found for found in self._clients.values() if found.flow == flow]:
+        for transaction in list(self._by_flow.get(flow, ())):
             effects = transaction.step(TRANSPORT_ERROR, now, self.timers)
             self._bring_about(transaction, effects, None, now, events)
         return events
@@ -330,6 +333,11 @@ class SipStack:
             client_key = (request.branch, request.method)
             if self._clients.get(client_key) is transaction:
                 del self._clients[client_key]
+            if transaction.reliable:
+                others = self._by_flow.get(transaction.flow, {})
+                others.pop(transaction, None)
+                if not others:
+                    self._by_flow.pop(transaction.flow, None)
 
     def _own_sent_by(self, request: OutgoingRequest) -> tuple[bytes, int | None]:
         """Host and port of our Via in the request: a response must come with the same (RFC 3261 §18.1.2).

@@ -67,7 +67,10 @@ class Playbook:
             self.route,
             self.leads_to,
             self._mint,
-            identities or {PROXY: Identity("udp", b"127.0.0.1:5060")},
+            {
+                ("udp", at): identity
+                for at, identity in (identities or {PROXY: Identity("udp", b"127.0.0.1:5060")}).items()
+            },
             settings or CallSettings(),
         )
         self.admit_all = admit_all
@@ -83,7 +86,7 @@ class Playbook:
     def route(self, provider: Provider) -> Flow | None:
         if provider.name in self.unreachable:
             return None
-        local = next(at for at in self.core.identities if (":" in at[0]) == (":" in provider.host))
+        local = next(at for _, at in self.core.identities if (":" in at[0]) == (":" in provider.host))
         return Flow("udp", local, (provider.host, provider.port or 5060))
 
     def leads_to(self, provider: Provider, host: str) -> bool:

@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.waiting import eventually, udp_socket_is_bound
+from tests.e2e.waiting import eventually, socket_is_bound
 
 SCENARIOS = Path(__file__).resolve().parents[2] / "sipp-scenarios"
 LIMIT_SECONDS = 30.0
@@ -55,6 +55,7 @@ class Sipp:
         at_once: int | None = None,
         hold_ms: int = 0,
         variables: dict[str, str] | None = None,
+        transport: str = "udp",
         options: tuple[str, ...] = (),
         limit: float = LIMIT_SECONDS,
     ) -> None:
@@ -65,7 +66,8 @@ class Sipp:
         self.folder.mkdir(parents=True)
         shutil.copy(SCENARIOS / f"{name}.xml", self.folder)
         arguments = [
-            "sipp", "-sf", f"{name}.xml", "-i", address[0], "-bind_local", "-p", str(address[1]),
+            "sipp", "-sf", f"{name}.xml", "-t", "t1" if transport == "tcp" else "u1",
+            "-i", address[0], "-bind_local", "-p", str(address[1]),
             "-d", str(hold_ms), "-nostdin", "-timeout", str(int(limit)), "-timeout_error",
             "-trace_err", "-error_file", "errors", "-trace_stat", "-stf", "statistics.csv", "-trace_counts",
             "-fd", "1",
@@ -89,7 +91,7 @@ class Sipp:
             )
         if target is None:
             eventually(
-                lambda: udp_socket_is_bound(*address) or self.process.poll() is not None,
+                lambda: socket_is_bound(transport, *address) or self.process.poll() is not None,
                 BIND_SECONDS,
                 f"the socket of {name}",
             )

@@ -13,7 +13,7 @@ from tests.e2e.peer import Peer, refusing
 from tests.e2e.ports import PROVIDER, STRANGER, free_udp_port
 from tests.e2e.sip_text import Message, answer, fresh, text
 from tests.e2e.trunkwarden_process import Trunkwarden
-from tests.e2e.waiting import eventually, udp_socket_is_bound
+from tests.e2e.waiting import eventually, socket_is_bound
 
 
 def test_eventually_waits_for_the_condition() -> None:
@@ -33,8 +33,8 @@ def test_eventually_fails_in_time() -> None:
 def test_bound_socket_is_seen(new_peer) -> None:
     peer = new_peer(PROVIDER)
 
-    assert udp_socket_is_bound(*peer.address)
-    assert not udp_socket_is_bound(PROVIDER, free_udp_port(PROVIDER))
+    assert socket_is_bound("udp", *peer.address)
+    assert not socket_is_bound("udp", PROVIDER, free_udp_port(PROVIDER))
 
 
 def test_message_is_read_as_it_came() -> None:
@@ -114,9 +114,9 @@ def test_program_starts_answers_and_stops(serve, redis_server, tmp_path) -> None
     assert proxy.get("/healthz")
     assert proxy.get("/readyz")
     assert proxy.policy_version() in proxy.ready
-    assert udp_socket_is_bound(*proxy.address)
+    assert socket_is_bound("udp", *proxy.address)
     proxy.stop()
-    assert not udp_socket_is_bound(*proxy.address)
+    assert not socket_is_bound("udp", *proxy.address)
 
 
 def test_second_program_on_the_same_socket_is_exit_4(serve, redis_server, tmp_path) -> None:

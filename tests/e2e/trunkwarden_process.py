@@ -24,7 +24,7 @@ _TAIL = 4_000
 # Calls that a test leaves behind hold nobody up.
 _SHORT_DRAIN = ("--drain-seconds", "1")
 _READY = re.compile(
-    r"^ready sip=udp:(?P<host>[0-9.]+):(?P<port>\d+)\S* admin=(?P<admin>http://\S+) ledger=(?P<ledger>\S+) "
+    r"^ready sip=(?P<sockets>\S+) admin=(?P<admin>http://\S+) ledger=(?P<ledger>\S+) "
     r"policy=(?P<policy>\S+)$",
     re.MULTILINE,
 )
@@ -40,6 +40,12 @@ def command(*arguments: str, limit: float = COMMAND_SECONDS) -> subprocess.Compl
         cwd=_ROOT, capture_output=True, text=True, timeout=limit, check=False,
         env={**os.environ, "NO_COLOR": "1"},
     )  # fmt: skip
+
+
+def _socket(text: str) -> tuple[str, tuple[str, int]]:
+    """`udp:127.0.0.1:5060` → (`udp`, (`127.0.0.1`, 5060))."""
+    transport, host, port = text.split(":")
+    return transport, (host, int(port))
 
 
 class Trunkwarden:
@@ -69,7 +75,8 @@ class Trunkwarden:
             self.kill()
             raise AssertionError(f"{error}\n{self.diagnostics()}") from None
         self.ready = found.group()
-        self.address = (found["host"], int(found["port"]))
+        self.sockets = dict(map(_socket, found["sockets"].split(",")))
+        self.address = next(iter(self.sockets.values()))
         self.admin = found["admin"]
         self.http = httpx.Client(base_url=self.admin, timeout=HTTP_SECONDS)
 

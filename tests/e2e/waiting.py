@@ -10,6 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 POLL_SECONDS = 0.02
+_LISTENING = "0A"  # TCP_LISTEN, as the kernel writes it
 
 
 def eventually(read: Callable[[], T], limit: float = 5.0, what: str = "the condition") -> T:
@@ -24,9 +25,9 @@ def eventually(read: Callable[[], T], limit: float = 5.0, what: str = "the condi
         time.sleep(POLL_SECONDS)
 
 
-def udp_socket_is_bound(host: str, port: int) -> bool:
-    """Whether some process has bound this IPv4 address and port, as the kernel tells."""
+def socket_is_bound(transport: str, host: str, port: int) -> bool:
+    """Whether some process has bound this IPv4 address and port (`udp`), or listens there (`tcp`)."""
     raw = bytes(int(part) for part in host.split("."))
     wanted = {f"{raw[::-1].hex().upper()}:{port:04X}", f"00000000:{port:04X}"}
-    rows = Path("/proc/net/udp").read_text().splitlines()[1:]
-    return any(row.split()[1] in wanted for row in rows)
+    rows = [row.split() for row in Path(f"/proc/net/{transport}").read_text().splitlines()[1:]]
+    return any(row[1] in wanted and (transport == "udp" or row[3] == _LISTENING) for row in rows)
