@@ -208,7 +208,7 @@ class Application:
         return endpoint
 
     def _knows(self, host: str) -> bool:
-        return self.store.knows(host) or self.resolver.leads_to(host)
+        return self.store.knows(host) or self.resolver.provider_at(host)
 
     def _open_records(self) -> None:
         path = self.config.records.file

@@ -93,9 +93,9 @@ class Resolver:
             return []
         return [(str(entry[4][0]), port) for entry in found]
 
-    def leads_to(self, host: str) -> bool:
-        """Whether a provider is at this address."""
-        return any(flow.remote[0] == host for flow in self._flows.values())
+    def provider_at(self, host: str) -> bool:
+        """Whether the name of any provider leads to this address."""
+        return any(host in hosts for hosts in self._hosts.values())
 
     def _flow(self, provider: Provider, address: Address) -> Flow | None:
         transport = provider.transport
