@@ -103,6 +103,10 @@ async def _serve(app: Application, drain_seconds: float) -> int:
             else:
                 break
     await app.stop()
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+        # All is done: a late signal may not turn a clean end into a death while the interpreter winds up.
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
     return 0
 
 
