@@ -25,7 +25,7 @@ from proxy.transport.udp import Datagrams, UdpEndpoint
 _log = logging.getLogger(__name__)
 
 # Timers fire on this grid at the finest: one wake-up then serves all that is due together.
-_TIMER_GRAIN = 0.01
+_TIMER_GRAIN = 0.02
 
 
 class SipServer:
