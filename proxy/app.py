@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
-import hmac
 import logging
 import secrets
 import socket
@@ -25,6 +22,7 @@ from proxy.admission.pipeline import AdmissionPipeline
 from proxy.admission.policy_store import PolicyStore
 from proxy.call.core import CallSettings, ProxyCore
 from proxy.call.forwarding import Identity
+from proxy.call.tokens import tokens_of
 from proxy.configuration import Compiled, load_policy
 from proxy.control import Control
 from proxy.housekeeping import Housekeeping
@@ -46,7 +44,6 @@ from proxy.transport.udp import UdpEndpoint
 
 _log = logging.getLogger(__name__)
 
-_SIGNATURE_BYTES = 9
 _DRAIN_LOOK_SECONDS = 0.05
 _START_ONLY = ("listen", "advertise", "unknown_source", "admin", "ledger", "timers", "records")
 
@@ -325,15 +322,12 @@ class Application:
                 await outcome
 
 
-def _minter(key: bytes) -> Callable[[], tuple[str, bytes]]:
-    """Draws (ref, token): 128 random bits, and the same with a keyed signature that the peers carry for
-    us."""
+def _minter(key: bytes) -> Callable[[], tuple[str, bytes, bytes]]:
+    """Draws a ref, 128 random bits, with its two tokens."""
 
-    def mint() -> tuple[str, bytes]:
+    def mint() -> tuple[str, bytes, bytes]:
         ref = secrets.token_urlsafe(16)
-        raw = ref.encode()
-        signature = hmac.digest(key, raw, hashlib.sha256)[:_SIGNATURE_BYTES]
-        return ref, raw + b"." + base64.urlsafe_b64encode(signature)
+        return ref, *tokens_of(ref, key)
 
     return mint
 

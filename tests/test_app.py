@@ -273,12 +273,13 @@ async def test_drain_of_an_idle_instance_ends_at_once(empty_server: Server, tmp_
 def test_refs_are_random_and_their_tokens_signed_by_the_key() -> None:
     mint, other = _minter(b"key"), _minter(b"another")
     drawn = [mint() for _ in range(100)]
-    assert len({ref for ref, _ in drawn}) == 100
-    for ref, token in drawn:
-        assert token.startswith(ref.encode() + b".")
+    assert len({ref for ref, _, _ in drawn}) == 100
+    for ref, *tokens in drawn:
         assert len(ref) == 22
-        assert len(token) == 22 + 1 + 12
-    assert {token[23:] for _, token in drawn} & {other()[1][23:] for _ in range(100)} == set()
+        assert all(token.startswith(ref.encode() + b".") for token in tokens)
+    signatures = {token[23:] for _, *tokens in drawn for token in tokens}
+    assert len(signatures) == 200
+    assert signatures & {token[23:] for _ in range(100) for token in other()[1:]} == set()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from hmac import compare_digest
 from typing import Protocol
 
 from policy.attempt import CallAttempt
@@ -41,8 +42,8 @@ from proxy.sip.transaction import ClientTransaction
 ALLOW = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE"
 BRANCH_MARK = b"z9hG4bKtw"
 HIGHEST_CSEQ = 2**31 - 2**16
-# Our Route parameter: the call's ref and its signature, base64url around a full stop.
-_TOKEN = re.compile(rb";tw=([A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{1,64})")
+# Our Route parameter: the call's ref and one side's signature, base64url around a full stop.
+_TOKEN = re.compile(rb";tw=(([A-Za-z0-9_-]{1,64})\.[A-Za-z0-9_-]{1,64})")
 # What can be understood, if not called.
 _SCHEMES = frozenset({b"sip", b"sips", b"tel", b"urn"})
 # RFC 5393 §5.3.3: one branch is one too many.
@@ -53,14 +54,13 @@ STATELESS_TAG = b"tw0"
 _LONGEST_NAP = 60.0
 
 
-def _token_of(request: SipRequest) -> bytes | None:
+def _token_of(request: SipRequest) -> re.Match[bytes] | None:
     for name, line in request.headers:
         if name == b"route":
             found = _TOKEN.search(line)
             if found is not None:
-                return found.group(1)
-    found = _TOKEN.search(request.uri)
-    return None if found is None else found.group(1)
+                return found
+    return _TOKEN.search(request.uri)
 
 
 def _unsupported_scheme(request: SipRequest) -> bytes:
@@ -98,9 +98,10 @@ class ProxyCore:
     """All calls of one instance.
 
     `judge` is the policy in force; `route` gives the flow to a provider, or None while it has no usable
-    address; `leads_to` says whether a provider's name leads to a host; `mint` draws a fresh ref and its
-    signed token; `identities` name the proxy, by the local address of a listener. `gate` is set while no new
-    calls are taken. `commands` is emptied by the server after each batch of events.
+    address; `leads_to` says whether a provider's name leads to a host; `mint` draws a fresh ref and its two
+    tokens, the called side's and the calling side's, of one length; `identities` name the proxy, by the
+    local address of a listener. `gate` is set while no new calls are taken. `commands` is emptied by the
+    server after each batch of events.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class ProxyCore:
         judge: Judge,
         route: Callable[[Provider], Flow | None],
         leads_to: Callable[[Provider, str], bool],
-        mint: Callable[[], tuple[str, bytes]],
+        mint: Callable[[], tuple[str, bytes, bytes]],
         identities: Mapping[tuple[str, tuple[str, int]], Identity],
         settings: CallSettings,
     ) -> None:
@@ -123,8 +124,7 @@ class ProxyCore:
         self.settings = settings
         self.gate: ReasonCode | None = None
         self.commands: list[Command] = []
-        self.sessions: dict[bytes, CallSession] = {}
-        self._by_ref: dict[str, CallSession] = {}
+        self.sessions: dict[str, CallSession] = {}
         # Several where a call spirals.
         self._under_way: dict[tuple[bytes, bytes, int], list[CallSession]] = {}
         self._alarms: list[tuple[float, int, CallSession | Relay]] = []
@@ -143,9 +143,9 @@ class ProxyCore:
         elif isinstance(event, RequestReceived):
             self._request(event.request, now)
         elif isinstance(event, AckReceived):
-            session = self._session_of(event.request)
-            if session is not None:
-                relay_request(self, session, event.request, now)
+            found = self._session_of(event.request)
+            if found is not None:
+                relay_request(self, *found, event.request, now)
         elif isinstance(event, CancelReceived):
             owner = event.transaction.owner
             if isinstance(owner, (CallSession, Relay)):
@@ -165,11 +165,11 @@ class ProxyCore:
 
     def _request(self, request: SipRequest, now: float) -> None:
         if request.to_tag:
-            session = self._session_of(request)
-            if session is None:
+            found = self._session_of(request)
+            if found is None:
                 self.no_such_dialog(request)
             else:
-                relay_request(self, session, request, now)
+                relay_request(self, *found, request, now)
         elif request.method == b"INVITE":
             self._invite(request, now)
         elif not self.judge.knows(request.flow.remote[0]):
@@ -177,11 +177,20 @@ class ProxyCore:
         else:
             self._other_method(request)
 
-    def _session_of(self, request: SipRequest) -> CallSession | None:
-        """The call that our own Record-Route in the request names: in Route, or, behind a strict router, the
-        Request-URI."""
-        token = _token_of(request)
-        return None if token is None else self.sessions.get(token)
+    def _session_of(self, request: SipRequest) -> tuple[CallSession, bool] | None:
+        """The call that our own Record-Route in the request names (in Route, or, behind a strict router, the
+        Request-URI), and whether the token is the caller's. The other side never sees it: who has it, is of
+        that side."""
+        found = _token_of(request)
+        if found is None:
+            return None
+        token, ref = found.groups()
+        session = self.sessions.get(ref.decode("ascii"))
+        if session is None:
+            return None
+        if compare_digest(token, session.caller_token):
+            return session, True
+        return (session, False) if compare_digest(token, session.token) else None
 
     def _server_over(self, event: ServerTerminated) -> None:
         owner = event.transaction.owner
@@ -214,9 +223,9 @@ class ProxyCore:
         if refusal is not None:
             self.stack.respond_stateless(request, refusal)
             return
-        ref, token = self.mint()
+        ref, token, caller_token = self.mint()
         server = self.stack.accept(request, now)
-        session = CallSession(self, request, server, attempt, verdict, ref, token, now)
+        session = CallSession(self, request, server, attempt, verdict, ref, token, caller_token, now)
         server.owner = session
         if verdict.reason is not None:
             session.refused(verdict.reason, now)
@@ -225,8 +234,7 @@ class ProxyCore:
             session.refused(ReasonCode.ROUTE, now)
             return
         self.stack.respond(server, build_response(request, 100, b"Trying"), 100, now)
-        self.sessions[token] = session
-        self._by_ref[ref] = session
+        self.sessions[ref] = session
         self._under_way.setdefault((request.call_id, request.from_tag, request.cseq), []).append(session)
         self.commands.append(Reserve(session))
 
@@ -376,14 +384,13 @@ class ProxyCore:
 
     def forget(self, session: CallSession) -> None:
         """The call is over: no request can reach it any more."""
-        self.sessions.pop(session.token, None)
-        self._by_ref.pop(session.ref, None)
+        self.sessions.pop(session.ref, None)
 
     # --- what the server asks of the core -------------------------------------------------------------------
 
     def session(self, ref: str) -> CallSession | None:
         """The live call with this ref."""
-        return self._by_ref.get(ref)
+        return self.sessions.get(ref)
 
     def next_alarm(self) -> float | None:
         """When `handle_alarms` has something to do."""

@@ -79,6 +79,17 @@ def forward_in_dialog(
     return OutgoingRequest(request.method, to.request_uri, headers, branch, request.body)
 
 
+def rewrite_token(request: SipRequest, theirs: bytes, ours: bytes) -> None:
+    """Put the receiver's token wherever the sender quoted its own, but in Via: each side is shown its own
+    alone. Both have one length, so that Content-Length stays true."""
+    headers = request.headers
+    for index, (name, line) in enumerate(headers):
+        if theirs in line and name != b"via":
+            headers[index] = (name, line.replace(theirs, ours))
+    if theirs in request.body:
+        request.body = request.body.replace(theirs, ours)
+
+
 def originate(
     method: bytes,
     to: Party,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxy.call.dialog import Dialog, Party, contact_uri, other_way
-from proxy.call.forwarding import IDENTITY_HEADERS, forward_in_dialog
+from proxy.call.forwarding import IDENTITY_HEADERS, forward_in_dialog, rewrite_token
 from proxy.call.hangup import Farewell, ends_dialog
 from proxy.sip.message import SipRequest, SipResponse
 from proxy.sip.serialize import build_response, forward_response, serialize_request
@@ -64,7 +64,11 @@ class Relay:
             self.no_response(client, now)
             return
         core = self.session.core
-        core.stack.respond(self.server, forward_response(response), status, now)
+        session = self.session
+        seen, shown = session.token, session.caller_token
+        if not self.from_caller:
+            seen, shown = shown, seen
+        core.stack.respond(self.server, forward_response(response).replace(seen, shown), status, now)
         if status < 200:
             self.no_answer_deadline = now + core.settings.no_answer_seconds
             return
@@ -153,31 +157,36 @@ class Relay:
 def _may_speak(
     core: ProxyCore, session: CallSession, dialog: Dialog, request: SipRequest, from_caller: bool
 ) -> bool:
-    """Whether the request's source may act for the side that its tags claim."""
+    """Whether the request's source may act for the side that its token is of."""
     source = request.flow.remote[0]
     if from_caller:
         return core.is_caller(session, source)
     return core.is_callee(session, dialog, source)
 
 
-def relay_request(core: ProxyCore, session: CallSession, request: SipRequest, now: float) -> None:
-    """Pass an in-dialog request on, or refuse it. ACK goes on without state or is dropped."""
+def relay_request(
+    core: ProxyCore, session: CallSession, from_caller: bool, request: SipRequest, now: float
+) -> None:
+    """Pass an in-dialog request on, or refuse it. `from_caller`: of which side its token is. ACK goes on
+    without state or is dropped."""
     method = request.method
-    own_tag = session.request.from_tag
-    from_caller = request.from_tag == own_tag
-    dialog = session.dialogs.get(request.to_tag if from_caller else request.from_tag)
-    if dialog is not None and dialog.tag == own_tag and request.flow.remote != session.caller.flow.remote:
-        # Both sides chose one tag: the source tells them apart.
-        from_caller = not core.is_callee(session, dialog, request.flow.remote[0])
+    own_tag, far_tag = request.from_tag, request.to_tag
+    if not from_caller:
+        own_tag, far_tag = far_tag, own_tag
+    dialog = session.dialogs.get(far_tag)
     if (
         dialog is None
         or request.call_id != session.request.call_id
-        or (not from_caller and request.to_tag != own_tag)
+        or own_tag != session.request.from_tag
         or not _may_speak(core, session, dialog, request, from_caller)
         or (method == b"BYE" and not dialog.confirmed)
     ):
         core.no_such_dialog(request)
         return
+    if from_caller:
+        rewrite_token(request, session.caller_token, session.token)
+    else:
+        rewrite_token(request, session.token, session.caller_token)
     callee = dialog.callee(session.token)
     caller = session.caller
     sender, receiver = (caller, callee) if from_caller else (callee, caller)

@@ -49,10 +49,11 @@ class EndedBy:
 class CallSession:
     """A call that passed the policy, from its INVITE to its end.
 
-    `ref` names it to the ledger, `token` (the ref, signed) to the peers, in Record-Route. Times are monotonic
-    seconds: `received_at` of the INVITE, `answered_at` of the first 2xx, `ended_at` of the end that is
-    charged (None before). `final_status` is the status that the caller was given, 0 before. `account` is the
-    admission layer's own.
+    `ref` names it to the ledger, `token` and `caller_token` (the ref, signed for either side) to the called
+    and the calling side, in Record-Route: what each side is shown tells it nothing of the other's. Times
+    are monotonic seconds: `received_at` of the INVITE, `answered_at` of the first 2xx, `ended_at` of the
+    end that is charged (None before). `final_status` is the status that the caller was given, 0 before.
+    `account` is the admission layer's own.
     """
 
     __slots__ = (
@@ -62,6 +63,7 @@ class CallSession:
         "attempt",
         "best_failure",
         "caller",
+        "caller_token",
         "cancel_deadline",
         "cancelled",
         "cancelled_by",
@@ -98,6 +100,7 @@ class CallSession:
         verdict: Verdict,
         ref: str,
         token: bytes,
+        caller_token: bytes,
         now: float,
     ) -> None:
         self.core = core
@@ -107,6 +110,7 @@ class CallSession:
         self.verdict = verdict
         self.ref = ref
         self.token = token
+        self.caller_token = caller_token
         self.received_at = now
         self.state = CallState.JUDGING
         self.reason: ReasonCode | None = verdict.reason
@@ -232,7 +236,12 @@ class CallSession:
             self.no_answer_deadline = now + self.core.settings.no_answer_seconds
         if response.to_tag:
             self._record_dialog(response)
-        self.core.stack.respond(self.server, forward_response(response), status, now)
+        self.core.stack.respond(self.server, self._upstream(response), status, now)
+
+    def _upstream(self, response: SipResponse) -> bytes:
+        """The response for the caller: its own token where the called side's stood (§16.7 step 8 lets a proxy
+        rewrite its own Record-Route), wherever else that may be quoted."""
+        return forward_response(response).replace(self.token, self.caller_token)
 
     def _success(self, response: SipResponse, now: float) -> None:
         if self.final_status >= 300 or not response.to_tag:
@@ -250,7 +259,7 @@ class CallSession:
             self._late_success(response, now)
             return
         dialog = self._record_dialog(response)
-        self.core.stack.respond(self.server, forward_response(response), response.status, now)
+        self.core.stack.respond(self.server, self._upstream(response), response.status, now)
         if not dialog.over:
             dialog.confirmed = True
         if self.state is CallState.FORWARDING:
@@ -269,7 +278,7 @@ class CallSession:
 
     def _failure(self, response: SipResponse, status: int, now: float) -> None:
         if has_another_via(response):
-            data = forward_response(response)
+            data = self._upstream(response)
         else:
             phrase = b"Request Terminated"
             data = build_response(self.request, status, phrase, to_tag=self.to_tag)

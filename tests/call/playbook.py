@@ -92,10 +92,10 @@ class Playbook:
     def leads_to(self, provider: Provider, host: str) -> bool:
         return host in (provider.host, *self.more_hosts)
 
-    def _mint(self) -> tuple[str, bytes]:
+    def _mint(self) -> tuple[str, bytes, bytes]:
         self._minted += 1
         ref = f"ref{self._minted}"
-        return ref, ref.encode() + b".signature"
+        return ref, ref.encode() + b".callee-signed", ref.encode() + b".caller-signed"
 
     # --- what the peers and the clock do ---
 
@@ -254,7 +254,10 @@ def in_dialog(
         from_value, to_value = to_value, from_value
     host = "127.0.0.3:5090" if from_callee else "127.0.0.2:5070"
     routes = response.all(b"record-route")
-    if not from_callee:
+    if from_callee:
+        # What it was shown itself, not what the PBX was.
+        routes = [value.replace(b".caller-", b".callee-") for value in routes]
+    else:
         routes = routes[::-1]
     target = uri or ("sip:alice@127.0.0.2:5070" if from_callee else "sip:carrier@127.0.0.3:5090")
     lines = [

@@ -163,10 +163,4 @@ def test_nothing_stays_behind_when_calls_are_over() -> None:
         play.receive(invite(branch=f"z9hG4bK-{number}", call_id=str(number), method="ACK", body=b""))
     play.pass_time(120)
     core = play.core
-    assert (play.stack.transactions, core.sessions, core._by_ref, core._under_way, core._alarms) == (
-        0,
-        {},
-        {},
-        {},
-        [],
-    )
+    assert (play.stack.transactions, core.sessions, core._under_way, core._alarms) == (0, {}, {}, [])

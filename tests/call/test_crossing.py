@@ -210,7 +210,6 @@ def assert_nothing_left(play: Playbook) -> None:
         "transactions": play.stack.transactions,
         "timers": play.stack.next_timer(),
         "sessions": core.sessions,
-        "refs": core._by_ref,
         "under way": core._under_way,
         "alarms": core._alarms,
     }

@@ -108,7 +108,7 @@ def test_request_without_our_record_route_is_no_dialog_of_ours(change: dict[str,
 def test_forged_signature_is_no_dialog_of_ours() -> None:
     play = Playbook()
     ok = established(play)
-    data = in_dialog("BYE", ok, cseq=2).replace(b".signature", b".signatura")
+    data = in_dialog("BYE", ok, cseq=2).replace(b"-signed", b"-forged")
     play.receive(data)
     assert play.take() == ["pbx <- 481 (BYE)"]
 

@@ -61,6 +61,7 @@ def test_spiral_has_two_calls_in_one_dialog() -> None:
         + b"\r\n\r\n",
         PBX,
     )
+    ok = play.last(PBX)
     assert play.commands == ["Reserve", "Reserve", "Answered", "Answered"]
     assert [label for label in play.take() if "200" in label] == ["pbx <- 200 (INVITE)"] * 2
 
