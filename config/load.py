@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from config.deck import DeckRow
@@ -15,7 +16,7 @@ from config.model import Config
 from config.problem import Finding, Problem, join
 from config.references import check_references
 from config.scopes import Report
-from config.structure import read_structure
+from config.structure import Draft, read_structure
 from config.tree import Tree, Value, read_tree
 
 _SECRET_PATH = re.compile(r"admin\.token|ledger\.(?:url|secret)|trunks\[\d+\]\.(?:password|ha1)")
@@ -55,11 +56,13 @@ class Loaded:
         self.warnings = _in_order(self.warnings, (self.problem(*finding) for finding in warnings))
 
 
-def load_config(path: str | Path, environ: Mapping[str, str] | None = None) -> Loaded:
+def load_config(
+    path: str | Path, environ: Mapping[str, str] | None = None, now: datetime | None = None
+) -> Loaded:
     """Read a configuration file. Never raises for what stands in files; see Loaded.problems.
 
     Relative paths in it start at the file's own folder. `environ` is what `${NAME}` is taken from; None: the
-    environment of the process.
+    environment of the process. `now` is when certificates have to be valid; None: now.
     """
     loaded = Loaded(str(path))
     try:
@@ -71,27 +74,39 @@ def load_config(path: str | Path, environ: Mapping[str, str] | None = None) -> L
     tree = loaded.tree = read_tree(data, environ)
     loaded.problems = [Problem(loaded.file, line, *finding) for line, finding in tree.findings]
     if tree.value is not None or not tree.findings:
-        _read_model(loaded, Path(path).absolute().parent)
+        _read_model(loaded, Path(path).absolute().parent, now or datetime.now(UTC))
     _hide(loaded, environ)
     loaded.problems = _in_order(loaded.problems)
     loaded.warnings = _in_order(loaded.warnings)
     return loaded
 
 
-def _read_model(loaded: Loaded, base: Path) -> None:
+def _read_model(loaded: Loaded, base: Path, now: datetime) -> None:
     reported = {finding.path for _, finding in loaded.tree.findings}
     draft, findings = read_structure(loaded.tree.value)
     report = check_references(draft) if isinstance(loaded.tree.value, dict) else Report()
     findings += read_files(draft, base)
+    certificates = _certificates(draft, now)
     loaded.decks, contents, more, deck_problems = read_decks(draft)
-    for finding in [*findings, *report.problems, *more]:
+    for finding in [*findings, *report.problems, *certificates.problems, *more]:
         if finding.path not in reported or not finding.path:
             loaded.problems.append(loaded.problem(*finding))
     loaded.problems += (fault._replace(file=_as_given(fault.file, loaded.file)) for fault in deck_problems)
-    loaded.warnings = [loaded.problem(*finding) for finding in report.warnings]
+    loaded.warnings = [loaded.problem(*finding) for finding in [*report.warnings, *certificates.warnings]]
     loaded.digest = _digest(loaded.tree.value, contents)
     if not loaded.problems:
         loaded.config = draft.config()
+
+
+def _certificates(draft: Draft, now: datetime) -> Report:
+    if not any(
+        item.transport == "tls" for key in ("listen", "providers") for _, item in draft.items.get(key, [])
+    ):
+        return Report()
+    # Only who serves TLS waits for what reads certificates to be loaded.
+    from config.certificates import check_certificates
+
+    return check_certificates(draft, now)
 
 
 def _as_given(file: str, config_file: str) -> str:

@@ -196,7 +196,8 @@ class RateDeckRef(_Section):
 
 
 class ProviderConfig(_Section):
-    """A carrier that calls are sent to."""
+    """A carrier that calls are sent to. Over TLS: `ca_file` verifies its certificate (None: the system's
+    authorities), `certificate_file` and `key_file` are shown where it asks for one (None: the listener's)."""
 
     name: Name
     hostname: HostPort
@@ -206,6 +207,9 @@ class ProviderConfig(_Section):
     tech_headers: dict[str, str] = {}
     strip_plus: Flag = False
     networks: tuple[SourceNetwork, ...] | None = None
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
     status: Status = "active"
     capacity_limit: Capacity | None = None
     cps_limit: CallsPerSecond | None = None

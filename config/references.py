@@ -9,25 +9,24 @@ from collections.abc import Iterable
 from typing import Any
 
 from config.address import is_address, is_loopback
+from config.listeners import check_listeners, check_provider_certificates
 from config.model import (
     UNENFORCED,
     Admin,
     Config,
     Emergency,
     LedgerConfig,
-    Listener,
     ProfileConfig,
     ProviderConfig,
     TimersConfig,
 )
 from config.problem import join
 from config.scopes import Report, Scopes
-from config.served import unserved_ledger, unserved_listener, unserved_provider
+from config.served import unserved_ledger, unserved_provider
 from config.structure import Draft, nearest
 from config.tech_headers import tech_header_findings
 from config.trunk_rules import check_trunk
 
-_ANY_ADDRESS = frozenset({"0.0.0.0", "::"})
 _TIMER_C_FLOOR = 180
 
 
@@ -35,7 +34,7 @@ def check_references(draft: Draft) -> Report:
     """Every rule over the draft, in the order of the file's sections."""
     report = Report()
     scopes = Scopes(draft)
-    _check_listeners(draft, report)
+    check_listeners(draft, report)
     for key, rule in (("admin", _check_admin), ("ledger", _check_ledger), ("timers", _check_timers)):
         if key in draft.sections:
             rule(draft.sections[key], report)
@@ -45,8 +44,10 @@ def check_references(draft: Draft) -> Report:
     for key in ("providers", "accounts", "profiles", "trunks"):
         _check_names(draft.items.get(key, []), report)
     scopes.refer(report, "providers", scopes.default_provider, "default_provider")
+    verified: dict[str, tuple[str, ProviderConfig]] = {}
     for path, provider in draft.items.get("providers", []):
         _check_provider(provider, path, draft, report)
+        check_provider_certificates(provider, path, verified, report)
     for path, account in draft.items.get("accounts", []):
         if account.destination_whitelist == ():
             report.warn(
@@ -61,30 +62,6 @@ def check_references(draft: Draft) -> Report:
         report.warn("", "has no `trunks`: every call is refused (SOURCE)")
     _check_emergency(draft, scopes, report)
     return report
-
-
-def _check_listeners(draft: Draft, report: Report) -> None:
-    seen: dict[tuple[str, str, int], str] = {}
-    everywhere = draft.sections.get("advertise")
-    for path, listener in draft.items.get("listen", []):
-        report.problems.extend(unserved_listener(listener, path))
-        _check_certificates(listener, path, report)
-        socket = ("udp" if listener.transport == "udp" else "tcp", listener.host, listener.port)
-        if listener.port and socket in seen:
-            report.problem(path, f"listens where {seen[socket]} already does")
-        seen.setdefault(socket, path)
-        if listener.host in _ANY_ADDRESS and listener.advertise is None and everywhere is None:
-            text = "listens on every address: say in `advertise` what peers are told in place of it"
-            report.problem(path, text)
-
-
-def _check_certificates(listener: Listener, path: str, report: Report) -> None:
-    given = [key for key in ("certificate_file", "key_file", "client_ca_file") if getattr(listener, key)]
-    if listener.transport != "tls":
-        for key in given:
-            report.problem(join(path, key), f"has a meaning for `tls` only, not for `{listener.transport}`")
-    elif not {"certificate_file", "key_file"} <= set(given):
-        report.problem(path, "a `tls` listener needs `certificate_file` and `key_file`")
 
 
 def _check_admin(admin: Admin, report: Report) -> None:

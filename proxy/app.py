@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from config.listeners import by_socket
 from config.model import Config, Listener
 from config.problem import Problem
 from policy.compiled import Policy
@@ -36,10 +37,11 @@ from proxy.server import SipServer
 from proxy.sip.counters import SipCounters
 from proxy.sip.stack import SipStack
 from proxy.sip.timers import Timers
+from proxy.transport.contexts import CertificateError, TlsContexts, files_by_bind
 from proxy.transport.identity import PeerNames
 from proxy.transport.limits import StreamLimits
 from proxy.transport.tcp import TcpEndpoint
-from proxy.transport.tls import CertificateError, TlsEndpoint, TlsFiles
+from proxy.transport.tls import TlsEndpoint
 from proxy.transport.udp import UdpEndpoint
 
 _log = logging.getLogger(__name__)
@@ -76,7 +78,7 @@ class Application:
         self._server: SipServer | None = None
         self._closers: list[Callable[[], object]] = []
         self._reloading = asyncio.Lock()
-        self._tls: list[TlsEndpoint] = []
+        self._tls: dict[str, TlsEndpoint] = {}
 
     # --- start ----------------------------------------------------------------------------------------------
 
@@ -153,7 +155,8 @@ class Application:
         self, identities: dict[tuple[str, tuple[str, int]], Identity], names: PeerNames, counters: SipCounters
     ) -> list[UdpEndpoint | TcpEndpoint]:
         endpoints = []
-        for listener in self.config.listen:
+        for group in by_socket(self.config.listen):
+            listener = group[0]
             try:
                 endpoint = self._endpoint(listener, names, counters)
             except CertificateError as error:
@@ -186,22 +189,19 @@ class Application:
                 known=self._knows,
                 in_use=lambda flow: self.core.counts_on(flow),
             )
-        if listener.certificate_file is None or listener.key_file is None:
-            raise CertificateError("no certificate")
-        files = TlsFiles(listener.certificate_file, listener.key_file, listener.client_ca_file)
         endpoint = TlsEndpoint(
             host,
             port,
             lambda batch: self.server.on_datagrams(batch),
             lambda flow: self.server.on_closed(flow),
             counters,
-            files,
+            files_by_bind(self.config)[listener.bind],
             names,
             limits,
             known=self._knows,
             in_use=lambda flow: self.core.counts_on(flow),
         )
-        self._tls.append(endpoint)
+        self._tls[listener.bind] = endpoint
         return endpoint
 
     def _knows(self, host: str) -> bool:
@@ -258,9 +258,10 @@ class Application:
     # --- while it runs --------------------------------------------------------------------------------------
 
     async def reload(self) -> Compiled:
-        """Read the file again. A bad one is counted and reported, and leaves the policy in force as it is."""
+        """Read the file again, and the certificates. A bad one is counted and reported, and leaves all that
+        is in force as it is."""
         async with self._reloading:
-            compiled = await asyncio.to_thread(load_policy, self.path)
+            compiled, contexts = await asyncio.to_thread(self._read_again)
             policy = compiled.policy
             self.metrics.policy_reloaded(policy is not None)
             self.problems = compiled.problems
@@ -272,6 +273,9 @@ class Application:
             self.store.replace(policy)
             self.resolver.keep_only(policy.providers.values())
             self.log.currency = policy.currency
+            for bind, read in contexts.items():
+                self._tls[bind].contexts = read
+            self.server.forget_peers()
             self._in_force(policy)
             self.housekeeping.show_providers()
             _log.info("policy %s is in force", policy.version)
@@ -279,10 +283,23 @@ class Application:
                 self._tell_what_waits(compiled.config)
             return compiled
 
+    def _read_again(self) -> tuple[Compiled, dict[str, TlsContexts]]:
+        """The file, and the certificates of the TLS listeners that we have: all of it is good, or there is no
+        policy."""
+        compiled = load_policy(self.path)
+        if compiled.config is None:
+            return compiled, {}
+        try:
+            found = files_by_bind(compiled.config).items()
+            return compiled, {bind: TlsContexts(files) for bind, files in found if bind in self._tls}
+        except CertificateError as error:
+            problem = Problem(str(self.path), 0, "listen", str(error))
+            return Compiled(None, None, (problem,), compiled.warnings), {}
+
     def _tell_what_waits(self, config: Config) -> None:
         """Name the sections that changed in the file but are read at the start only."""
         for section in _START_ONLY:
-            if getattr(config, section) != getattr(self._file, section):
+            if _read_at_start(config, section) != _read_at_start(self._file, section):
                 _log.warning("`%s` has changed: it takes effect when the program is started again", section)
 
     def _in_force(self, policy: Policy) -> None:
@@ -320,6 +337,13 @@ class Application:
             outcome = self._closers.pop()()
             if asyncio.iscoroutine(outcome):
                 await outcome
+
+
+def _read_at_start(config: Config, section: str) -> object:
+    """What of a section a reload does not change: of listeners all but the certificates."""
+    if section != "listen":
+        return getattr(config, section)
+    return [(group[0].bind, group[0].advertise) for group in by_socket(config.listen)]
 
 
 def _minter(key: bytes) -> Callable[[], tuple[str, bytes, bytes]]:

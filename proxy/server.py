@@ -66,6 +66,11 @@ class SipServer:
         """The same for connections."""
         self.streams[(endpoint.transport, endpoint.local)] = endpoint
 
+    def forget_peers(self) -> None:
+        """Close the connections of those that the policy knows no more and no live call counts on."""
+        for endpoint in self.streams.values():
+            endpoint.forget_peers()
+
     def on_closed(self, flow: Flow) -> None:
         """Requests that were sent for this flow will not be answered."""
         now = self._loop.time()

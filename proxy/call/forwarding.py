@@ -13,12 +13,14 @@ _REPLACED = frozenset({b"route", b"max-forwards"})
 
 class Identity:
     """How the proxy names itself on one listener: `sent_by` is `host:port`, as it stands in Via and
-    Record-Route."""
+    Record-Route. Over TLS our Via has `alias`: who verified us may send its requests for `sent_by` on the
+    connection that we opened (RFC 5923)."""
 
     __slots__ = ("record_route", "uri", "via")
 
     def __init__(self, transport: str, sent_by: bytes) -> None:
-        self.via = b"Via: SIP/2.0/" + transport.upper().encode() + b" " + sent_by + b";branch="
+        alias = b";alias" if transport == "tls" else b""
+        self.via = b"Via: SIP/2.0/" + transport.upper().encode() + b" " + sent_by + alias + b";branch="
         parameter = b"" if transport == "udp" else b";transport=" + transport.encode()
         self.uri = b"sip:" + sent_by + parameter
         self.record_route = b"Record-Route: <" + self.uri + b";lr;tw="

@@ -46,6 +46,7 @@ class Cause:
     FLOOD: Final = "flood"  # too many keepalives
     MALFORMED: Final = "malformed"  # what came cannot be cut into messages
     EVICTED: Final = "evicted"  # silent, and its place was needed
+    FORGOTTEN: Final = "forgotten"  # the policy knows its peer no more
     TLS: Final = "tls"  # the peer's certificate or its TLS is not acceptable
     STOPPED: Final = "stopped"  # we stop
 

@@ -15,6 +15,8 @@ class StreamLimits:
     from one address (IPv6: from one /64). opened: connections that we hold towards others; those that are
     opened again for a response have as many places of their own as strangers.
 
+    stranger_handshakes: TLS handshakes a second with strangers, from all addresses together.
+
     message_seconds: from the first byte of a message to its last; a TLS handshake; and how long a stranger
     may keep a connection after each of its messages. idle_seconds: how long others may be silent: longer than
     any transaction takes (RFC 3261 §18). connect_seconds: until a connection of ours is ready to send.
@@ -28,6 +30,7 @@ class StreamLimits:
     strangers: int = 256
     strangers_per_address: int = 16
     opened: int = 512
+    stranger_handshakes: int = 50
     message_seconds: float = 10.0
     idle_seconds: float = 900.0
     connect_seconds: float = 4.0

@@ -133,6 +133,14 @@ class TcpEndpoint:
                 await asyncio.sleep(0)
         await self._keeper.stop()
 
+    def forget_peers(self) -> None:
+        """Close what a peer opened that was known and is no more, but for connections that a call counts
+        on."""
+        for connection in list(self._accepted.values()):
+            flow = connection.flow
+            if connection.known and not self._known(flow.remote[0]) and not self._in_use(flow):
+                connection.close(Cause.FORGOTTEN)
+
     # --- out ------------------------------------------------------------------------------------------------
 
     def send(self, data: bytes, flow: Flow) -> None:

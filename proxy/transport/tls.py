@@ -1,81 +1,27 @@
-"""TlsEndpoint: TCP with TLS 1.2 or later over it, server certificate, client certificates and verified
-names."""
+"""TlsEndpoint: TCP with TLS over it, peers verified by name, and connections used in both directions."""
 
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 from proxy.sip.counters import SipCounters
 from proxy.sip.message import Flow
 from proxy.transport.connection import Cause, State, StreamConnection
+from proxy.transport.contexts import TlsContexts, TlsFiles
 from proxy.transport.identity import Certificate, PeerNames, certifies, server_name
 from proxy.transport.limits import StreamLimits
+from proxy.transport.reopening import asks_for_reuse
 from proxy.transport.tcp import Address, Messages, TcpEndpoint
 
 _log = logging.getLogger(__name__)
 
 _RECORD: Final = 65536
 _MOST_ALIASES: Final = 8
-
-
-class CertificateError(Exception):
-    """A certificate, key or authority file that cannot be used; the text names it."""
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """Files in PEM form. certificate and key: shown to whoever connects, and to whom we connect where it
-    asks. client_ca: whoever connects must show a certificate of one of these authorities. trusted_ca:
-    authorities of those that we connect to; None: the system's. by_name: other (certificate, key) pairs, by
-    the server name that a client asks for (SNI)."""
-
-    certificate: Path
-    key: Path
-    client_ca: Path | None = None
-    trusted_ca: Path | None = None
-    by_name: Mapping[str, tuple[Path, Path]] = field(default_factory=dict)
-
-
-class TlsContexts:
-    """What the files say, read at one moment."""
-
-    def __init__(self, files: TlsFiles) -> None:
-        """Raises CertificateError."""
-        self.server = self._server(files, files.certificate, files.key)
-        self._by_name = {
-            name.lower().rstrip("."): self._server(files, *pair) for name, pair in files.by_name.items()
-        }
-        if self._by_name:
-            self.server.sni_callback = self._choose
-        self.client = _context(ssl.PROTOCOL_TLS_CLIENT)
-        # The name is compared by the rules of SIP (RFC 5922), which are not those of the web.
-        self.client.check_hostname = False
-        self.client.verify_mode = ssl.CERT_REQUIRED
-        if files.trusted_ca is None:
-            self.client.load_default_certs(ssl.Purpose.SERVER_AUTH)
-        else:
-            _load_authorities(self.client, files.trusted_ca)
-        _load_pair(self.client, files.certificate, files.key)
-
-    def _server(self, files: TlsFiles, certificate: Path, key: Path) -> ssl.SSLContext:
-        context = _context(ssl.PROTOCOL_TLS_SERVER)
-        _load_pair(context, certificate, key)
-        if files.client_ca is not None:
-            _load_authorities(context, files.client_ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-        return context
-
-    def _choose(self, found: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
-        """The certificate that the client asks for; the first one for any other name."""
-        chosen = self._by_name.get((name or "").lower().rstrip("."))
-        if chosen is not None:
-            found.context = chosen
 
 
 class TlsConnection(StreamConnection):
@@ -93,7 +39,7 @@ class TlsConnection(StreamConnection):
 
     def _begin(self) -> None:
         contexts = self._tls_endpoint.contexts
-        self._tls = (contexts.client if self.opened else contexts.server).wrap_bio(
+        self._tls = (contexts.client(self.name) if self.opened else contexts.server).wrap_bio(
             self._incoming,
             self._outgoing,
             server_side=not self.opened,
@@ -191,30 +137,32 @@ class TlsEndpoint(TcpEndpoint):
         in_use: Callable[[Flow], bool],
     ) -> None:
         """As TcpEndpoint; raises CertificateError too, before anything is bound."""
-        self._files = files
         self._names = names
         self.contexts = TlsContexts(files)
         self._aliases: dict[Address, TlsConnection] = {}
+        self._handshakes = 0.0
+        self._handshakes_at = 0.0
         super().__init__(host, port, on_messages, on_closed, counters, limits, known=known, in_use=in_use)
 
-    def reload(self) -> None:
-        """Read the files again, for connections to come. Raises CertificateError, and keeps what it had."""
-        self.contexts = TlsContexts(self._files)
+    def delivered(self, connection: StreamConnection, messages: list[bytes]) -> None:
+        """Whole messages came, maybe with the wish to get requests by the same way (RFC 5923)."""
+        if isinstance(connection, TlsConnection) and connection.certificate and not connection.opened:
+            for data in messages:
+                if b"alias" in data:
+                    self._alias(connection, data)
+        super().delivered(connection, messages)
 
-    def alias(self, flow: Flow, sent_by: str, port: int) -> bool:
-        """Send requests for `sent_by`, at the address of `flow` and `port`, over the connection of `flow`
-        (RFC 5923): what a client asks for by `alias` in its Via. Only for one whose certificate speaks for
-        `sent_by`; returns whether it does."""
-        connection = self._by_id.get(flow.connection)
-        if not isinstance(connection, TlsConnection) or not certifies(connection.certificate, sent_by):
-            return False
-        address = (flow.remote[0], port)
-        if self._aliases.get(address) is not connection:
-            if len(connection.aliases) == _MOST_ALIASES:
-                return False
+    def _alias(self, connection: TlsConnection, data: bytes) -> None:
+        """Send requests for the sent-by of this request's Via, at the address that it came from, over this
+        connection: only where its certificate speaks for that sent-by. Whom such a request is for, and
+        whether it may go this way, is judged when there is one."""
+        asked = asks_for_reuse(data)
+        if asked is None or not certifies(connection.certificate, asked[0]):
+            return
+        address = (connection.flow.remote[0], asked[1])
+        if self._aliases.get(address) is not connection and len(connection.aliases) < _MOST_ALIASES:
             connection.aliases.append(address)
             self._aliases[address] = connection
-        return True
 
     def certificate(self, flow: Flow) -> Certificate:
         """The verified certificate of the peer at the other end of `flow`; empty when it showed none."""
@@ -242,33 +190,28 @@ class TlsEndpoint(TcpEndpoint):
         return super()._found(remote, name)
 
     def _speaks_for(self, connection: StreamConnection, name: str) -> bool:
-        return isinstance(connection, TlsConnection) and certifies(connection.certificate, name)
+        """Whether a connection that the peer opened may carry requests for `name`."""
+        return (
+            isinstance(connection, TlsConnection)
+            and certifies(connection.certificate, name)
+            and self.contexts.may_call_back(name)
+        )
+
+    def _admit(self, taken: socket.socket, remote: Address) -> None:
+        """Strangers get so many handshakes a second: each costs more than what it takes to ask for it."""
+        if self.limits.strangers and not self._known(remote[0]) and not self._may_shake_hands():
+            self.refused += 1
+            taken.close()
+            return
+        super()._admit(taken, remote)
+
+    def _may_shake_hands(self) -> bool:
+        now = self.loop.time()
+        most = self.limits.stranger_handshakes
+        left = min(most, self._handshakes + (now - self._handshakes_at) * most)
+        self._handshakes_at = now
+        self._handshakes = left if left < 1.0 else left - 1.0
+        return left >= 1.0
 
     def _make(self, flow: Flow, *, opened: bool, known: bool, name: str = "") -> StreamConnection:
         return TlsConnection(self, flow, opened=opened, known=known, name=name)
-
-
-def _context(protocol: ssl._SSLMethod) -> ssl.SSLContext:
-    context = ssl.SSLContext(protocol)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    return context
-
-
-def _load_pair(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
-    try:
-        context.load_cert_chain(certificate, key, password=_no_password)
-    except (OSError, ValueError) as error:
-        raise CertificateError(f"certificate {certificate} with key {key}: {error}") from error
-
-
-def _load_authorities(context: ssl.SSLContext, authorities: Path) -> None:
-    try:
-        context.load_verify_locations(authorities)
-    except (OSError, ValueError) as error:
-        raise CertificateError(f"authorities {authorities}: {error}") from error
-
-
-def _no_password() -> NoReturn:
-    """Without this the program would stop and ask at the terminal."""
-    raise ValueError("the key is encrypted, and there is nobody to ask for its password")

@@ -12,10 +12,11 @@ from typing import Any, ClassVar
 
 from proxy.sip.counters import SipCounters
 from proxy.sip.message import Flow
+from proxy.transport.contexts import TlsFiles
 from proxy.transport.identity import PeerNames
 from proxy.transport.limits import StreamLimits
 from proxy.transport.tcp import Messages, TcpEndpoint
-from proxy.transport.tls import TlsEndpoint, TlsFiles
+from proxy.transport.tls import TlsEndpoint
 
 PATIENCE = 5.0
 STEP = 0.002

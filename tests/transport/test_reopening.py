@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.sip.message import Flow
-from proxy.transport.reopening import is_response, way_back
+from proxy.transport.reopening import asks_for_reuse, is_response, way_back
 from tests.transport.stage import request, response
 
 TCP = Flow("tcp", ("192.0.2.1", 5060), ("192.0.2.10", 40000), 7)
@@ -45,3 +45,21 @@ def test_no_way_without_a_via(via: str) -> None:
 def test_what_is_a_response() -> None:
     assert is_response(response())
     assert not is_response(request())
+
+
+@pytest.mark.parametrize(
+    ("via", "asked"),
+    [
+        ("SIP/2.0/TLS pbx.example:5071;alias;branch=z9hG4bK1", ("pbx.example", 5071)),
+        ("SIP/2.0/TLS pbx.example;branch=z9hG4bK1;Alias", ("pbx.example", 5061)),
+        ("SIP/2.0/TLS [2001:db8::1];branch=z9hG4bK1;alias", ("2001:db8::1", 5061)),
+        ("SIP/2.0/TLS pbx.example;branch=z9hG4bK1", None),
+        ("SIP/2.0/TLS alias.example;branch=z9hG4bK1;x=alias", None),
+        ("SIP/2.0/TLS a.example;branch=z9hG4bK1, SIP/2.0/TLS b.example;branch=z9hG4bK2;alias", None),
+        ("alias", None),
+    ],
+)
+def test_who_asks_for_requests_on_its_connection(via: str, asked: tuple[str, int] | None) -> None:
+    head = f"\r\nVia: {via}\r\nVia: SIP/2.0/TLS c.example;branch=z9hG4bK3;alias\r\n\r\n".encode()
+    assert asks_for_reuse(b"OPTIONS sip:h SIP/2.0" + head) == asked
+    assert asks_for_reuse(b"SIP/2.0 200 OK" + head) is None

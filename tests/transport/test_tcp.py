@@ -384,3 +384,20 @@ async def test_a_port_that_is_taken_is_refused_at_once(stage: Stage) -> None:
     endpoint = stage.tcp()
     with pytest.raises(OSError, match="in use"):
         TcpEndpoint(*endpoint.local, stage.took, stage.closed.append, stage.counters)
+
+
+async def test_who_is_known_no_more_has_to_go_unless_a_call_counts_on_it(stage: Stage) -> None:
+    endpoint = stage.tcp()
+    peers = [await Peer.to(endpoint) for _ in range(2)]
+    for peer in peers:
+        peer.say(OPTIONS)
+    await until(lambda: len(stage.flows) == 2)
+    endpoint.forget_peers()
+    assert len(endpoint) == 2
+    stage.known = lambda host: False
+    stage.in_use = lambda flow: flow == stage.flows[0]
+    endpoint.forget_peers()
+    await until(lambda: endpoint.closed == {Cause.FORGOTTEN: 1})
+    endpoint.send(response(), stage.flows[0])
+    in_use = next(peer for peer in peers if peer.port == stage.flows[0].remote[1])
+    assert await in_use.hear(len(response())) == response()

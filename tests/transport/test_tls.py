@@ -11,8 +11,9 @@ import pytest
 
 from proxy.sip.message import Flow
 from proxy.transport.connection import Cause, State
+from proxy.transport.contexts import PeerFiles, TlsContexts, TlsFiles
 from proxy.transport.limits import StreamLimits
-from proxy.transport.tls import CertificateError, TlsEndpoint, TlsFiles
+from proxy.transport.tls import TlsEndpoint
 from tests.transport.stage import FarEnd, Peer, Stage, files_of, memory, request, response, until
 
 OPTIONS = request()
@@ -34,7 +35,7 @@ def server(folder: Path, name: str) -> ssl.SSLContext:
 
 
 def proxy(folder: Path, **more: Any) -> TlsFiles:
-    return files_of(folder, "proxy", trusted_ca=folder / "ca.pem", **more)
+    return files_of(folder, "proxy", **{"trusted_ca": folder / "ca.pem", **more})
 
 
 def towards(stage: Stage, endpoint: TlsEndpoint, remote: tuple[str, int], name: str = "") -> Flow:
@@ -76,7 +77,7 @@ async def test_older_versions_are_refused(stage: Stage, certificates: Path) -> N
     with pytest.raises((ssl.SSLError, ConnectionError)):
         await connect(endpoint, context)
     await until(lambda: endpoint.closed == {Cause.TLS: 1})
-    for made in (endpoint.contexts.server, endpoint.contexts.client):
+    for made in (endpoint.contexts.server, endpoint.contexts.client("")):
         assert made.minimum_version is ssl.TLSVersion.TLSv1_2  # whatever the system would allow
 
 
@@ -135,25 +136,10 @@ async def test_certificates_are_read_again_for_new_connections(
     stage.react = stage.answer
     old = await connect(endpoint, client(certificates))
     install("renewed")
-    endpoint.reload()
+    endpoint.contexts = TlsContexts(files_of(tmp_path, "now", trusted_ca=certificates / "ca.pem"))
     await connect(endpoint, client(certificates), "renewed.example")
     old.say(OPTIONS)
     assert await old.hear(len(response())) == response()
-    shutil.copy(certificates / "proxy.pem", tmp_path / "now.pem")
-    with pytest.raises(CertificateError, match=r"now\.pem .*KEY_VALUES_MISMATCH"):
-        endpoint.reload()
-    (tmp_path / "now.pem").unlink()
-    with pytest.raises(CertificateError, match="No such file"):
-        endpoint.reload()
-    await connect(endpoint, client(certificates), "renewed.example")
-
-
-async def test_files_that_cannot_be_used_are_named(stage: Stage, certificates: Path) -> None:
-    locked = TlsFiles(certificates / "proxy.pem", certificates / "locked.key")
-    with pytest.raises(CertificateError, match=r"locked\.key: the key is encrypted"):
-        stage.tls(locked)
-    with pytest.raises(CertificateError, match=r"authorities .*proxy\.key"):
-        stage.tls(proxy(certificates, client_ca=certificates / "proxy.key"))
 
 
 # --- whom we connect to -----------------------------------------------------------------------------------
@@ -236,24 +222,83 @@ async def test_we_show_our_certificate_where_it_is_asked_for(stage: Stage, certi
     await far.close()
 
 
+def asking(sent_by: str, alias: str = ";alias") -> bytes:
+    return request(via=f"{sent_by}{alias}")
+
+
 async def test_a_client_may_ask_for_requests_on_its_connection(stage: Stage, certificates: Path) -> None:
     endpoint = stage.tls(proxy(certificates, client_ca=certificates / "ca.pem"))
     peer = await connect(endpoint, client(certificates, "pbx"))
-    peer.say(OPTIONS)
+    peer.say(asking("pbx.example:5061"))
     await until(lambda: stage.flows)
-    flow = stage.flows[0]
-    assert not endpoint.alias(flow, "carrier.example", 5061)
-    assert endpoint.alias(flow, "pbx.example", 5061)
-    assert endpoint.alias(flow, "pbx.example", 5061)
     endpoint.send(OPTIONS, towards(stage, endpoint, ("127.0.0.1", 5061), "pbx.example"))
     assert await peer.hear(len(OPTIONS)) == OPTIONS
-    assert [endpoint.alias(flow, "pbx.example", port) for port in range(1, 10)] == [True] * 7 + [False] * 2
     peer.leave()
     await until(lambda: len(endpoint) == 0)
-    assert not endpoint.alias(flow, "pbx.example", 5061)
-    nobody = towards(stage, endpoint, ("127.0.0.1", 7), "pbx.example")
+    nobody = towards(stage, endpoint, ("127.0.0.1", 5061), "pbx.example")
     endpoint.send(OPTIONS, nobody)
     await until(lambda: nobody in stage.closed)
+
+
+@pytest.mark.parametrize(
+    ("shown", "said", "wanted"),
+    [
+        ("pbx", asking("pbx.example:7", ""), "pbx.example"),  # it did not ask
+        ("pbx", response("pbx.example:7;alias"), "pbx.example"),  # responses ask for nothing
+        ("pbx", asking("carrier.example:7"), "carrier.example"),  # not its name
+        ("pbx", asking("pbx.example:7"), "carrier.example"),  # its name, and another's request
+        ("pbx", asking("pbx.example:8"), "pbx.example"),  # another port
+        ("pbx", asking("127.0.0.1:7"), "pbx.example"),  # its certificate does not speak for the address
+    ],
+)
+async def test_requests_for_another_never_go_to_who_asks_for_them(
+    stage: Stage, certificates: Path, shown: str, said: bytes, wanted: str
+) -> None:
+    endpoint = stage.tls(proxy(certificates, client_ca=certificates / "ca.pem"))
+    peer = await connect(endpoint, client(certificates, shown))
+    peer.say(said)
+    await until(lambda: stage.flows)
+    flow = towards(stage, endpoint, ("127.0.0.1", 7), wanted)
+    endpoint.send(request("INVITE"), flow)
+    await until(lambda: flow in stage.closed)
+    peer.say(asking("pbx.example"))
+    await until(lambda: len(stage.flows) == 2)
+    endpoint.send(response(), stage.flows[-1])
+    assert await peer.hear(len(response())) == response()  # and nothing before it
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+async def test_who_may_vouch_for_callers_may_not_vouch_for_providers(
+    stage: Stage, certificates: Path, pinned: bool
+) -> None:
+    """`carrier` has the right name from an authority that is good for callers only."""
+    peers = {"carrier.example": PeerFiles(certificates / ("stranger.pem" if pinned else "ca.pem"))}
+    files = proxy(certificates, client_ca=certificates / "ca.pem", trusted_ca=None, peers=peers)
+    endpoint = stage.tls(files)
+    peer = await connect(endpoint, client(certificates, "carrier"))
+    peer.say(asking("carrier.example:7"))
+    await until(lambda: stage.flows)
+    flow = towards(stage, endpoint, ("127.0.0.1", 7), "carrier.example")
+    endpoint.send(OPTIONS, flow)
+    if pinned:
+        await until(lambda: flow in stage.closed)
+    else:
+        assert await peer.hear(len(OPTIONS)) == OPTIONS
+    system = stage.tls(proxy(certificates, client_ca=certificates / "ca.pem", trusted_ca=None))
+    assert not system.contexts.may_call_back("carrier.example")
+
+
+async def test_a_connection_has_so_many_aliases(stage: Stage, certificates: Path) -> None:
+    endpoint = stage.tls(proxy(certificates, client_ca=certificates / "ca.pem"))
+    peer = await connect(endpoint, client(certificates, "pbx"))
+    peer.say(b"".join(asking(f"pbx.example:{port}") for port in range(1, 20)))
+    await until(lambda: len(stage.flows) == 19)
+    flow = towards(stage, endpoint, ("127.0.0.1", 8), "pbx.example")
+    endpoint.send(OPTIONS, flow)
+    assert await peer.hear(len(OPTIONS)) == OPTIONS
+    flow = towards(stage, endpoint, ("127.0.0.1", 9), "pbx.example")
+    endpoint.send(OPTIONS, flow)
+    await until(lambda: flow in stage.closed)
 
 
 async def test_a_response_without_its_connection_needs_sent_by_s_certificate(
@@ -267,6 +312,32 @@ async def test_a_response_without_its_connection_needs_sent_by_s_certificate(
     endpoint.send(response(via), gone)
     await until(lambda: far.heard and far.heard[-1] == response(via))
     await far.close()
+
+
+async def test_each_provider_has_its_authority_and_sees_its_certificate(
+    stage: Stage, certificates: Path
+) -> None:
+    """`stranger` signs for carrier.example and nobody else; `other` is shown there alone."""
+    peers = {
+        "carrier.example": PeerFiles(
+            certificates / "stranger.pem", certificates / "other.pem", certificates / "other.key"
+        )
+    }
+    endpoint = stage.tls(proxy(certificates, peers=peers))
+    context = server(certificates, "stranger")
+    context.load_verify_locations(certificates / "ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    far, wrong = await FarEnd.at(tls=context), await FarEnd.at(tls=server(certificates, "carrier"))
+    endpoint.send(OPTIONS, towards(stage, endpoint, far.address, "Carrier.Example"))
+    await until(lambda: far.heard and far.heard[0] == OPTIONS)
+    shown = far.peers[0].writer.get_extra_info("peercert")["subjectAltName"]
+    assert ("DNS", "other.example") in shown
+    flow = towards(stage, endpoint, wrong.address, "carrier.example")
+    endpoint.send(OPTIONS, flow)
+    await until(lambda: flow in stage.closed)
+    assert not any(wrong.heard)
+    await far.close()
+    await wrong.close()
 
 
 # --- limits -----------------------------------------------------------------------------------------------
@@ -312,6 +383,23 @@ async def shaken_hands(
             incoming.write(await peer.reader.read(65536))
     peer.say(outgoing.read())
     return peer, tls, incoming
+
+
+async def test_strangers_shake_hands_so_often_and_no_more(stage: Stage, certificates: Path) -> None:
+    endpoint = stage.tls(proxy(certificates), StreamLimits(stranger_handshakes=3))
+    stage.known = lambda host: False
+    shaken = 0
+    for _ in range(9):
+        try:
+            peer = await connect(endpoint, client(certificates))
+            shaken += 1
+            peer.leave()
+        except (ssl.SSLError, ConnectionError):
+            pass
+    assert 3 <= shaken < 9
+    assert endpoint.refused == 9 - shaken
+    stage.known = lambda host: True
+    await connect(endpoint, client(certificates))
 
 
 async def test_garbage_after_the_handshake_is_the_end(stage: Stage, certificates: Path) -> None:
