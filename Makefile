@@ -1,6 +1,6 @@
 # Two commands matter: `make run` and `make test`. `make help` lists all.
 .DEFAULT_GOAL := help
-.PHONY: help run test check test-ledger test-e2e bench format clean env env-dev packages
+.PHONY: help run test check test-ledger test-e2e bench fuzz format clean env env-dev env-fuzz packages
 
 BIN := .venv/bin
 
@@ -32,6 +32,9 @@ test-e2e: env-dev packages ## the end-to-end tests: SIPp and other peers against
 bench: env-dev packages ## what a call costs, beside Kamailio where that is installed (ARGS='--help' lists the options)
 	@$(BIN)/python -m benchmarks.bench_calls $(ARGS)
 
+fuzz: env-fuzz packages ## a million changed messages for the parser, and more; other readers beside ours (ARGS='--help')
+	@$(BIN)/python -m tests.fuzz.run $(ARGS)
+
 format: env-dev ## format the code and fix what the linter can fix
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
@@ -45,6 +48,9 @@ env:
 
 env-dev:
 	@tools/environment.sh dev
+
+env-fuzz:
+	@tools/environment.sh fuzz
 
 packages:
 	@tools/debian_packages.sh

@@ -1,11 +1,11 @@
 #!/bin/sh
 # Creates .venv and installs the package into it.
-# usage: tools/environment.sh run|dev
-#   run: what the program needs;  dev: also what the tests need.
+# usage: tools/environment.sh run|dev|fuzz
+#   run: what the program needs;  dev: also what the tests need;  fuzz: also what make fuzz needs.
 # A stamp in .venv, made from the files that decide what gets installed, makes a second run free.
 set -eu
 
-extra=${1:?usage: tools/environment.sh run|dev}
+extra=${1:?usage: tools/environment.sh run|dev|fuzz}
 venv=.venv
 
 fail() {
@@ -21,8 +21,8 @@ fresh() {
     [ -f "$venv/.stamp-$1" ] && [ "$(cat "$venv/.stamp-$1")" = "$(stamp)" ] && "$venv/bin/python" -c '' 2>/dev/null
 }
 
-# What the tests need includes what the program needs.
-if fresh dev || { [ "$extra" = run ] && fresh run; }; then
+# What the tests need includes what the program needs, and so on.
+if fresh fuzz || { [ "$extra" != fuzz ] && fresh dev; } || { [ "$extra" = run ] && fresh run; }; then
     exit 0
 fi
 
@@ -51,6 +51,7 @@ fi
 
 target=.
 [ "$extra" = dev ] && target='.[dev]'
+[ "$extra" = fuzz ] && target='.[dev,fuzz]'
 log=$venv/install.log
 echo "installing trunkwarden and what it needs ($log)" >&2
 if ! "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input -c constraints.txt -e "$target" >"$log" 2>&1; then
@@ -60,7 +61,7 @@ if ! "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-
     fi
     fail "the Python packages could not be installed (all of pip's words: $log)"
 fi
-if [ "$extra" = dev ]; then
+if [ "$extra" != run ]; then
     # Peers that not every machine can have: the tests that need a missing one say so.
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input -c constraints.txt -e '.[peers]' >>"$log" 2>&1 ||
         echo "trunkwarden: some peers of the tests could not be installed (all of pip's words: $log)" >&2
