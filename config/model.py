@@ -206,6 +206,7 @@ class ProviderConfig(_Section):
     tech_postfix: ProviderAffix = ""
     tech_headers: dict[str, str] = {}
     strip_plus: Flag = False
+    trusted: Flag = True
     networks: tuple[SourceNetwork, ...] | None = None
     ca_file: Path | None = None
     certificate_file: Path | None = None

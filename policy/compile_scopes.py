@@ -26,6 +26,7 @@ def compile_provider(provider: ProviderConfig) -> Provider:
         tech_postfix=provider.tech_postfix,
         tech_headers=tuple(provider.tech_headers.items()),
         strip_plus=provider.strip_plus,
+        trusted=provider.trusted,
         active=provider.status == "active",
         networks=networks,
         scope=Scope(

@@ -62,7 +62,8 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """The far end of a forced route. `host` is a name or an address, IPv6 without brackets."""
+    """The far end of a forced route. `host` is a name or an address, IPv6 without brackets. `trusted`: of the
+    trust domain of RFC 3325."""
 
     name: str
     host: str
@@ -75,6 +76,7 @@ class Provider:
     active: bool
     networks: CidrTable[bool] | None
     scope: Scope
+    trusted: bool = field(default=True, kw_only=True)
     _before: str = field(init=False, repr=False, compare=False)
     _after: str = field(init=False, repr=False, compare=False)
 

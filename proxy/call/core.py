@@ -46,8 +46,6 @@ HIGHEST_CSEQ = 2**31 - 2**16
 _TOKEN = re.compile(rb";tw=(([A-Za-z0-9_-]{1,64})\.[A-Za-z0-9_-]{1,64})")
 # What can be understood, if not called.
 _SCHEMES = frozenset({b"sip", b"sips", b"tel", b"urn"})
-# RFC 5393 §5.3.3: one branch is one too many.
-_NO_BREADTH = frozenset({b"0", b"00", b"000"})
 # The To-tag of answers without state: the same for each copy of a request (RFC 3261 §8.2.7).
 STATELESS_TAG = b"tw0"
 # How long what is over may stay in the timer heap.
@@ -271,7 +269,9 @@ class ProxyCore:
         if wanted:
             extra = (b"Unsupported: " + b", ".join(wanted),)
             return build_response(request, 420, b"Bad Extension", to_tag=STATELESS_TAG, extra=extra)
-        if request.method == b"INVITE" and request.first(b"max-breadth") in _NO_BREADTH:
+        breadth = request.first(b"max-breadth")
+        if breadth and not breadth.strip(b"0"):
+            # One branch is one too many (RFC 5393 §5.3.3).
             return build_response(request, 440, b"Max-Breadth Exceeded", to_tag=STATELESS_TAG)
         return None
 
@@ -305,11 +305,12 @@ class ProxyCore:
         if request.parsed_uri.scheme not in _SCHEMES:
             self.stack.respond_stateless(request, _unsupported_scheme(request))
             return
-        data = self.unacceptable(request)
+        for_us = request.method == b"OPTIONS" and not request.parsed_uri.user
+        # What asks for the proxy itself goes no hop further (§16.3 item 3).
+        data = None if for_us and request.max_forwards == 0 else self.unacceptable(request)
         if data is None:
-            for_us = not request.parsed_uri.user
             tag = STATELESS_TAG
-            if request.method == b"OPTIONS" and for_us:
+            if for_us:
                 data = build_response(
                     request, 200, b"OK", to_tag=tag, extra=(ALLOW, b"Accept: application/sdp")
                 )

@@ -17,6 +17,8 @@ from proxy.sip.via import response_flow
 DEFAULT_PORT = 5060
 
 
+# What tells a loose router from a strict one (§19.1.1).
+_LOOSE = re.compile(rb";lr(?=[;=?]|\Z)", re.IGNORECASE)
 _METHOD = re.compile(rb";method=[^;?]*", re.IGNORECASE)
 # Longer values are read each time: what a sender chooses shall not fill the memory.
 _LONGEST_KEPT = 256
@@ -109,7 +111,7 @@ class Party:
             self.routes: list[Header] = []
             return
         first = uri_of(routes[0]) or b""
-        if b";lr" in first.lower():
+        if _LOOSE.search(first) is not None:
             self.request_uri = target
             lines = routes
         else:

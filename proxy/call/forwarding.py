@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from proxy.call.dialog import Party
-from proxy.sip.message import Header, SipRequest
+from proxy.sip.message import Header, SipRequest, unfold
 from proxy.sip.serialize import OutgoingRequest
 
 MAX_FORWARDS_DEFAULT = 70
-IDENTITY_HEADERS = frozenset({b"p-asserted-identity", b"p-preferred-identity", b"remote-party-id"})
-_REPLACED = frozenset({b"route", b"max-forwards"})
+# RFC 5393 §5.3.3: what is told where nothing was, and the most that is passed on.
+MAX_BREADTH = 60
+_REPLACED = frozenset({b"route", b"max-forwards", b"max-breadth"})
 
 
 class Identity:
@@ -32,6 +33,40 @@ def _max_forwards(request: SipRequest) -> Header:
     return (b"max-forwards", b"Max-Forwards: %d" % left)
 
 
+def _max_breadth(values: list[bytes]) -> Header:
+    """One value, and never more than came (RFC 5393 §5.3.3)."""
+    left = MAX_BREADTH
+    for value in values:
+        if value.isdigit() and len(value) < 10:
+            left = min(left, int(value))
+    return (b"max-breadth", b"Max-Breadth: %d" % left)
+
+
+def _lines(request: SipRequest, via: bytes, first: list[Header], drop: frozenset[bytes]) -> list[Header]:
+    """The headers as they leave: our Via above the others, `first`, and the sender's own but for what is
+    replaced or dropped. A request without Content-Length (§18.3 lets one over UDP be so) gets one: its body
+    would be read as the next message of a stream."""
+    headers: list[Header] = [(b"via", via)]
+    rest: list[Header] = []
+    breadth: list[bytes] = []
+    for header in request.headers:
+        name = header[0]
+        if name == b"via":
+            headers.append(header)
+        elif name not in _REPLACED and name not in drop:
+            rest.append(header)
+        elif name == b"max-breadth":
+            breadth.append(unfold(header[1].partition(b":")[2]))
+    headers += first
+    headers.append(_max_forwards(request))
+    if request.method != b"ACK":
+        headers.append(_max_breadth(breadth))
+    headers += rest
+    if not request.has_length:
+        headers.append((b"content-length", b"Content-Length: %d" % len(request.body)))
+    return headers
+
+
 def forward_invite(
     request: SipRequest,
     uri: bytes,
@@ -47,18 +82,10 @@ def forward_invite(
     `drop` names headers to leave out, `added` is put after the caller's own headers. Two Record-Routes where
     the call changes listeners (RFC 5658).
     """
-    headers: list[Header] = [(b"via", outbound.via + branch)]
-    rest: list[Header] = [(b"record-route", outbound.record_route + token + b">")]
+    first: list[Header] = [(b"record-route", outbound.record_route + token + b">")]
     if inbound is not outbound:
-        rest.append((b"record-route", inbound.record_route + token + b">"))
-    rest.append(_max_forwards(request))
-    for header in request.headers:
-        name = header[0]
-        if name == b"via":
-            headers.append(header)
-        elif name not in _REPLACED and name not in drop:
-            rest.append(header)
-    headers += rest
+        first.append((b"record-route", inbound.record_route + token + b">"))
+    headers = _lines(request, outbound.via + branch, first, drop)
     if added:
         headers.extend(added)
     return OutgoingRequest(request.method, uri, headers, branch, request.body)
@@ -69,15 +96,7 @@ def forward_in_dialog(
 ) -> OutgoingRequest:
     """A request within a dialog, towards the recorded target: the sender's Request-URI and Route are left
     behind, and the headers that `drop` names."""
-    headers: list[Header] = [(b"via", outbound.via + branch)]
-    rest: list[Header] = [*to.routes, _max_forwards(request)]
-    for header in request.headers:
-        name = header[0]
-        if name == b"via":
-            headers.append(header)
-        elif name not in _REPLACED and name not in drop:
-            rest.append(header)
-    headers += rest
+    headers = _lines(request, outbound.via + branch, to.routes, drop)
     return OutgoingRequest(request.method, to.request_uri, headers, branch, request.body)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxy.call.dialog import Dialog, Party, contact_uri, other_way
-from proxy.call.forwarding import IDENTITY_HEADERS, forward_in_dialog, rewrite_token
+from proxy.call.forwarding import forward_in_dialog, rewrite_token
 from proxy.call.hangup import Farewell, ends_dialog
+from proxy.call.privacy import NOTHING, withheld_from_callee, withheld_from_caller
 from proxy.sip.message import SipRequest, SipResponse
 from proxy.sip.serialize import build_response, forward_response, serialize_request
 from proxy.sip.transaction_tables import CALLING, PROCEEDING
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from proxy.call.session import CallSession
     from proxy.sip.transaction import ClientTransaction, ServerTransaction
 
-_NOTHING: frozenset[bytes] = frozenset()
 # `BYE` with `Also` is how transfers were asked for before REFER, and some user agents still obey it.
 _BEYOND_LIMITS = frozenset({b"also"})
 TARGET_REFRESH = frozenset({b"INVITE", b"UPDATE", b"SUBSCRIBE", b"NOTIFY"})
@@ -64,20 +64,29 @@ class Relay:
             self.no_response(client, now)
             return
         core = self.session.core
-        session = self.session
-        seen, shown = session.token, session.caller_token
-        if not self.from_caller:
-            seen, shown = shown, seen
-        core.stack.respond(self.server, forward_response(response).replace(seen, shown), status, now)
+        core.stack.respond(self.server, self._forwarded(response), status, now)
+        method = self.server.request.method
         if status < 200:
             self.no_answer_deadline = now + core.settings.no_answer_seconds
+            if method == b"INVITE" and response.first(b"rseq") is not None:
+                # A reliable provisional refreshes the targets, whatever the final answer will be (RFC 6141
+                # §4.6).
+                self._refresh(self.dialog.callee(self.session.token), response, self.session.caller)
             return
-        method = self.server.request.method
         if method == b"BYE":
             if ends_dialog(status):
                 self._over(self.arrived_at, now)
         elif 200 <= status < 300 and method in TARGET_REFRESH:
             self._refresh(self.dialog.callee(self.session.token), response, self.session.caller)
+
+    def _forwarded(self, response: SipResponse) -> bytes:
+        """The response for the side that asked: with its own token, and without what is kept from it."""
+        session = self.session
+        if self.from_caller:
+            data = forward_response(response, withheld_from_caller(session, response))
+            return data.replace(session.token, session.caller_token)
+        data = forward_response(response, withheld_from_callee(session, response))
+        return data.replace(session.caller_token, session.token)
 
     def unreachable(self, client: ClientTransaction, now: float) -> None:
         """The connection is gone. A caller's may have been its own; where it listens, it is tried once
@@ -90,9 +99,7 @@ class Relay:
             return
         caller.flow = flow
         core = session.core
-        outgoing = forward_in_dialog(
-            self.server.request, caller, core.branch(), core.identity(flow), _NOTHING
-        )
+        outgoing = forward_in_dialog(self.server.request, caller, core.branch(), core.identity(flow), NOTHING)
         self.client = core.stack.send_request(outgoing, flow, now, owner=self)
 
     def no_response(self, client: ClientTransaction, now: float) -> None:
@@ -193,9 +200,10 @@ def relay_request(
     if from_caller and caller.roams:
         # A PBX behind NAT is reached by the way that it last used.
         caller.flow = response_flow(request)
-    drop = _BEYOND_LIMITS if from_caller else _NOTHING
-    if from_caller and session.verdict.trunk is not None and not session.verdict.trunk.trust_identity:
-        drop = _BEYOND_LIMITS | IDENTITY_HEADERS
+    if from_caller:
+        drop = _BEYOND_LIMITS | withheld_from_callee(session, request)
+    else:
+        drop = withheld_from_caller(session, request)
     if method == b"ACK":
         if from_caller and request.cseq == session.request.cseq:
             dialog.acknowledged = True

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from policy.reasons import ReasonCode
 from proxy.call.commands import Answered, Ended, Refused
 from proxy.call.dialog import Dialog, calling_party
-from proxy.call.forwarding import IDENTITY_HEADERS, forward_invite
+from proxy.call.forwarding import forward_invite
 from proxy.call.hangup import Farewell
+from proxy.call.privacy import withheld_from_callee, withheld_from_caller
 from proxy.call.refusal import refusal_response
 from proxy.sip.message import Flow, SipRequest, SipResponse
 from proxy.sip.serialize import build_response, forward_response, has_another_via
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from proxy.sip.transaction import ClientTransaction, ServerTransaction
 
 _LONGEST_CALL = b'Q.850;cause=31;text="Longest Call Duration Reached"'
-_NOTHING: frozenset[bytes] = frozenset()
 
 
 class CallState(IntEnum):
@@ -189,8 +189,8 @@ class CallSession:
 
     def _forward(self, provider: Provider, flow: Flow, now: float) -> None:
         core = self.core
-        trunk = self.verdict.trunk
-        drop = _NOTHING if trunk is None or trunk.trust_identity else IDENTITY_HEADERS
+        self.provider = provider
+        drop = withheld_from_callee(self, self.request)
         added = core.tech_headers(provider)
         if added:
             # The provider reads the operator's word, not what the caller wrote under the same name.
@@ -205,7 +205,6 @@ class CallSession:
             drop,
             added,
         )
-        self.provider = provider
         self.client = core.stack.send_request(
             invite, flow, now, owner=self, timeout=core.settings.provider_response_seconds
         )
@@ -241,7 +240,8 @@ class CallSession:
     def _upstream(self, response: SipResponse) -> bytes:
         """The response for the caller: its own token where the called side's stood (§16.7 step 8 lets a proxy
         rewrite its own Record-Route), wherever else that may be quoted."""
-        return forward_response(response).replace(self.token, self.caller_token)
+        data = forward_response(response, withheld_from_caller(self, response))
+        return data.replace(self.token, self.caller_token)
 
     def _success(self, response: SipResponse, now: float) -> None:
         if self.final_status >= 300 or not response.to_tag:

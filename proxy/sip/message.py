@@ -71,17 +71,18 @@ class SipMessage:
     """What requests and responses share.
 
     start: the start line as it stood. headers: in their order; `via_index` is the place of the topmost Via.
-    Tags are b"" where absent. body: as many bytes as Content-Length says.
+    Tags are b"" where absent. body: as many bytes as Content-Length says; `has_length`: whether there is one.
     """
 
     __slots__ = (
-        "body", "call_id", "cseq", "cseq_method", "flow", "from_tag",
+        "body", "call_id", "cseq", "cseq_method", "flow", "from_tag", "has_length",
         "headers", "start", "to_tag", "via", "via_index",
     )  # fmt: skip
 
     start: bytes
     headers: list[Header]
     body: bytes
+    has_length: bool
     via: Via
     via_index: int
     from_tag: bytes

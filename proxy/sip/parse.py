@@ -94,6 +94,7 @@ def parse_message(data: bytes, flow: Flow) -> SipRequest | SipResponse | None:
             values[key] = unfold(values[key])
     _read_values(message, values)
     length_text = values.get(_CONTENT_LENGTH)
+    message.has_length = length_text is not None
     if length_text is not None:
         length = _number(length_text, 0xFFFFFFFF, "content_length")
         if length != len(body):

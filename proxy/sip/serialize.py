@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Final
 
 from proxy.sip.headers import clean, header_line
@@ -84,13 +84,18 @@ def serialize_message(start: bytes, headers: Sequence[Header], body: bytes) -> b
 
 
 def forward_headers(response: SipResponse) -> list[Header]:
-    """The response's headers without the topmost Via value (RFC 3261 §16.7 step 3)."""
+    """The response's headers without the topmost Via value (RFC 3261 §16.7 step 3); with a Content-Length,
+    which a stream needs (§18.3) and one that came over UDP may lack."""
     headers = response.headers
     index = response.via_index
     rest = response.via.rest
     if rest:
-        return [*headers[:index], (b"via", b"Via: " + rest), *headers[index + 1 :]]
-    return headers[:index] + headers[index + 1 :]
+        headers = [*headers[:index], (b"via", b"Via: " + rest), *headers[index + 1 :]]
+    else:
+        headers = headers[:index] + headers[index + 1 :]
+    if not response.has_length:
+        headers.append((b"content-length", b"Content-Length: %d" % len(response.body)))
+    return headers
 
 
 def has_another_via(response: SipResponse) -> bool:
@@ -105,9 +110,13 @@ def has_another_via(response: SipResponse) -> bool:
     return any(name == b"via" for name, _ in headers[at:])
 
 
-def forward_response(response: SipResponse) -> bytes:
-    """The response as it goes upstream: the topmost Via value removed, everything else byte for byte."""
-    return serialize_message(response.start, forward_headers(response), response.body)
+def forward_response(response: SipResponse, drop: Container[bytes] = ()) -> bytes:
+    """The response as it goes upstream: the topmost Via value and the headers that `drop` names removed,
+    everything else byte for byte."""
+    headers = forward_headers(response)
+    if drop:
+        headers = [header for header in headers if header[0] not in drop]
+    return serialize_message(response.start, headers, response.body)
 
 
 def via_lines(request: SipRequest) -> list[Header]:
