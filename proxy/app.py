@@ -119,7 +119,7 @@ class Application:
         )
         resolver = self.resolver
         self.core = ProxyCore(
-            stack, self.store, resolver.route, resolver.leads_to, _minter(key), identities, settings
+            stack, self.store, resolver.hops, resolver.leads_to, _minter(key), identities, settings
         )
         self.accounting = Accounting(
             self.store,

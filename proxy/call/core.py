@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from hmac import compare_digest
@@ -19,6 +19,7 @@ from proxy.call.commands import Command, Reserve, StrangerRefused
 from proxy.call.dialog import Dialog
 from proxy.call.forwarding import Identity
 from proxy.call.hangup import FarewellLeg
+from proxy.call.reach import Hop, Reachability
 from proxy.call.refusal import refusal_response
 from proxy.call.relay import Relay, relay_request
 from proxy.call.session import CallSession
@@ -38,6 +39,7 @@ from proxy.sip.message import Flow, Header, SipRequest
 from proxy.sip.serialize import build_response
 from proxy.sip.stack import SipStack
 from proxy.sip.transaction import ClientTransaction
+from proxy.sip.transaction_tables import TERMINATED
 
 ALLOW = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE"
 BRANCH_MARK = b"z9hG4bKtw"
@@ -95,18 +97,18 @@ class CallSettings:
 class ProxyCore:
     """All calls of one instance.
 
-    `judge` is the policy in force; `route` gives the flow to a provider, or None while it has no usable
-    address; `leads_to` says whether a provider's name leads to a host; `mint` draws a fresh ref and its two
-    tokens, the called side's and the calling side's, of one length; `identities` name the proxy, by the
-    local address of a listener. `gate` is set while no new calls are taken. `commands` is emptied by the
-    server after each batch of events.
+    `judge` is the policy in force; `routes` gives the hops of a provider in the order in which one call tries
+    them, none while it has no usable address; `leads_to` says whether a provider's name leads to a host;
+    `mint` draws a fresh ref and its two tokens, the called side's and the calling side's, of one length;
+    `identities` name the proxy, by the local address of a listener. `gate` is set while no new calls are
+    taken. `commands` is emptied by the server after each batch of events.
     """
 
     def __init__(
         self,
         stack: SipStack,
         judge: Judge,
-        route: Callable[[Provider], Flow | None],
+        routes: Callable[[Provider], Sequence[Hop]],
         leads_to: Callable[[Provider, str], bool],
         mint: Callable[[], tuple[str, bytes, bytes]],
         identities: Mapping[tuple[str, tuple[str, int]], Identity],
@@ -114,7 +116,8 @@ class ProxyCore:
     ) -> None:
         self.stack = stack
         self.judge = judge
-        self.route = route
+        self.routes = routes
+        self.reach = Reachability()
         self.leads_to = leads_to
         self.mint = mint
         self.identities = identities
@@ -150,9 +153,9 @@ class ProxyCore:
                 owner.cancel(event.request, None, now)
         elif isinstance(event, (ClientTimedOut, TransportFailed)):
             owner = event.transaction.owner
-            # A transaction that is over lets go of its call, so that both are freed without the cyclic
-            # collector.
-            event.transaction.owner = None
+            if event.transaction.state == TERMINATED:
+                # It lets go of its call, so that both are freed without the cyclic collector.
+                event.transaction.owner = None
             if isinstance(owner, (CallSession, Relay, FarewellLeg)):
                 if isinstance(event, TransportFailed):
                     owner.unreachable(event.transaction, now)
@@ -238,7 +241,7 @@ class ProxyCore:
 
     def _has_route(self, verdict: Verdict) -> bool:
         """Whether any target has a usable address now: else there is nothing to reserve for."""
-        return any(self.route(provider) is not None for provider in verdict.providers)
+        return any(self.routes(provider) for provider in verdict.providers)
 
     def _repeated(self, request: SipRequest) -> bytes | None:
         """482 for a loop (the request came back through us unchanged, RFC 5393) and for a merged request (it

@@ -13,6 +13,8 @@ from proxy.call.forwarding import originate
 from proxy.sip.serialize import serialize_request
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from proxy.call.session import CallSession
     from proxy.sip.message import SipResponse
     from proxy.sip.transaction import ClientTransaction
@@ -72,9 +74,11 @@ class Farewell:
                 self._bye_callee(dialog, reason, now)
                 self.bye_caller(dialog, reason, now)
 
-    def end_unwanted(self, dialog: Dialog, now: float) -> None:
-        """A dialog that the caller never learned of: acknowledge it and end it."""
-        self._bye_callee(dialog, b'SIP;cause=487;text="Call Completed Elsewhere"', now)
+    def end_unwanted(self, dialog: Dialog, senders: Callable[[str], object] | None, now: float) -> None:
+        """A dialog that the caller never learned of: acknowledge it and end it. `senders`: true of the
+        addresses whose answers are taken; None: of all. Its provider need not be the call's any more."""
+        client = self._bye_callee(dialog, b'SIP;cause=487;text="Call Completed Elsewhere"', now)
+        client.senders = senders
 
     def end_unheard(self, dialog: Dialog, now: float) -> None:
         """A dialog whose BYE the provider did not answer."""
@@ -90,7 +94,7 @@ class Farewell:
         else:
             self.session.survived(now)
 
-    def _bye_callee(self, dialog: Dialog, reason: bytes, now: float) -> None:
+    def _bye_callee(self, dialog: Dialog, reason: bytes, now: float) -> ClientTransaction:
         session = self.session
         core = session.core
         party = dialog.callee(session.token)
@@ -125,6 +129,7 @@ class Farewell:
         )
         client = core.stack.send_request(bye, party.flow, now, owner=FarewellLeg(self, dialog, True))
         core.believe_provider(client, session)
+        return client
 
     def bye_caller(self, dialog: Dialog, reason: bytes, now: float) -> None:
         session = self.session

@@ -58,7 +58,7 @@ class Relay:
         A 408 is no answer, and to a request other than INVITE must not be passed on (RFC 4320 §4.2).
         """
         status = response.status
-        if status == 100:
+        if status == 100 or client is not self.client:
             return
         if status == 408 and self.server.request.method != b"INVITE":
             self.no_response(client, now)

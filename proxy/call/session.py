@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from policy.reasons import ReasonCode
 from proxy.call.commands import Answered, Ended, Refused
 from proxy.call.dialog import Dialog, calling_party
-from proxy.call.forwarding import forward_invite
 from proxy.call.hangup import Farewell
-from proxy.call.privacy import withheld_from_callee, withheld_from_caller
+from proxy.call.privacy import withheld_from_caller
 from proxy.call.refusal import refusal_response
-from proxy.sip.message import Flow, SipRequest, SipResponse
+from proxy.call.targets import Targets
+from proxy.sip.message import HURRIED, SipRequest, SipResponse
 from proxy.sip.serialize import build_response, forward_response, has_another_via
 
 if TYPE_CHECKING:
@@ -61,7 +61,6 @@ class CallSession:
         "ack_deadline",
         "answered_at",
         "attempt",
-        "best_failure",
         "caller",
         "caller_token",
         "cancel_deadline",
@@ -85,7 +84,7 @@ class CallSession:
         "request",
         "server",
         "state",
-        "target_index",
+        "targets",
         "token",
         "verdict",
         "wake_at",
@@ -120,10 +119,9 @@ class CallSession:
         self.dialogs: dict[bytes, Dialog] = {}
         self.client: ClientTransaction | None = None
         self.provider: Provider | None = None
-        self.target_index = 0
+        self.targets = Targets()
         self.cancelled = False
         self.cancelled_by = EndedBy.CALLER
-        self.best_failure: tuple[int, bytes] | None = None
         self.farewell: Farewell | None = None
         self.hangup_reason: bytes | None = None
         self.answered_at: float | None = None
@@ -146,7 +144,7 @@ class CallSession:
             self._end(now)
             return
         self.state = CallState.FORWARDING
-        self._next_target(now)
+        self.targets.try_next(self, now)
 
     def refused(self, reason: ReasonCode, now: float) -> None:
         """No place, no money, no ledger: tell the caller why. There is nothing to give back."""
@@ -164,77 +162,33 @@ class CallSession:
         §8.2.6.2)."""
         return b"tw" + self.ref.encode()
 
-    # --- forwarding -----------------------------------------------------------------------------------------
-
-    def _next_target(self, now: float) -> None:
-        """Try the next provider of the target set (§16.6); when there is none left, give the call up."""
-        core = self.core
-        providers = self.verdict.providers
-        while self.target_index < len(providers):
-            provider = providers[self.target_index]
-            self.target_index += 1
-            flow = core.route(provider)
-            if flow is not None:
-                self._forward(provider, flow, now)
-                return
-        self._give_up(ReasonCode.ROUTE, now)
-
-    def _give_up(self, reason: ReasonCode, now: float) -> None:
-        """No target is left: the best of their answers, or `reason` when there was none."""
-        refusal = self.core.judge.refusal(reason)
-        data = refusal_response(self.request, reason, refusal, self.to_tag)
-        status, data = self.best_failure or (refusal.status, data)
-        self._respond(data, status, now)
-        self._end(now)
-
-    def _forward(self, provider: Provider, flow: Flow, now: float) -> None:
-        core = self.core
-        self.provider = provider
-        drop = withheld_from_callee(self, self.request)
-        added = core.tech_headers(provider)
-        if added:
-            # The provider reads the operator's word, not what the caller wrote under the same name.
-            drop |= {name for name, _ in added}
-        invite = forward_invite(
-            self.request,
-            provider.request_uri(self.verdict.called or "").encode(),
-            core.branch(),
-            self.token,
-            core.identity(flow),
-            core.identity(self.request.flow),
-            drop,
-            added,
-        )
-        self.client = core.stack.send_request(
-            invite, flow, now, owner=self, timeout=core.settings.provider_response_seconds
-        )
-        core.believe_provider(self.client, self)
-        self.no_answer_deadline = now + core.settings.no_answer_seconds
-        core.wake(self, self.no_answer_deadline, now)
-
     # --- responses of the provider --------------------------------------------------------------------------
 
     def response(self, client: ClientTransaction, response: SipResponse, now: float) -> None:
         """A response to the INVITE (§16.7)."""
         status = response.status
+        if status != 503:
+            self.core.reach.answered(client.flow)
         if client is not self.client:
             if 200 <= status < 300:
-                self._late_success(response, now)
+                self._late_success(client, response, now)
             return
+        if client.flow.connection == HURRIED:
+            self.core.reach.stream_found(client.flow, True, now)
         if status < 200:
-            self._provisional(response, status, now)
+            self._provisional(client, response, status, now)
         elif status < 300:
-            self._success(response, now)
+            self._success(client, response, now)
         elif self.state is CallState.FORWARDING:
             self._failure(response, status, now)
 
-    def _provisional(self, response: SipResponse, status: int, now: float) -> None:
+    def _provisional(self, client: ClientTransaction, response: SipResponse, status: int, now: float) -> None:
         if status == 100 or self.state is not CallState.FORWARDING:
             return
         if not self.cancelled:
             self.no_answer_deadline = now + self.core.settings.no_answer_seconds
         if response.to_tag:
-            self._record_dialog(response)
+            self._record_dialog(client, response)
         self.core.stack.respond(self.server, self._upstream(response), status, now)
 
     def _upstream(self, response: SipResponse) -> bytes:
@@ -243,9 +197,9 @@ class CallSession:
         data = forward_response(response, withheld_from_caller(self, response))
         return data.replace(self.token, self.caller_token)
 
-    def _success(self, response: SipResponse, now: float) -> None:
+    def _success(self, client: ClientTransaction, response: SipResponse, now: float) -> None:
         if self.final_status >= 300 or not response.to_tag:
-            self._late_success(response, now)
+            self._late_success(client, response, now)
             if self.state is CallState.FORWARDING:
                 # Without a To-tag it makes no dialog that anybody could end.
                 self._respond_plain(502, b"Bad Gateway", now)
@@ -256,9 +210,9 @@ class CallSession:
         heard_of = known is not None and (known.confirmed or known.over) and not known.unwanted
         if self.state > CallState.ANSWERED and not heard_of:
             # A branch that answers when the call is over, or about to be.
-            self._late_success(response, now)
+            self._late_success(client, response, now)
             return
-        dialog = self._record_dialog(response)
+        dialog = self._record_dialog(client, response)
         self.core.stack.respond(self.server, self._upstream(response), response.status, now)
         if not dialog.over:
             dialog.confirmed = True
@@ -285,7 +239,6 @@ class CallSession:
         if status == 503:
             # The fault lies behind this proxy, not in it (§16.7 item 6): a 503 would make the PBX avoid the
             # proxy.
-            status = 500
             data = build_response(
                 self.request,
                 500,
@@ -297,62 +250,42 @@ class CallSession:
             self.ended_by = self.cancelled_by
         else:
             self.ended_by = EndedBy.PROVIDER
-            more = self.target_index < len(self.verdict.providers)
-            if more and (500 <= status < 600 or status in (404, 408)):
-                self._remember_failure(status, data)
-                self._next_target(now)
+            if self.targets.refused(self, status, data, now):
                 return
             if status < 600:
-                self._remember_failure(status, data)
-                status, data = self.best_failure or (status, data)
+                status, data = self.targets.remember(status, data)
+        self.failed(500 if status == 503 else status, data, now)
+
+    def failed(self, status: int, data: bytes, now: float) -> None:
+        """No target takes the call: this is the caller's answer."""
         self._respond(data, status, now)
         self._end(now)
 
-    def _remember_failure(self, status: int, data: bytes) -> None:
-        """Keep the best answer of the targets tried so far: the last of the lowest class (§16.7 item 6)."""
-        if self.best_failure is None or status // 100 <= self.best_failure[0] // 100:
-            self.best_failure = (status, data)
-
-    def _late_success(self, response: SipResponse, now: float) -> None:
+    def _late_success(self, client: ClientTransaction, response: SipResponse, now: float) -> None:
         """A 2xx that comes too late for the caller: nobody will ever hang that call up, so the proxy does."""
-        dialog = self._record_dialog(response)
+        dialog = self._record_dialog(client, response)
         if not (dialog.confirmed or dialog.over):
             dialog.confirmed = dialog.unwanted = True
-            Farewell(self, now).end_unwanted(dialog, now)
+            Farewell(self, now).end_unwanted(dialog, client.senders, now)
 
-    def _record_dialog(self, response: SipResponse) -> Dialog:
+    def _record_dialog(self, client: ClientTransaction, response: SipResponse) -> Dialog:
         tag = response.to_tag
         dialog = self.dialogs.get(tag)
         if dialog is None:
-            target = b"" if self.client is None else self.client.request.uri
             dialog = self.dialogs[tag] = Dialog(
-                tag,
-                response,
-                target,
-                response.flow if self.client is None else self.client.flow,
-                self.core.ways,
+                tag, response, client.request.uri, client.flow, self.core.ways
             )
         elif not (dialog.confirmed or dialog.over):
             dialog.refresh(response)
         return dialog
 
     def unreachable(self, client: ClientTransaction, now: float) -> None:
-        """The provider cannot be reached: as if it had answered 503 (§16.9), which goes upstream as 500."""
-        if client is not self.client or self.state is not CallState.FORWARDING:
-            return
+        """The provider cannot be reached."""
         if self.cancelled:
             self.no_response(client, now)
-            return
-        self.ended_by = EndedBy.PROVIDER
-        data = build_response(
-            self.request,
-            500,
-            b"Server Internal Error",
-            to_tag=self.to_tag,
-            extra=(b'Reason: SIP;cause=503;text="Provider Unreachable"',),
-        )
-        self._remember_failure(500, data)
-        self._next_target(now)
+        elif client is self.client and self.state is CallState.FORWARDING:
+            self.ended_by = EndedBy.PROVIDER
+            self.targets.unreachable(self, client, now)
 
     def no_response(self, client: ClientTransaction, now: float) -> None:
         """The provider sent nothing at all within its time (Timer B), or could not be reached."""
@@ -364,8 +297,7 @@ class CallSession:
             self._end(now)
             return
         self.ended_by = EndedBy.PROVIDER
-        self._remember_failure(408, build_response(self.request, 408, b"Request Timeout", to_tag=self.to_tag))
-        self._next_target(now)
+        self.targets.silent(self, client, now)
 
     # --- the caller gives up, time runs out -----------------------------------------------------------------
 

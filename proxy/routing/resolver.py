@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Iterable
 
 from policy.compiled import Provider
+from proxy.call.reach import Hop
 from proxy.sip.message import Flow
 
 _log = logging.getLogger(__name__)
@@ -40,6 +41,11 @@ class Resolver:
         """The flow to `provider`; None while it has no usable address, or no listener of its family. Its
         status is the policy's to judge: where all else fails, emergency calls go to a blocked one too."""
         return self._flows.get(_key(provider))
+
+    def hops(self, provider: Provider) -> list[Hop]:
+        """The hops of `provider`."""
+        flow = self.route(provider)
+        return [] if flow is None else [Hop(flow)]
 
     def leads_to(self, provider: Provider, host: str) -> bool:
         """Whether `host` is any of the addresses that the provider's name leads to: not all of its requests

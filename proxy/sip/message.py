@@ -6,7 +6,7 @@ A header is kept as its raw line, so that whatever the proxy does not touch leav
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from proxy.sip.uri import SipUri
 
@@ -23,6 +23,9 @@ class Flow(NamedTuple):
     remote: tuple[str, int]
     connection: int = 0
 
+
+HURRIED: Final = -1
+"""The `connection` of a TCP flow that is a mere try: when it is not open at once, another way is taken."""
 
 Header = tuple[bytes, bytes]
 """(full lower-case name, compact forms expanded; the raw line without its final CRLF, folds and all)."""

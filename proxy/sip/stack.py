@@ -39,6 +39,7 @@ from proxy.sip.transaction_tables import (
     ENDED,
     FAILED,
     INPUT_OF_CLASS,
+    OVERDUE,
     PASS_UP,
     PROCEEDING,
     REMEMBER_CANCEL,
@@ -51,6 +52,8 @@ from proxy.sip.transaction_tables import (
     TRANSPORT_ERROR,
 )
 from proxy.sip.via import mark_source, response_flow
+
+_TOO_LATE = b'SIP;cause=408;text="Request Timeout"'
 
 
 class SipStack:
@@ -189,12 +192,26 @@ class SipStack:
         self.send(data, response_flow(request))
 
     def send_request(
-        self, request: OutgoingRequest, flow: Flow, now: float, *, owner: object, timeout: float | None = None
+        self,
+        request: OutgoingRequest,
+        flow: Flow,
+        now: float,
+        *,
+        owner: object,
+        timeout: float | None = None,
+        data: bytes | None = None,
     ) -> ClientTransaction:
-        """Send a request in a client transaction; `timeout` replaces Timer B or F, in seconds."""
+        """Send a request in a client transaction; `timeout` replaces Timer B or F, in seconds; `data` are the
+        request's bytes where they are known.
+
+        An INVITE that timed out before 64*T1, or lost its connection, is listened for until 64*T1: a late
+        provisional response is answered by CANCEL, and a late 2xx passed up.
+        """
         transaction = ClientTransaction(request, flow, self._own_sent_by(request), timeout)
         transaction.owner = owner
-        transaction.data = data = serialize_request(request)
+        if data is None:
+            data = serialize_request(request)
+        transaction.data = data
         self._clients[(request.branch, request.method)] = transaction
         if transaction.reliable:
             self._by_flow.setdefault(flow, {})[transaction] = None
@@ -304,6 +321,11 @@ class SipStack:
             if response is not None:
                 self.send(build_ack(transaction.request, response), transaction.flow)
         elif transaction.request.method != b"CANCEL":
+            if transaction.state == OVERDUE:
+                transaction.data = b""
+                if not transaction.cancel_wanted:
+                    transaction.cancel_wanted = True
+                    transaction.cancel_reason = _TOO_LATE
             if effect == TIMED_OUT:
                 events.append(ClientTimedOut(transaction))
             elif effect == FAILED:

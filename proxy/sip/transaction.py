@@ -11,6 +11,7 @@ from proxy.sip.timers import Timers
 from proxy.sip.transaction_tables import (
     INVITE_CLIENT,
     INVITE_SERVER,
+    LAST_WAIT,
     NEW,
     NON_INVITE_CLIENT,
     NON_INVITE_SERVER,
@@ -98,6 +99,8 @@ class Transaction:
         if timer in (TIMER_B, TIMER_F):
             if self.timeout is not None:
                 delay = self.timeout
+        elif timer == LAST_WAIT:
+            delay = max(timers.t4, delay - (delay if self.timeout is None else self.timeout))
         elif timer in (TIMER_I, TIMER_K):
             delay = 0.0 if self.reliable else timers.t4
         elif timer == TIMER_J:

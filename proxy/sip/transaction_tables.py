@@ -16,6 +16,7 @@ TRYING: Final = "trying"
 PROCEEDING: Final = "proceeding"
 ACCEPTED: Final = "accepted"
 COMPLETED: Final = "completed"
+OVERDUE: Final = "overdue"  # an INVITE whose user has gone on without it; what still comes is cleared up
 CONFIRMED: Final = "confirmed"
 TERMINATED: Final = "terminated"
 
@@ -31,9 +32,9 @@ TRANSPORT_ERROR: Final = "transport error"
 INPUT_OF_CLASS: Final = ("", PROVISIONAL, SUCCESS, FAILURE, FAILURE, FAILURE, FAILURE)
 """A response's input by the first digit of its status."""
 
-# Inputs: timers. CANCEL_WAIT is the 64*T1 of §9.1, and GUARD the upstream's Timer F: past it, no response can
-# arrive
-# any more (RFC 4320 §4.2).
+# Inputs: timers. CANCEL_WAIT is the 64*T1 of §9.1; LAST_WAIT is what Timer B has left of 64*T1 where the
+# user's is shorter, at least T4; GUARD is the upstream's Timer F: past it, no response can arrive any more
+# (RFC 4320 §4.2).
 TIMER_A: Final = "timer A"
 TIMER_B: Final = "timer B"
 TIMER_D: Final = "timer D"
@@ -48,6 +49,7 @@ TIMER_K: Final = "timer K"
 TIMER_L: Final = "timer L"
 TIMER_M: Final = "timer M"
 CANCEL_WAIT: Final = "cancel wait"
+LAST_WAIT: Final = "last wait"
 GUARD: Final = "guard"
 
 RETRANSMIT_TIMERS: Final = frozenset({TIMER_A, TIMER_E, TIMER_E_LATE, TIMER_G})
@@ -78,19 +80,20 @@ class Transition(NamedTuple):
 
 Table = dict[str, dict[str, Transition]]
 
-# RFC 3261 §17.1.1, Figure 5; RFC 6026
+# RFC 3261 §17.1.1, Figure 5; RFC 6026. OVERDUE is ours: a user may give a silent target less time than 64*T1,
+# but a phone that rings after that has to be cancelled, and one that is answered be hung up.
 INVITE_CLIENT: Final[Table] = {
     NEW: {
         REQUEST: Transition(CALLING, (SEND,), (TIMER_A, TIMER_B)),
     },
     CALLING: {
         TIMER_A: Transition(CALLING, (RESEND,), (TIMER_A,)),
-        TIMER_B: Transition(TERMINATED, (TIMED_OUT,)),
+        TIMER_B: Transition(OVERDUE, (TIMED_OUT,), (LAST_WAIT,)),
         PROVISIONAL: Transition(PROCEEDING, (PASS_UP,)),
         SUCCESS: Transition(ACCEPTED, (PASS_UP,), (TIMER_M,)),
         FAILURE: Transition(COMPLETED, (ACKNOWLEDGE, PASS_UP), (TIMER_D,)),
         CANCEL: Transition(CALLING, (REMEMBER_CANCEL,)),
-        TRANSPORT_ERROR: Transition(TERMINATED, (FAILED,)),
+        TRANSPORT_ERROR: Transition(OVERDUE, (FAILED,), (LAST_WAIT,)),
     },
     PROCEEDING: {
         PROVISIONAL: Transition(PROCEEDING, (PASS_UP,)),
@@ -98,7 +101,13 @@ INVITE_CLIENT: Final[Table] = {
         FAILURE: Transition(COMPLETED, (ACKNOWLEDGE, PASS_UP), (TIMER_D,)),
         CANCEL: Transition(PROCEEDING, (SEND_CANCEL,), (CANCEL_WAIT,)),
         CANCEL_WAIT: Transition(TERMINATED, (TIMED_OUT,)),
-        TRANSPORT_ERROR: Transition(TERMINATED, (FAILED,)),
+        TRANSPORT_ERROR: Transition(OVERDUE, (FAILED,), (LAST_WAIT,)),
+    },
+    OVERDUE: {
+        PROVISIONAL: Transition(PROCEEDING, (PASS_UP,), (CANCEL_WAIT,)),
+        SUCCESS: Transition(ACCEPTED, (PASS_UP,), (TIMER_M,)),
+        FAILURE: Transition(COMPLETED, (ACKNOWLEDGE, PASS_UP), (TIMER_D,)),
+        LAST_WAIT: Transition(TERMINATED),
     },
     ACCEPTED: {
         SUCCESS: Transition(ACCEPTED, (PASS_UP,)),

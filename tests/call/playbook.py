@@ -14,6 +14,7 @@ from proxy.admission.policy_store import PolicyStore
 from proxy.call.commands import Reserve
 from proxy.call.core import CallSettings, ProxyCore
 from proxy.call.forwarding import Identity
+from proxy.call.reach import Hop
 from proxy.sip.counters import SipCounters
 from proxy.sip.message import Flow, SipRequest, SipResponse
 from proxy.sip.parse import parse_message
@@ -64,7 +65,7 @@ class Playbook:
         self.core = ProxyCore(
             self.stack,
             self.store,
-            self.route,
+            self.routes,
             self.leads_to,
             self._mint,
             {
@@ -77,17 +78,19 @@ class Playbook:
         self.commands: list[str] = []
         self.unreachable: set[str] = set()
         self.more_hosts: set[str] = set()
+        self.more_hops: list[tuple[str, int]] = []
         self.executed: list[Any] = []
         self.pending: list[Any] = []
         self.sessions: list[Any] = []
         self.left_by: list[tuple[str, int]] = []
         self.sent: list[tuple[tuple[str, int], SipRequest | SipResponse, bytes]] = []
 
-    def route(self, provider: Provider) -> Flow | None:
+    def routes(self, provider: Provider) -> list[Hop]:
         if provider.name in self.unreachable:
-            return None
+            return []
         local = next(at for _, at in self.core.identities if (":" in at[0]) == (":" in provider.host))
-        return Flow("udp", local, (provider.host, provider.port or 5060))
+        first = Hop(Flow("udp", local, (provider.host, provider.port or 5060)))
+        return [first, *(Hop(Flow("udp", local, remote)) for remote in self.more_hops)]
 
     def leads_to(self, provider: Provider, host: str) -> bool:
         return host in (provider.host, *self.more_hosts)

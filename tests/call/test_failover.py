@@ -98,6 +98,171 @@ def test_answer_of_one_provider_counts_more_than_that_the_rest_has_no_address() 
     assert play.last(PBX).status == 500
 
 
+# --- several hops of one provider ---
+
+
+def several(*more: tuple[str, int]) -> Playbook:
+    play = Playbook(settings=CallSettings(provider_response_seconds=2.0))
+    play.more_hops = list(more)
+    return play
+
+
+def test_hop_that_says_503_is_followed_by_the_next_of_the_same_provider() -> None:
+    """P22, RFC 3263 §4.3: another branch, the same Request-URI, one reservation."""
+    play = several(SECOND)
+    play.receive(invite())
+    first = play.last(CARRIER)
+    play.receive(answer(first, 503, "Away"), CARRIER)
+    second = play.last(SECOND)
+    assert second.via.branch != first.via.branch
+    assert second.uri == first.uri
+    play.receive(answer(second, 200), SECOND)
+    assert play.last(PBX).status == 200
+    assert play.commands == ["Reserve", "Answered"]
+
+
+def test_silent_hop_is_followed_by_the_next_of_the_same_provider() -> None:
+    """P12."""
+    play = several(SECOND)
+    play.receive(invite())
+    play.pass_time(2.1)
+    assert play.take()[-1] == "127.0.0.4:5090 <- INVITE"
+    play.pass_time(2.1)
+    assert play.last(PBX).status == 408
+    assert play.commands == ["Reserve", "Ended"]
+
+
+@pytest.mark.parametrize("status", [403, 404, 480, 486, 500, 502, 504, 600])
+def test_what_the_provider_itself_answers_is_not_asked_again(status: int) -> None:
+    play = several(SECOND)
+    play.receive(invite())
+    play.receive(answer(play.last(CARRIER), status, "Word"), CARRIER)
+    assert play.last(PBX).status == status
+    assert play.commands == ["Reserve", "Ended"]
+
+
+def test_caller_does_not_wait_for_more_than_three_hops() -> None:
+    play = several(SECOND, THIRD, ("127.0.0.6", 5090), ("127.0.0.7", 5090))
+    play.receive(invite())
+    play.pass_time(6.1)
+    assert play.last(PBX).status == 408
+    assert {remote for remote, message, _ in play.sent if message.cseq_method == b"INVITE"} == {
+        CARRIER, SECOND, THIRD, PBX,
+    }  # fmt: skip
+
+
+def test_hop_that_failed_is_tried_last_for_half_a_minute() -> None:
+    play = several(SECOND)
+    play.receive(invite())
+    play.pass_time(2.1)
+    play.receive(answer(play.last(SECOND), 486), SECOND)
+    play.take()
+    play.receive(invite(call_id="next", branch="z9hG4bK-next"))
+    assert providers_tried(play) == ["127.0.0.4:5090 <- INVITE"]
+    play.pass_time(2.1)  # the second is silent now, and the first not left out
+    assert providers_tried(play)[-1] == "carrier <- INVITE"
+    play.pass_time(60)
+    play.take()
+    play.receive(invite(call_id="later", branch="z9hG4bK-later"))
+    assert providers_tried(play) == ["carrier <- INVITE"]
+
+
+def test_hop_that_answers_again_has_its_place_again() -> None:
+    play = several(SECOND)
+    play.receive(invite())
+    first = play.last(CARRIER)
+    play.pass_time(2.1)
+    play.receive(answer(first, 486), CARRIER)  # late, but alive
+    play.take()
+    play.receive(invite(call_id="next", branch="z9hG4bK-next"))
+    assert providers_tried(play) == ["carrier <- INVITE"]
+
+
+def test_cancelled_call_does_not_go_to_the_next_hop() -> None:
+    play = several(SECOND)
+    play.receive(invite())
+    play.receive(invite(method="CANCEL", body=b""))
+    play.pass_time(2.1)
+    assert play.last(PBX).status == 487
+    assert not any(remote == SECOND for remote, _, _ in play.sent)
+    assert play.commands == ["Reserve", "Ended"]
+
+
+# --- who answers late (RFC 3261 §9.1, §16.7) ---
+
+
+@pytest.mark.parametrize("status", [100, 180, 183])
+def test_target_that_rings_too_late_is_cancelled(status: int) -> None:
+    play = several(SECOND)
+    play.receive(invite())
+    first = play.last(CARRIER)
+    play.pass_time(2.1)
+    play.take()
+    play.receive(answer(first, status), CARRIER)
+    assert play.take() == ["carrier <- CANCEL"]
+    play.receive(answer(play_cancel(first), 200), CARRIER)
+    play.receive(answer(first, 487), CARRIER)
+    assert play.take() == ["carrier <- ACK"]
+    assert play.commands == ["Reserve"]
+
+
+def play_cancel(invite_seen: Any) -> Any:
+    """The INVITE with its CSeq as its CANCEL has it."""
+    headers = [
+        (name, line.replace(b"INVITE", b"CANCEL") if name == b"cseq" else line)
+        for name, line in invite_seen.headers
+    ]
+    cancel = type(invite_seen)()
+    cancel.headers, cancel.to_tag = headers, b""
+    return cancel
+
+
+def test_target_that_rings_when_the_call_is_over_is_cancelled() -> None:
+    play = several()
+    play.receive(invite())
+    first = play.last(CARRIER)
+    play.pass_time(2.1)
+    assert play.last(PBX).status == 408
+    play.take()
+    play.pass_time(28)
+    play.take()
+    play.receive(answer(first, 180), CARRIER)
+    assert play.take() == ["carrier <- CANCEL"]
+    assert play.commands == ["Reserve", "Ended"]
+
+
+@pytest.mark.parametrize("when", ["searching", "talking", "over"])
+def test_target_that_answers_too_late_is_hung_up(when: str) -> None:
+    """Whatever became of the call meanwhile; it is released once."""
+    play = several(SECOND)
+    play.receive(invite())
+    first = play.last(CARRIER)
+    play.pass_time(2.1)
+    if when == "talking":
+        contact = f"sip:carrier@{SECOND[0]}:{SECOND[1]}"
+        play.receive(answer(play.last(SECOND), 200, tag="uas2", contact=contact), SECOND)
+        ok = play.last(PBX)
+        play.receive(in_dialog("ACK", ok, cseq=1, branch="z9hG4bK-ack"))
+    elif when == "over":
+        play.receive(answer(play.last(SECOND), 486), SECOND)
+    play.take()
+    play.receive(answer(first, 200), CARRIER)
+    ended = play.sent[-1][1]
+    assert play.take() == ["carrier <- ACK", "carrier <- BYE"]
+    play.receive(answer(ended, 200), CARRIER)  # type: ignore[arg-type]
+    play.receive(answer(first, 200), CARRIER)
+    assert play.take() == []
+    if when == "talking":
+        assert play.commands == ["Reserve", "Answered"]
+        play.receive(in_dialog("BYE", ok, cseq=2))
+        play.receive(answer(play.last(SECOND), 200), SECOND)
+        assert play.last(PBX).status == 200
+        assert play.commands == ["Reserve", "Answered", "Ended"]
+    else:
+        play.pass_time(200)
+        assert play.commands == ["Reserve", "Ended"]
+
+
 def test_blocked_provider_is_the_last_resort() -> None:
     play = emergency(first={"status": "blocked"})
     play.receive(invite("sip:112@127.0.0.1"))

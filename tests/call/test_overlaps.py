@@ -198,7 +198,7 @@ def test_answer_after_408_is_not_passed_on() -> None:
     assert play.last(PBX).status == 408
     play.take()
     play.receive(answer(outgoing, 200), CARRIER)
-    assert play.take() == []
+    assert play.take() == ["carrier <- ACK", "carrier <- BYE"]
     assert play.commands == ["Reserve", "Ended"]
 
 

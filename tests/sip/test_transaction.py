@@ -356,8 +356,66 @@ def test_broken_link_fails_what_waits_for_a_response() -> None:
     Ladder("tcp").play("""
         0     send INVITE : < INVITE
         1     link down   : TransportFailed
-        2     > 200       :
+        1     link down   :
+        5.9   .           :
+        6     > 200       :
     """)
+
+
+def test_broken_link_is_listened_past_for_a_while() -> None:
+    """The far end opens another connection for its responses (RFC 3261 §18.2.2)."""
+    ladder = Ladder("tcp")
+    ladder.play("""
+        0     send INVITE timeout=6 : < INVITE
+        1     link down   : TransportFailed
+        20    > 180       : < CANCEL, ResponseReceived
+        21    > 200       : ResponseReceived
+        100   .           :
+    """)
+    assert ladder.stack.transactions == 0
+
+
+def test_silent_target_is_listened_to_until_64_t1() -> None:
+    """A user that went on after 6 s: nothing is sent again, and what still comes is cleared up."""
+    ladder = Ladder()
+    ladder.play("""
+        0     send INVITE timeout=6 : < INVITE
+        5     .           : < INVITE, < INVITE, < INVITE
+        6     .           : ClientTimedOut
+        31    > 100       : < CANCEL, ResponseReceived
+        31.1  > 200 CANCEL :
+        31.2  > 487       : < ACK, ResponseReceived
+        80    .           :
+    """)
+    assert ladder.stack.transactions == 0
+    cancel = next(data for data, _ in ladder.wire if data.startswith(b"CANCEL"))
+    assert b'Reason: SIP;cause=408;text="Request Timeout"' in cancel
+
+
+@pytest.mark.parametrize(
+    ("status", "brings"), [("200", "ResponseReceived"), ("486", "< ACK, ResponseReceived")]
+)
+def test_late_final_answer_of_a_silent_target(status: str, brings: str) -> None:
+    ladder = Ladder()
+    ladder.play(f"""
+        0     send INVITE timeout=2 : < INVITE
+        2     .           : < INVITE, < INVITE, ClientTimedOut
+        30    > {status}  : {brings}
+        80    .           :
+    """)
+    assert ladder.stack.transactions == 0
+
+
+def test_silent_target_is_forgotten_at_64_t1() -> None:
+    ladder = Ladder()
+    ladder.play("""
+        0     send INVITE timeout=2 : < INVITE
+        2     .           : < INVITE, < INVITE, ClientTimedOut
+        31.9  .           :
+        32    .           :
+        32.1  > 200       :
+    """)
+    assert ladder.stack.transactions == 0
     Ladder("tcp").play("""
         0     send INVITE : < INVITE
         1     > 486       : < ACK, ResponseReceived

@@ -11,7 +11,7 @@ from proxy.sip.transaction import ClientTransaction, ServerTransaction, Transact
 from proxy.sip.transaction_tables import NEW, REQUEST, RETRANSMIT_TIMERS, TABLES, TERMINATED, Table, diagram
 from tests.playbook import CALLER, flow_to, outgoing, request_bytes
 
-TIMER_WORDS = ("timer ", "cancel wait", "guard")
+TIMER_WORDS = ("last wait", "timer ", "cancel wait", "guard")
 
 
 def is_timer(word: str) -> bool:

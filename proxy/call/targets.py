@@ -1,0 +1,146 @@
+"""Targets: where one call goes, and where next when that fails (RFC 3261 §16.6 and §16.7, RFC 3263 §4.3).
+
+A call's target set is the policy's list of providers; each leads to one or several hops. A call tries the
+hops of one provider, each with a branch of its own, before the next provider; its reservation stays the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from policy.reasons import ReasonCode
+from proxy.call.forwarding import forward_invite
+from proxy.call.privacy import withheld_from_callee
+from proxy.call.reach import LARGEST_DATAGRAM, Hop
+from proxy.call.refusal import refusal_response
+from proxy.sip.message import HURRIED, Flow
+from proxy.sip.serialize import OutgoingRequest, build_response, serialize_request
+
+if TYPE_CHECKING:
+    from policy.compiled import Provider
+    from proxy.call.session import CallSession
+    from proxy.sip.transaction import ClientTransaction
+
+MOST_HOPS: Final = 3
+"""Hops of one provider that one call tries: a caller does not wait for ever."""
+
+
+class Targets:
+    """What one call still has to try, and the best answer of what it has tried."""
+
+    __slots__ = ("_at", "_best", "_hop", "_hops")
+
+    def __init__(self) -> None:
+        self._at = 0
+        self._hops: Sequence[Hop] = ()
+        self._hop: Hop | None = None
+        self._best: tuple[int, bytes] | None = None
+
+    def try_next(self, session: CallSession, now: float) -> None:
+        """Send the INVITE to the next hop; when there is none left, give the call up."""
+        core = session.core
+        providers = session.verdict.providers
+        while not self._hops:
+            if self._at >= len(providers):
+                self._give_up(session, now)
+                return
+            session.provider = providers[self._at]
+            self._hops = core.reach.ordered(core.routes(session.provider), now)[:MOST_HOPS]
+            self._at += 1
+        self._hop, self._hops = self._hops[0], self._hops[1:]
+        self._forward(session, self._hop, now)
+
+    def _forward(self, session: CallSession, hop: Hop, now: float) -> None:
+        """What is too large for UDP goes by TCP, unless that was tried lately in vain (§18.1.1)."""
+        core = session.core
+        provider = session.provider
+        if provider is None:
+            return
+        flow, stream = hop
+        invite = _invite(session, provider, flow)
+        data = serialize_request(invite)
+        if len(data) > LARGEST_DATAGRAM and stream is not None and core.reach.may_stream(stream, now):
+            flow = stream
+            invite = _invite(session, provider, flow)
+            data = serialize_request(invite)
+        session.client = core.stack.send_request(
+            invite, flow, now, owner=session, timeout=core.settings.provider_response_seconds, data=data
+        )
+        core.believe_provider(session.client, session)
+        session.no_answer_deadline = now + core.settings.no_answer_seconds
+        core.wake(session, session.no_answer_deadline, now)
+
+    def refused(self, session: CallSession, status: int, data: bytes, now: float) -> bool:
+        """The final answer `status` of the current hop, `data` as the caller would see it. False when it is
+        to be passed on as it is: there is nothing else to try for such an answer.
+
+        503 means this hop (RFC 3263 §4.3), another 5xx, 404 and 408 the provider.
+        """
+        if not (500 <= status < 600 or status in (404, 408)):
+            return False
+        if status != 503:
+            self._hops = ()
+        elif session.client is not None:
+            session.core.reach.failed(session.client.flow, now)
+        self.remember(500 if status == 503 else status, data)
+        self.try_next(session, now)
+        return True
+
+    def unreachable(self, session: CallSession, client: ClientTransaction, now: float) -> None:
+        """The connection failed: as if the hop had answered 503 (§16.9), which goes upstream as 500. A mere
+        try of TCP is followed by UDP."""
+        core = session.core
+        if client.flow.connection == HURRIED and not client.provisional_received and self._hop is not None:
+            core.reach.stream_found(client.flow, False, now)
+            self._forward(session, self._hop, now)
+            return
+        core.reach.failed(client.flow, now)
+        reason = b'Reason: SIP;cause=503;text="Provider Unreachable"'
+        data = build_response(
+            session.request, 500, b"Server Internal Error", to_tag=session.to_tag, extra=(reason,)
+        )
+        self.remember(500, data)
+        self.try_next(session, now)
+
+    def silent(self, session: CallSession, client: ClientTransaction, now: float) -> None:
+        """The hop sent no final response, or nothing at all within its time: as if it had answered 408."""
+        if not client.provisional_received:
+            session.core.reach.failed(client.flow, now)
+        self.remember(408, build_response(session.request, 408, b"Request Timeout", to_tag=session.to_tag))
+        self.try_next(session, now)
+
+    def remember(self, status: int, data: bytes) -> tuple[int, bytes]:
+        """Keep the best answer of the hops tried so far, the last of the lowest class (§16.7 item 6); which
+        that is."""
+        if self._best is None or status // 100 <= self._best[0] // 100:
+            self._best = (status, data)
+        return self._best
+
+    def _give_up(self, session: CallSession, now: float) -> None:
+        """Nothing is left to try: the best of the answers, or 404 when there was none."""
+        if self._best is None:
+            refusal = session.core.judge.refusal(ReasonCode.ROUTE)
+            data = refusal_response(session.request, ReasonCode.ROUTE, refusal, session.to_tag)
+            session.failed(refusal.status, data, now)
+        else:
+            session.failed(*self._best, now)
+
+
+def _invite(session: CallSession, provider: Provider, flow: Flow) -> OutgoingRequest:
+    core = session.core
+    drop = withheld_from_callee(session, session.request)
+    added = core.tech_headers(provider)
+    if added:
+        # The provider reads the operator's word, not what the caller wrote under the same name.
+        drop |= {name for name, _ in added}
+    return forward_invite(
+        session.request,
+        provider.request_uri(session.verdict.called or "").encode(),
+        core.branch(),
+        session.token,
+        core.identity(flow),
+        core.identity(session.request.flow),
+        drop,
+        added,
+    )
