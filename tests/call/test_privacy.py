@@ -16,8 +16,9 @@ NAMES = (b"p-asserted-identity", b"remote-party-id", b"p-preferred-identity")
 @pytest.mark.parametrize(
     ("privacy", "told"),
     [
-        ("id", False), ("ID", False), ("user;id", False), ("header ; id ;critical", False), ("id, user", False),
-        ("none", True), ("user;header", True), ("critical", True), ("identity", True), ("", True),
+        ("id", False), ("ID", False), ("user;id", False), ("header ; id ;critical", False),
+        ("id, user", False), ("none", True), ("user;header", True), ("critical", True),
+        ("identity", True), ("", True),
     ],
 )  # fmt: skip
 def test_provider_outside_of_the_trust_domain_is_told_what_the_caller_lets_it(

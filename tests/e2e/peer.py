@@ -37,11 +37,12 @@ class Peer:
     """
 
     def __init__(self, host: str, reaction: Reaction | None = None, port: int = 0) -> None:
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
         self._socket.bind((host, port))
         self._socket.settimeout(_TICK_SECONDS)
-        self.address: tuple[str, int] = self._socket.getsockname()
+        self.address: tuple[str, int] = self._socket.getsockname()[:2]
         self.reaction = reaction
         self.received: list[Datagram] = []
         self._taken: set[int] = set()
@@ -53,7 +54,8 @@ class Peer:
     @property
     def host_port(self) -> str:
         """`host:port`, as headers want it."""
-        return f"{self.address[0]}:{self.address[1]}"
+        host, port = self.address
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def send(self, data: bytes, target: tuple[str, int]) -> None:
         """One datagram."""
@@ -62,12 +64,13 @@ class Peer:
     def _read(self) -> None:
         while not self._closed:
             try:
-                data, source = self._socket.recvfrom(_DATAGRAM)
+                data, whence = self._socket.recvfrom(_DATAGRAM)
             except TimeoutError:
                 continue
             except OSError:
                 return
             message = Message.parse(data)
+            source = whence[:2]
             with self._news:
                 self.received.append(Datagram(message, source, time.monotonic()))
                 self._news.notify_all()

@@ -44,8 +44,9 @@ def command(*arguments: str, limit: float = COMMAND_SECONDS) -> subprocess.Compl
 
 def _socket(text: str) -> tuple[str, tuple[str, int]]:
     """`udp:127.0.0.1:5060` → (`udp`, (`127.0.0.1`, 5060))."""
-    transport, host, port = text.split(":")
-    return transport, (host, int(port))
+    transport, _, place = text.partition(":")
+    host, _, port = place.rpartition(":")
+    return transport, (host.strip("[]"), int(port))
 
 
 class Trunkwarden:
@@ -75,8 +76,9 @@ class Trunkwarden:
             self.kill()
             raise AssertionError(f"{error}\n{self.diagnostics()}") from None
         self.ready = found.group()
-        self.sockets = dict(map(_socket, found["sockets"].split(",")))
-        self.address = next(iter(self.sockets.values()))
+        self.listeners = list(map(_socket, found["sockets"].split(",")))
+        self.sockets = dict(self.listeners)
+        self.address = self.listeners[0][1]
         self.admin = found["admin"]
         self.http = httpx.Client(base_url=self.admin, timeout=HTTP_SECONDS)
 
