@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.e2e.sip_text import Message, answer, fresh
+from tests.e2e.sip_text import Message, answer, fresh, host_port
 
 WAIT_SECONDS = 3.0
 QUIET_SECONDS = 0.3
@@ -36,6 +36,8 @@ class Peer:
     first that fits and was not taken before; what they pass over stays.
     """
 
+    transport = "UDP"
+
     def __init__(self, host: str, reaction: Reaction | None = None, port: int = 0) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
@@ -54,8 +56,7 @@ class Peer:
     @property
     def host_port(self) -> str:
         """`host:port`, as headers want it."""
-        host, port = self.address
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return host_port(self.address)
 
     def send(self, data: bytes, target: tuple[str, int]) -> None:
         """One datagram."""
@@ -70,13 +71,15 @@ class Peer:
             except OSError:
                 return
             message = Message.parse(data)
-            source = whence[:2]
-            with self._news:
-                self.received.append(Datagram(message, source, time.monotonic()))
-                self._news.notify_all()
-            if self.reaction is not None and not message.is_response:
-                for reply in self.reaction(message):
-                    self.send(reply, source)
+            self._took(message, whence[:2])
+
+    def _took(self, message: Message, source: tuple[str, int]) -> None:
+        with self._news:
+            self.received.append(Datagram(message, source, time.monotonic()))
+            self._news.notify_all()
+        if self.reaction is not None and not message.is_response:
+            for reply in self.reaction(message):
+                self.send(reply, source)
 
     def expect(self, fits: Callable[[Message], bool], what: str, limit: float = WAIT_SECONDS) -> Datagram:
         """The first datagram that fits and was not taken yet. Raises AssertionError after `limit` seconds."""

@@ -11,6 +11,12 @@ _serial = count(1)
 SDP = b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 8\r\n"
 
 
+def host_port(address: tuple[str, int]) -> str:
+    """`host:port`, IPv6 in brackets."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def fresh(kind: str) -> str:
     """A token that no other message of this run has."""
     return f"{kind}{next(_serial):06d}"
@@ -113,6 +119,7 @@ class Dialog:
     routes: list[str]
     own_address: str
     cseq: int = 1
+    transport: str = "UDP"
 
     def request(
         self,
@@ -130,7 +137,9 @@ class Dialog:
         if cseq is None:
             self.cseq += method != "ACK"
             cseq = self.cseq
-        headers = [("Via", f"SIP/2.0/UDP {self.own_address};rport;branch={fresh('z9hG4bK-e2e-')}")]
+        headers = [
+            ("Via", f"SIP/2.0/{self.transport} {self.own_address};rport;branch={fresh('z9hG4bK-e2e-')}")
+        ]
         headers += [("Route", value) for value in (self.routes if routes is None else routes)]
         headers += [("Max-Forwards", "70"), ("From", local or self.local), ("To", remote or self.remote)]
         headers += [("Call-ID", self.call_id), ("CSeq", f"{cseq} {method}"), *extra]

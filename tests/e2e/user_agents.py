@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tests.e2e.peer import WAIT_SECONDS, Peer
-from tests.e2e.sip_text import SDP, Dialog, Message, answer, fresh, text
+from tests.e2e.sip_text import SDP, Dialog, Message, answer, fresh, host_port, text
 
 CLI = "+12025550117"
 
@@ -27,15 +27,15 @@ class OutgoingCall:
 
     def __post_init__(self) -> None:
         self.from_value = f'"Desk" <sip:{self.cli}@{self.peer.host_port}>;tag={fresh("from")}'
-        self.to_value = f"<sip:{self.called}@{self.proxy[0]}:{self.proxy[1]}>"
+        self.to_value = f"<sip:{self.called}@{host_port(self.proxy)}>"
         if self.to_tag is not None:
             self.to_value += f";tag={self.to_tag}"
         if self.uri is None:
-            self.uri = f"sip:{self.called}@{self.proxy[0]}:{self.proxy[1]}"
+            self.uri = f"sip:{self.called}@{host_port(self.proxy)}"
 
     def _headers(self, method: str, to: str | None = None) -> list[tuple[str, str]]:
         return [
-            ("Via", f"SIP/2.0/UDP {self.peer.host_port};rport;branch={self.branch}"),
+            ("Via", f"SIP/2.0/{self.peer.transport} {self.peer.host_port};rport;branch={self.branch}"),
             ("Max-Forwards", "70"),
             ("From", self.from_value),
             ("To", to or self.to_value),
@@ -83,6 +83,7 @@ class OutgoingCall:
             target=response.contact_uri(),
             routes=response.record_routes()[::-1],
             own_address=self.peer.host_port,
+            transport=self.peer.transport,
         )
 
     def answered(self, limit: float = WAIT_SECONDS) -> Dialog:
@@ -122,6 +123,7 @@ class IncomingCall:
             routes=self.invite.record_routes(),
             own_address=self.peer.host_port,
             cseq=100,
+            transport=self.peer.transport,
         )
 
     def expect(self, method: str, limit: float = WAIT_SECONDS) -> Message:
