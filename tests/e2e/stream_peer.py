@@ -21,10 +21,12 @@ _LENGTH = re.compile(rb"\r\n(?:content-length|l)[ \t]*:[ \t]*(\d+)", re.IGNORECA
 
 class StreamPeer(Peer):
     """A connection to `target` from `host`, used like a Peer: what is sent goes over the connection, whatever
-    the target. `pongs` counts what came between messages, in bytes; `ended` is true once the far end has
+    the target. `names` are those of the certificate that the far end showed, where it was asked and verified;
+    `pongs` counts what came between messages, in bytes; `ended` is true once the far end has
     closed or reset."""
 
     transport = "TCP"
+    names: frozenset[str] | set[str] = frozenset()
 
     def __init__(
         self,
@@ -58,6 +60,7 @@ class StreamPeer(Peer):
         if tls is not None:
             self.transport = "TLS"
             made = tls.wrap_socket(made, server_side=server, server_hostname=None if server else name)
+            self.names = {value for _, value in (made.getpeercert() or {}).get("subjectAltName", ())}
         self._socket = made
         self.address = made.getsockname()[:2]
         self.remote = made.getpeername()[:2]
