@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from proxy.sip.errors import UriError
+from proxy.sip.message import HURRIED
 from proxy.sip.uri import SipUri
 
 Certificate = Mapping[str, Any]
@@ -47,19 +48,20 @@ def server_name(name: str) -> str | None:
 
 
 class PeerNames:
-    """Numbers for names, so that a flow can say whom its peer has to be: `Flow.connection` below 0 is the
-    number of a name. One for all listeners of a process; grows with the providers of the configuration."""
+    """Numbers for names, so that a flow can say whom its peer has to be: `Flow.connection` below HURRIED is
+    the number of a name. One for all listeners of a process; grows with the providers of the
+    configuration."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
         self._names: dict[int, str] = {}
 
     def number(self, name: str) -> int:
-        """The number of `name`, the same each time; below 0."""
+        """The number of `name`, the same each time; below HURRIED."""
         plain = _plain(name)
         number = self._numbers.get(plain)
         if number is None:
-            number = self._numbers[plain] = -1 - len(self._numbers)
+            number = self._numbers[plain] = HURRIED - 1 - len(self._numbers)
             self._names[number] = plain
         return number
 
