@@ -1,6 +1,6 @@
 # Two commands matter: `make run` and `make test`. `make help` lists all.
 .DEFAULT_GOAL := help
-.PHONY: help run test check test-ledger test-e2e bench fuzz format clean env env-dev env-fuzz packages
+.PHONY: help run test check test-ledger test-e2e bench diagrams fuzz format clean env env-dev env-fuzz packages
 
 BIN := .venv/bin
 
@@ -34,6 +34,9 @@ bench: env-dev packages ## what a call costs, beside Kamailio where that is inst
 
 fuzz: env-fuzz packages ## a million changed messages for the parser, and more; other readers beside ours (ARGS='--help')
 	@$(BIN)/python -m tests.fuzz.run $(ARGS)
+
+diagrams: env-dev ## draw docs/state-diagrams.md from the tables in the code
+	@$(BIN)/python tools/state_diagrams.py
 
 format: env-dev ## format the code and fix what the linter can fix
 	@$(BIN)/ruff format .

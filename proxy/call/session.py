@@ -5,7 +5,6 @@ The session says what happens to the call; `ProxyCore` finds the session of an e
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from policy.reasons import ReasonCode
@@ -14,6 +13,7 @@ from proxy.call.dialog import Dialog, calling_party
 from proxy.call.hangup import Farewell
 from proxy.call.privacy import withheld_from_caller
 from proxy.call.refusal import refusal_response
+from proxy.call.states import ADMITTED, HANG_UP, MOVES, OVER, REFUSED, SUCCESS, SURVIVED, CallState
 from proxy.call.targets import Targets
 from proxy.sip.message import HURRIED, SipRequest, SipResponse
 from proxy.sip.serialize import build_response, forward_response, has_another_via
@@ -26,16 +26,6 @@ if TYPE_CHECKING:
     from proxy.sip.transaction import ClientTransaction, ServerTransaction
 
 _LONGEST_CALL = b'Q.850;cause=31;text="Longest Call Duration Reached"'
-
-
-class CallState(IntEnum):
-    """Where a call stands. ENDING: hung up by the proxy, its BYE not yet answered."""
-
-    JUDGING = 0
-    FORWARDING = 1
-    ANSWERED = 2
-    ENDING = 3
-    ENDED = 4
 
 
 class EndedBy:
@@ -143,7 +133,7 @@ class CallSession:
         if self.state is not CallState.JUDGING or self.cancelled:
             self._end(now)
             return
-        self.state = CallState.FORWARDING
+        self.state = MOVES[self.state][ADMITTED]
         self.targets.try_next(self, now)
 
     def refused(self, reason: ReasonCode, now: float) -> None:
@@ -152,7 +142,7 @@ class CallSession:
         if not self.cancelled:
             refusal = self.core.judge.refusal(reason)
             self._respond(refusal_response(self.request, reason, refusal, self.to_tag), refusal.status, now)
-        self.state = CallState.ENDED
+        self.state = MOVES[self.state][REFUSED]
         self.core.commands.append(Refused(self))
         self.core.forget(self)
 
@@ -217,7 +207,7 @@ class CallSession:
         if not dialog.over:
             dialog.confirmed = True
         if self.state is CallState.FORWARDING:
-            self.state = CallState.ANSWERED
+            self.state = MOVES[self.state][SUCCESS]
             self.final_status = response.status
             self.answered_at = now
             self.no_answer_deadline = self.cancel_deadline = None
@@ -361,7 +351,7 @@ class CallSession:
         `reason` is the value of the Reason header (RFC 3326) that both sides are told.
         """
         if self.state is CallState.ANSWERED:
-            self.state = CallState.ENDING
+            self.state = MOVES[self.state][HANG_UP]
             self.hangup_reason = reason
             self.farewell = Farewell(self, now)
             self.farewell.end_all(reason, now)
@@ -389,7 +379,7 @@ class CallSession:
         """The far end refused our BYE: the call lives, and goes on being counted and charged; ask again
         later."""
         if self.state is CallState.ENDING:
-            self.state = CallState.ANSWERED
+            self.state = MOVES[self.state][SURVIVED]
             self.farewell = None
             self.max_deadline = now + self.core.settings.ack_seconds
             self.core.wake(self, self.max_deadline, now)
@@ -397,7 +387,7 @@ class CallSession:
     def _end(self, now: float) -> None:
         if self.state is CallState.ENDED:
             return
-        self.state = CallState.ENDED
+        self.state = MOVES[self.state][OVER]
         if self.ended_at is None:
             self.ended_at = now
         self.core.commands.append(Ended(self))

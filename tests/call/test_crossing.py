@@ -13,7 +13,7 @@ import pytest
 
 from policy.reasons import ReasonCode
 from proxy.call.commands import Answered, Ended, Refused, Reserve
-from proxy.call.session import CallState
+from proxy.call.states import CallState
 from proxy.sip.message import SipRequest, SipResponse
 from tests.call.playbook import CARRIER, PBX, Playbook, answer, in_dialog, invite, policy
 

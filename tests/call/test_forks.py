@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proxy.call.core import CallSettings
-from proxy.call.session import CallState
+from proxy.call.states import CallState
 from tests.call.playbook import CARRIER, PBX, Playbook, answer, established, in_dialog, invite, policy
 from tests.call.test_crossing import assert_nothing_left
 
