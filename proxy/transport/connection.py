@@ -79,7 +79,7 @@ class Endpoint(Protocol):
         ...
 
     def retire(self, connection: StreamConnection) -> None:
-        """It is closing: nothing more may be sent over it."""
+        """It is closing: nothing more may be sent over it, and what was sent brings no answer."""
         ...
 
     def lost(self, connection: StreamConnection) -> None:

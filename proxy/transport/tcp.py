@@ -98,6 +98,8 @@ class TcpEndpoint:
         self._sweeper: asyncio.TimerHandle | None = None
         self._pause: asyncio.TimerHandle | None = None
         self._stopping = False
+        self._sending = False
+        self._broken: set[Flow] = set()
         self._empty = asyncio.Event()
 
     def __len__(self) -> int:
@@ -146,6 +148,16 @@ class TcpEndpoint:
     def send(self, data: bytes, flow: Flow) -> None:
         """Send one message. A response whose connection is gone gets a new one (RFC 3261 §18.2.2); a
         request's flow is then given to `on_closed`, in a later turn of the loop."""
+        if self._broken and flow in self._broken and not is_response(data):
+            self.unsent += 1  # its end is being told: a new connection would not save it
+            return
+        self._sending = True
+        try:
+            self._send(data, flow)
+        finally:
+            self._sending = False
+
+    def _send(self, data: bytes, flow: Flow) -> None:
         if flow.connection > 0:
             connection = self._by_id.get(flow.connection)
             if connection is None and is_response(data):
@@ -307,7 +319,7 @@ class TcpEndpoint:
         connection.task = None
 
     def retire(self, connection: StreamConnection) -> None:
-        """Send nothing more over it."""
+        """Send nothing more over it; whoever waits for an answer on it shall know."""
         flow = connection.flow
         self._by_id.pop(flow.connection, None)
         if connection.opened:
@@ -316,23 +328,31 @@ class TcpEndpoint:
                 del self._opened[key]
         elif self._accepted.get(flow.remote) is connection:
             del self._accepted[flow.remote]
+        # At once: what is sent for the same flow from now on goes over another connection, and must not be
+        # taken for lost with this one.
+        carried, connection.carried = connection.carried, set()
+        for flow in carried:
+            if self._sending:
+                self._broken.add(flow)
+                self.loop.call_soon(self._tell_closed, flow)
+            else:
+                self._tell_closed(flow)
 
     def lost(self, connection: StreamConnection) -> None:
-        """It is gone: whoever waits for an answer on it shall know."""
+        """It is gone."""
         self._all.discard(connection)
         if connection.places is not None:
             connection.places.leave(connection)
         self.closed[connection.cause] = self.closed.get(connection.cause, 0) + 1
         if not self._all:
             self._empty.set()
-        for flow in connection.carried:
-            self._tell_closed(flow)
 
     def needed(self, connection: StreamConnection) -> bool:
         """Whether a call counts on it."""
         return connection.known and connection.spoke and self._in_use(connection.flow)
 
     def _tell_closed(self, flow: Flow) -> None:
+        self._broken.discard(flow)
         if not self._stopping:
             self._on_closed(flow)
 

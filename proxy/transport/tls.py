@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from proxy.observe.logs import Sampler
 from proxy.sip.counters import SipCounters
 from proxy.sip.message import Flow
 from proxy.transport.connection import Cause, State, StreamConnection
@@ -73,7 +74,7 @@ class TlsConnection(StreamConnection):
         self._become_ready()
 
     def _refuse(self, why: str) -> None:
-        _log.warning("TLS with %s failed: %s", self.flow.remote, why)
+        self._tls_endpoint.failed(self.flow.remote[0], why)
         self._flush()
         self.close(Cause.TLS)
 
@@ -140,9 +141,16 @@ class TlsEndpoint(TcpEndpoint):
         self._names = names
         self.contexts = TlsContexts(files)
         self._aliases: dict[Address, TlsConnection] = {}
+        self._failures = Sampler()
         self._handshakes = 0.0
         self._handshakes_at = 0.0
         super().__init__(host, port, on_messages, on_closed, counters, limits, known=known, in_use=in_use)
+
+    def failed(self, host: str, why: str) -> None:
+        """A handshake failed. The first few of an address are logged, so that nobody can fill the log."""
+        unsaid = self._failures.admit(host, self.loop.time())
+        if unsaid is not None:
+            _log.warning("TLS with %s failed: %s", host, why, extra={"unsaid": unsaid})
 
     def delivered(self, connection: StreamConnection, messages: list[bytes]) -> None:
         """Whole messages came, maybe with the wish to get requests by the same way (RFC 5923)."""
@@ -171,11 +179,11 @@ class TlsEndpoint(TcpEndpoint):
 
     def retire(self, connection: StreamConnection) -> None:
         """Send nothing more over it."""
-        super().retire(connection)
         if isinstance(connection, TlsConnection):
             for address in connection.aliases:
                 if self._aliases.get(address) is connection:
                     del self._aliases[address]
+        super().retire(connection)
 
     def _name_of(self, flow: Flow) -> str:
         return self._names.name(flow.connection) or flow.remote[0]

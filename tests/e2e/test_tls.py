@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import ssl
 from pathlib import Path
 
@@ -245,3 +246,52 @@ def test_bad_certificates_are_named_by_check_and_stop_serve_with_1(redis_server,
         assert "expired on " in said
         assert "providers[0].ca_file: `" in said
         assert "cannot be read: No such file or directory" in said
+
+
+def test_connections_of_a_trunk_that_is_removed_are_closed_and_all_others_at_the_end(
+    serve, redis_server, new_peer, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path / "pem")
+    files = authority.issue("proxy", "DNS:proxy.example")
+    carrier = new_peer(PROVIDER)
+    other = "127.0.0.11"
+    config = configuration(
+        tmp_path,
+        redis_server.url,
+        [provider_entry("carrier", carrier.address)],
+        [trunk("desk", DESK), trunk("other", other)],
+        listen=["udp:127.0.0.1:0", "tcp:127.0.0.1:0", {"bind": "tls:127.0.0.1:0", **files}],
+        timers={"provider_response_seconds": 5, "no_answer_seconds": 30},
+    )
+    proxy = serve(config)
+
+    def connected(host: str) -> StreamPeer:
+        peer = StreamPeer(host, proxy.sockets["tls"], tls=client(authority), name="proxy.example")
+        peer.send(options(peer, peer.host_port))
+        peer.expect_response(200, "OPTIONS", WAIT)
+        return peer
+
+    idle, calling, kept = connected(other), connected(other), connected(DESK)
+    placed = OutgoingCall(calling, proxy.sockets["tls"], WASHINGTON).send()
+    far_end = incoming(carrier, proxy.address, placed, WAIT)
+    far_end.accept()
+    dialog = placed.answered(WAIT)
+    config["trunks"] = config["trunks"][:1]
+    proxy.write(config)
+    proxy.reload()
+    idle.wait_end()
+    hang_up(placed, dialog, far_end)  # a live call keeps its connection
+    kept.send(PING)
+    kept.wait_pongs(2)
+    proxy.wait_until_idle()
+    # One that never shook hands, one that never spoke.
+    half = [socket.create_connection(proxy.sockets[kind], WAIT, (DESK, 0)) for kind in ("tls", "tcp")]
+    proxy.terminate()
+    assert proxy.wait() == 0
+    kept.wait_end()
+    for one in half:
+        one.settimeout(WAIT)
+        assert one.recv(100) == b""
+        one.close()
+    for peer in (idle, calling, kept):
+        peer.close()

@@ -118,6 +118,23 @@ async def test_a_far_end_that_closes_is_told_and_opened_again(stage: Stage) -> N
     await far.close()
 
 
+async def test_what_follows_a_closed_connection_is_not_lost_with_it(stage: Stage) -> None:
+    """The far end has closed, and our side has not yet come to its end: the next request has a connection of
+    its own."""
+    endpoint, far = stage.tcp(), await FarEnd.at()
+    flow = towards(endpoint, far.address)
+    endpoint.send(OPTIONS, flow)
+    await until(lambda: far.heard and far.heard[0] == OPTIONS)
+    (old,) = endpoint._opened.values()
+    old.eof_received()
+    assert stage.closed == [flow]
+    endpoint.send(OPTIONS, flow)
+    await until(lambda: len(far.heard) == 2 and far.heard[1] == OPTIONS)
+    await until(lambda: endpoint.closed == {Cause.PEER: 1})
+    assert stage.closed == [flow]
+    await far.close()
+
+
 async def test_there_are_only_so_many_connections_of_ours(stage: Stage) -> None:
     endpoint = stage.tcp(StreamLimits(opened=2))
     fars = [await FarEnd.at() for _ in range(3)]

@@ -367,6 +367,17 @@ async def test_garbage_is_no_handshake(stage: Stage, certificates: Path, garbage
     assert stage.messages == []
 
 
+async def test_failed_handshakes_do_not_fill_the_log(
+    stage: Stage, certificates: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    endpoint = stage.tls(proxy(certificates))
+    for _ in range(20):
+        (await Peer.to(endpoint)).say(OPTIONS)
+    await until(lambda: endpoint.closed == {Cause.TLS: 20})
+    assert 1 <= len(caplog.records) <= 5
+    assert "127.0.0.1 failed" in caplog.text
+
+
 async def shaken_hands(
     endpoint: TlsEndpoint, context: ssl.SSLContext
 ) -> tuple[Peer, ssl.SSLObject, ssl.MemoryBIO]:
