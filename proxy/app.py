@@ -118,6 +118,8 @@ class Application:
             config.unknown_source == "drop",
         )
         resolver = self.resolver
+        if settings.drop_strangers:
+            stack.answers = self._knows
         self.core = ProxyCore(
             stack, self.store, resolver.hops, resolver.leads_to, _minter(key), identities, settings
         )

@@ -285,7 +285,9 @@ class ProxyCore:
         data = build_response(request, 481, b"Call/Transaction Does Not Exist")
         if self.judge.knows(request.flow.remote[0]):
             self.stack.respond_stateless(request, data)
-        elif not self.settings.drop_strangers or _token_of(request) is not None:
+        elif not self.settings.drop_strangers or (
+            _token_of(request) is not None and self.stack.heeds(request.flow)
+        ):
             # A provider is none of the trunks, and may be late.
             self._tell_stranger(request, data)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from heapq import heappop, heappush
 
 from proxy.sip.counters import IN, METHOD_KINDS, OTHER, OUT, STATUS_KINDS, SipCounters
@@ -58,13 +59,15 @@ _TOO_LATE = b'SIP;cause=408;text="Request Timeout"'
 
 class SipStack:
     """Transactions of one process. `now` is monotonic seconds, and never goes back. `outbox` is what is to be
-    sent, in order; whoever pumps the stack empties it."""
+    sent, in order; whoever pumps the stack empties it. `answers` says which addresses are told that a request
+    cannot be read, or a CANCEL matched: all of them unless it is set."""
 
     def __init__(self, timers: Timers, counters: SipCounters, *, server_name: bytes = b"Trunkwarden") -> None:
         self.timers = timers
         self.counters = counters
         self.server_name = server_name
         self.outbox: list[tuple[bytes, Flow]] = []
+        self.answers: Callable[[str], bool] | None = None
         self._servers: dict[ServerKey, ServerTransaction] = {}
         self._clients: dict[tuple[bytes, bytes], ClientTransaction] = {}
         self._by_flow: dict[Flow, dict[ClientTransaction, None]] = {}
@@ -86,7 +89,7 @@ class SipStack:
             message = parse_message(data, flow)
         except ParseError as error:
             self.counters.malformation(error.cause)
-            answer = error_response(data, flow, error)
+            answer = error_response(data, flow, error) if self.heeds(flow) else None
             if answer is not None:
                 self.send(*answer)
             return []
@@ -123,7 +126,7 @@ class SipStack:
         if transaction is None:
             phrase = b"Call/Transaction Does Not Exist"
             answer = build_response(request, 481, phrase, to_tag=tag)
-            if not amplifies(answer, request):
+            if not amplifies(answer, request) and self.heeds(request.flow):
                 self.respond_stateless(request, answer)
             return []
         name = (b"Server: " + self.server_name,) if self.server_name else ()
@@ -132,6 +135,10 @@ class SipStack:
             return []
         transaction.cancelled = True
         return [CancelReceived(transaction, request)]
+
+    def heeds(self, flow: Flow) -> bool:
+        """Whether the peer of `flow` may be told what is wrong with its requests."""
+        return self.answers is None or self.answers(flow.remote[0])
 
     def _response(self, response: SipResponse, now: float) -> list[Event]:
         status_class = response.status // 100

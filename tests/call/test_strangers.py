@@ -88,6 +88,16 @@ def test_late_provider_is_told_although_strangers_are_not() -> None:
     assert play.take() == ["carrier <- 481 (BYE)"]
 
 
+def test_stranger_who_saw_the_token_of_a_call_meets_silence_too() -> None:
+    play = Playbook(settings=CallSettings(drop_strangers=True))
+    play.stack.answers = {CARRIER[0]}.__contains__
+    ok = established(play)
+    play.receive(in_dialog("BYE", ok, cseq=9, from_callee=True), STRANGER)
+    assert play.take() == []
+    play.receive(in_dialog("BYE", ok, cseq=9, from_callee=True), CARRIER)
+    assert play.take() == ["pbx <- BYE"]
+
+
 def test_any_number_of_distinct_things_makes_few_series() -> None:
     """O02: methods, numbers and user agents are no labels."""
     play = Playbook()

@@ -165,8 +165,14 @@ def test_dropping_strangers_answers_nothing(serve, redis_server, provider, new_p
         )
     )
     stranger, desk = new_peer(STRANGER), new_peer("127.0.0.10")
+    call = OutgoingCall(stranger, silent.address, WASHINGTON)
+    unreadable = call.invite().replace(b"CSeq: 1 INVITE", b"CSeq: one INVITE")
 
-    OutgoingCall(stranger, silent.address, WASHINGTON).send()
+    call.send()
+    stranger.send(call.invite().replace(b"INVITE", b"CANCEL"), silent.address)
+    stranger.send(unreadable, silent.address)
+    desk.send(unreadable, silent.address)
+    assert desk.expect_final().status == 400
     OutgoingCall(desk, silent.address, "12").send().final()
 
     assert not stranger.received

@@ -65,6 +65,23 @@ def test_answers_leave_by_the_listener_that_the_request_came_to(stack: SipStack)
     assert b";rport=40000;branch=z9hG4bKcaller1;received=192.0.2.10\r\n" in answer
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        request_bytes("CANCEL"),
+        request_bytes(cseq="x"),
+        request_bytes().replace(b"SIP/2.0\r\n", b"SIP/9.9\r\n"),
+    ],
+    ids=["CANCEL", "malformed", "version"],
+)
+def test_who_is_not_to_be_answered_is_not_told_what_is_wrong(stack: SipStack, data: bytes) -> None:
+    stack.answers = {CALLER[0]}.__contains__
+    assert stack.receive(data, flow_to(("203.0.113.66", 5062)), 0.0) == []
+    assert stack.outbox == []
+    assert stack.receive(data, flow_to(CALLER), 0.0) == []
+    assert len(stack.outbox) == 1
+
+
 STRAY = {
     "unknown branch": (b"z9hG4bKproxy1", b"z9hG4bKother"),
     "another sent-by": (b"UDP 192.0.2.1:5060", b"UDP 203.0.113.66:5060"),
