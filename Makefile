@@ -1,6 +1,6 @@
 # Two commands matter: `make run` and `make test`. `make help` lists all.
 .DEFAULT_GOAL := help
-.PHONY: help run test check test-ledger test-e2e bench diagrams fuzz format clean env env-dev env-fuzz packages
+.PHONY: help run test check test-ledger test-e2e bench soak diagrams fuzz format clean env env-dev env-fuzz packages
 
 BIN := .venv/bin
 
@@ -31,6 +31,9 @@ test-e2e: env-dev packages ## the end-to-end tests: SIPp and other peers against
 
 bench: env-dev packages ## what a call costs, beside Kamailio where that is installed (ARGS='--help' lists the options)
 	@$(BIN)/python -m benchmarks.bench_calls $(ARGS)
+
+soak: env-dev packages ## three times what can be served, for some minutes: how much gets through (ARGS='--help' lists the options)
+	@$(BIN)/python -m benchmarks.overload $(ARGS)
 
 fuzz: env-fuzz packages ## a million changed messages for the parser, and more; other readers beside ours (ARGS='--help')
 	@$(BIN)/python -m tests.fuzz.run $(ARGS)

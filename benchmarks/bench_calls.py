@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import socket
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
@@ -48,18 +47,14 @@ class Measurement:
     note: str
 
 
-def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((CALLER_HOST, 0))
-        return int(probe.getsockname()[1])
-
-
 def measure(name: str, rate: int, seconds: int, folder: Path, base: Load | None) -> Measurement:
     """One target at one rate, started anew. Raises CannotMeasure, LoadFailed."""
-    callee = (CALLER_HOST, _free_port())
-    with TARGETS[name](folder / name, _free_port(), callee) as target:
+    callee = (CALLER_HOST, generator.free_port())
+    with TARGETS[name](folder / name, generator.free_port(), callee) as target:
         before = processor_seconds(target.root) if target.root is not None else 0.0
-        load = generator.run(folder / "load", target.address, _free_port(), callee, rate, seconds, HOLD_MS)
+        load = generator.run(
+            folder / "load", target.address, generator.free_port(), callee, rate, seconds, HOLD_MS
+        )
         used = processor_seconds(target.root) - before if target.root is not None else None
     return Measurement(
         target=name,

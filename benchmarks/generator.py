@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import time
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from benchmarks.processes import processor_seconds
 SCENARIOS = Path(__file__).resolve().parents[1] / "sipp-scenarios"
 CALLED = "+442079460123"
 CALLER_HOST = "127.0.0.1"
+FINISH = signal.SIGUSR1  # SIPp places no more calls, and ends with the last that it has
 _BIND_SECONDS = 5.0
 _SOCKET_BYTES = "4194304"
 _POLL_SECONDS = 0.05
@@ -42,7 +45,15 @@ class LoadFailed(Exception):
     """SIPp itself could not run to its end."""
 
 
-def _sipp(scenario: str, folder: Path, address: tuple[str, int], *arguments: str) -> subprocess.Popen[bytes]:
+def free_port() -> int:
+    """A UDP port of the caller's host that nobody uses."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind((CALLER_HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def sipp(scenario: str, folder: Path, address: tuple[str, int], *arguments: str) -> subprocess.Popen[bytes]:
+    """A SIPp process that plays one of our scenarios, with its statistics in `folder`."""
     folder.mkdir(parents=True)
     shutil.copy(SCENARIOS / f"{scenario}.xml", folder)
     with (folder / "screen").open("wb") as screen:
@@ -68,10 +79,10 @@ def run(
     """Place `rate * seconds` calls at `target`, answered by a callee at `callee`. Raises LoadFailed."""
     calls = rate * seconds
     limit = str(seconds + int(_GRACE_SECONDS / 2))
-    answering = _sipp("uas_answering", folder / "callee", callee, "-timeout", limit)
+    answering = sipp("uas_answering", folder / "callee", callee, "-timeout", limit)
     try:
-        _wait_until_bound(callee)
-        placing = _sipp(
+        wait_until_bound(callee)
+        placing = sipp(
             "uac_admitted", folder / "caller", (CALLER_HOST, caller_port), "-s", CALLED, "-d", str(hold_ms),
             "-r", str(rate), "-m", str(calls), "-l", str(calls), "-timeout", limit,
             f"{target[0]}:{target[1]}",
@@ -107,7 +118,8 @@ def _watch(
     return shares
 
 
-def _wait_until_bound(address: tuple[str, int]) -> None:
+def wait_until_bound(address: tuple[str, int]) -> None:
+    """Until a UDP socket is bound there. Raises LoadFailed."""
     raw = bytes(int(part) for part in address[0].split("."))
     wanted = f"{raw[::-1].hex().upper()}:{address[1]:04X}"
     deadline = time.monotonic() + _BIND_SECONDS
@@ -118,12 +130,12 @@ def _wait_until_bound(address: tuple[str, int]) -> None:
 
 
 def _load(folder: Path, calls: int, probe: Probe, shares: tuple[float, float]) -> Load:
-    rows = _rows(folder / "statistics.csv")
-    if not rows:
+    found = rows(folder / "statistics.csv")
+    if not found:
         raise LoadFailed((folder / "screen").read_text(errors="replace")[-1000:])
-    last = rows[-1]
+    last = found[-1]
     succeeded = int(last["SuccessfulCall(C)"])
-    rates = [float(row["CallRate(P)"]) for row in rows if float(row["CallRate(P)"]) > 0]
+    rates = [float(row["CallRate(P)"]) for row in found if float(row["CallRate(P)"]) > 0]
     delays = sorted(probe.delays)
     return Load(
         calls=calls + len(probe.delays),
@@ -138,7 +150,8 @@ def _load(folder: Path, calls: int, probe: Probe, shares: tuple[float, float]) -
     )
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def rows(path: Path) -> list[dict[str, str]]:
+    """What SIPp wrote down so far."""
     if not path.exists():
         return []
     with path.open(newline="", errors="replace") as file:

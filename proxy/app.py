@@ -134,7 +134,15 @@ class Application:
             self.store, self.ledger, self.accounting, self.log, self.metrics, now_ms, loop.time
         )
         self.server = self._server = SipServer(
-            stack, self.core, pipeline, self.accounting, self.log, self.metrics, self.ledger, now_ms
+            stack,
+            self.core,
+            pipeline,
+            self.accounting,
+            self.log,
+            self.metrics,
+            self.ledger,
+            now_ms,
+            self._knows,
         )
         for endpoint in endpoints:
             if isinstance(endpoint, UdpEndpoint):
@@ -184,7 +192,7 @@ class Application:
             return TcpEndpoint(
                 host,
                 port,
-                lambda batch: self.server.on_datagrams(batch),
+                lambda batch: self.server.on_messages(batch),
                 lambda flow: self.server.on_closed(flow),
                 counters,
                 limits,
@@ -194,7 +202,7 @@ class Application:
         endpoint = TlsEndpoint(
             host,
             port,
-            lambda batch: self.server.on_datagrams(batch),
+            lambda batch: self.server.on_messages(batch),
             lambda flow: self.server.on_closed(flow),
             counters,
             files_by_bind(self.config)[listener.bind],

@@ -11,14 +11,16 @@ from policy.reasons import ReasonCode
 from proxy.admission.accounting import Accounting
 from proxy.admission.decision_log import DecisionLog
 from proxy.admission.pipeline import AdmissionPipeline
-from proxy.call.commands import Answered, Command, Ended, Refused, Reserve, StrangerRefused
+from proxy.call.commands import Answered, Command, Ended, Refused, Reserve, Shed, StrangerRefused
 from proxy.call.core import ProxyCore
+from proxy.call.overload import BURST_SECONDS, STANDING_SECONDS, Overload
 from proxy.call.session import CallSession
 from proxy.ledger.ledger import Ledger
 from proxy.observe.logs import Sampler
 from proxy.observe.metrics import Metrics
 from proxy.sip.message import Flow
 from proxy.sip.stack import SipStack
+from proxy.transport.inbox import SLICE, Inbox
 from proxy.transport.tcp import TcpEndpoint
 from proxy.transport.udp import Datagrams, UdpEndpoint
 
@@ -26,6 +28,8 @@ _log = logging.getLogger(__name__)
 
 # Timers fire on this grid at the finest: one wake-up then serves all that is due together.
 _TIMER_GRAIN = 0.02
+# How long the lateness of the last timer says something.
+_LATENESS_SECONDS = 1.0
 
 
 class SipServer:
@@ -41,7 +45,10 @@ class SipServer:
         metrics: Metrics,
         ledger: Ledger,
         clock: Callable[[], int],
+        known: Callable[[str], bool],
     ) -> None:
+        """`clock`: wall time in milliseconds. `known`: whether an address belongs to a trunk or a
+        provider."""
         self.stack = stack
         self.core = core
         self.endpoints: dict[tuple[str, int], UdpEndpoint] = {}
@@ -54,9 +61,14 @@ class SipServer:
         self._pumping = False
         self._clock = clock
         self._strangers = Sampler()
+        self._shed = Sampler()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._loop = asyncio.get_running_loop()
+        self._inbox = Inbox(known)
+        self._overload = Overload(self._loop.time())
+        self._late = 0.0
+        self._late_at = 0.0
 
     def add_endpoint(self, endpoint: UdpEndpoint) -> None:
         """Send through this endpoint what leaves by its local address."""
@@ -82,18 +94,66 @@ class SipServer:
         self.pump(now)
 
     def on_datagrams(self, batch: Datagrams) -> None:
-        """What arrived in one go."""
+        """What arrived on a UDP socket in one go: served at once, or queued when that is too much."""
         now = self._loop.time()
-        receive = self.stack.receive
-        handle = self.core.handle
+        inbox = self._inbox
+        if inbox:
+            for data, flow in batch:
+                inbox.put(data, flow, now)
+        elif len(batch) > SLICE:
+            for data, flow in batch:
+                inbox.put(data, flow, now)
+            self._loop.call_soon(self._serve_inbox)
+        else:
+            self.core.overloaded = False
+            for data, flow in batch:
+                self._serve(data, flow, now)
+            self.pump(now)
+            self._caught_up(now)
+
+    def on_messages(self, batch: Datagrams) -> None:
+        """What arrived on a connection. A peer that sends faster than we serve is slowed down by its own
+        connection, so nothing is queued here; how late timers are tells how long it waited."""
+        now = self._loop.time()
+        self.core.overloaded = self._overload.sheds(min(self._lateness(now), BURST_SECONDS), now)
         for data, flow in batch:
-            try:
-                for event in receive(data, flow, now):
-                    handle(event, now)
-            except Exception:
-                # A defect of ours that one message brought out must not cost the others theirs.
-                _log.exception("a message could not be handled")
+            self._serve(data, flow, now)
         self.pump(now)
+
+    def _serve_inbox(self) -> None:
+        """One slice of what waits; the loop has its turn before the next."""
+        now = self._loop.time()
+        inbox = self._inbox
+        core = self.core
+        sheds = self._overload.sheds
+        taken = inbox.take()
+        oldest = inbox.oldest()
+        for since, data, flow in taken:
+            core.overloaded = sheds(now - (since if oldest is None else min(since, oldest)), now)
+            if not (core.overloaded and core.shedder.deal_with(data, flow, now)):
+                self._serve(data, flow, now)
+        self.pump(now)
+        if inbox:
+            self._loop.call_soon(self._serve_inbox)
+        else:
+            self._caught_up(now)
+
+    def _serve(self, data: bytes, flow: Flow, now: float) -> None:
+        handle = self.core.handle
+        try:
+            for event in self.stack.receive(data, flow, now):
+                handle(event, now)
+        except Exception:
+            # A defect of ours that one message brought out must not cost the others theirs.
+            _log.exception("a message could not be handled")
+
+    def _lateness(self, now: float) -> float:
+        """How late the last timer was, if that was a moment ago."""
+        return self._late if now - self._late_at < _LATENESS_SECONDS else 0.0
+
+    def _caught_up(self, now: float) -> None:
+        if self._lateness(now) <= STANDING_SECONDS and not self._inbox:
+            self._overload.caught_up(now)
 
     def pump(self, now: float) -> None:
         """Send what waits, execute commands, and set the timer for what comes next."""
@@ -152,6 +212,7 @@ class SipServer:
                 self._pipeline.emergency(command.session)
                 command.session.admitted(now)
             else:
+                self.core.judging += 1
                 self._pipeline.reserve(command.session, self._decided)
         elif isinstance(command, Answered):
             self._accounting.answered(command.session, now)
@@ -164,10 +225,20 @@ class SipServer:
             unsaid = self._strangers.admit(command.source, now)
             if unsaid is not None:
                 _log.warning("no trunk for a call", extra={"source": command.source, "unsaid": unsaid})
+        elif isinstance(command, Shed):
+            trunk = command.verdict.trunk
+            name = None if trunk is None else trunk.name
+            self._metrics.decision(name, "refused", ReasonCode.OVERLOAD)
+            unsaid = self._shed.admit(name or "", now)
+            if unsaid is not None:
+                _log.warning(
+                    "too much to do: a call was turned away", extra={"trunk": name, "unsaid": unsaid}
+                )
 
     def _decided(self, session: CallSession, reason: ReasonCode | None) -> None:
         """The ledger has answered, in a turn of its own or, when it is away, at once."""
         now = self._loop.time()
+        self.core.judging -= 1
         try:
             if reason is None:
                 session.admitted(now)
@@ -202,7 +273,9 @@ class SipServer:
 
     def _on_timer(self) -> None:
         self._timer = None
-        now = self._loop.time()
+        now = self._late_at = self._loop.time()
+        self._late = now - self._timer_at
+        self._caught_up(now)
         try:
             events = self.stack.handle_timers(now)
         except Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from policy.reasons import ReasonCode
 from proxy.app import Application
+from proxy.call.overload import Overload
 from proxy.call.session import CallSession
 from proxy.sip.serialize import build_response
 from tests.call.playbook import answer, in_dialog, invite
@@ -228,3 +230,76 @@ async def test_many_at_once_against_a_capacity(empty_server: Server, phones: Lin
         calls = {(await aside(phones.provider.expect, "INVITE")).call_id for _ in range(5)}
         assert len(calls) == 5
         assert len(await app.ledger.calls()) == 5
+
+
+# --- more than can be served at once ---
+
+
+class Behind:
+    """Stands in for the overload controller of an instance that is behind for good."""
+
+    def caught_up(self, now: float) -> None:
+        """It never is."""
+
+    def sheds(self, waited: float, now: float) -> bool:
+        return True
+
+
+async def test_burst_that_does_not_fit_into_one_turn_is_served_whole(
+    empty_server: Server, phones: Line, tmp_path: Path
+) -> None:
+    content = configuration(phones, ledger={"url": empty_server.url}, trunk={"capacity_limit": "5"})
+    async with running(tmp_path, content, phones) as app:
+        for _ in range(300):
+            phones.dial()
+        await until(lambda: sum(decisions(app).values()) == 300)
+        assert decisions(app) == {("office", "admitted", ""): 5, ("office", "refused", "CAPACITY"): 295}
+
+
+async def test_calls_are_shed_and_nothing_else(
+    app: Application, phones: Line, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ok = await aside(phones.talk)
+    await until(lambda: app.core.judging == 0)
+    monkeypatch.setattr(app.server, "_overload", Behind())
+    for _ in range(100):
+        phones.dial()
+    phones.pbx.send(in_dialog("BYE", ok, cseq=2, branch="z9hG4bK-bye"), phones.proxy)
+    phones.dial("sip:112@127.0.0.1")
+    assert (await aside(phones.provider.expect, "BYE")).call_id == ok.call_id
+    assert (await aside(phones.provider.expect, "INVITE")).uri.startswith(b"sip:112@")
+    for _ in range(100):
+        refusal = await aside(phones.pbx.expect, "503 INVITE")
+        assert refusal.first(b"warning") == b'399 trunkwarden "OVERLOAD Service Unavailable"'
+    assert decisions(app)[("office", "refused", "OVERLOAD")] == 100
+    assert decisions(app)[("office", "admitted", "")] == 2
+    said = [record for record in caplog.records if "turned away" in record.message]
+    assert 1 <= len(said) <= 10
+    app.log.flush()
+    await settled(app.ledger)
+    assert len(await app.ledger.records("decisions", 10)) == 2
+
+
+async def test_connections_shed_by_how_late_timers_are(app: Application) -> None:
+    """What comes by connections waits in the system, where nobody sees how long."""
+    server = app.server
+    now = asyncio.get_running_loop().time()
+    server._overload = Overload(now - 10.0)
+    server._late, server._late_at = 0.3, now
+    server.on_messages([])
+    assert app.core.overloaded
+    server._late_at = now - 10.0  # what was long ago says nothing
+    server.on_messages([])
+    assert not app.core.overloaded
+
+
+async def test_timers_that_are_late_forbid_to_say_that_nothing_waits(app: Application) -> None:
+    server = app.server
+    now = asyncio.get_running_loop().time()
+    server._overload = Overload(now - 10.0)
+    server._late, server._late_at = 0.3, now
+    server._caught_up(now)
+    assert server._overload.sheds(0.1, now)
+    server._late = 0.0
+    server._caught_up(now)
+    assert not server._overload.sheds(0.1, now)

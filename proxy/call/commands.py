@@ -40,6 +40,16 @@ class StrangerRefused:
         self.verdict = verdict
 
 
+class Shed:
+    """A call was turned away without state because there is too much to do (OVERLOAD): to be counted, and
+    sampled in the log."""
+
+    __slots__ = ("verdict",)
+
+    def __init__(self, verdict: Verdict) -> None:
+        self.verdict = verdict
+
+
 class Answered:
     """The first 2xx went upstream; charging began at `session.answered_at`."""
 
@@ -59,4 +69,4 @@ class Ended:
         self.session = session
 
 
-Command = Reserve | Refused | StrangerRefused | Answered | Ended
+Command = Reserve | Refused | StrangerRefused | Shed | Answered | Ended

@@ -19,10 +19,12 @@ from proxy.call.commands import Command, Reserve, StrangerRefused
 from proxy.call.dialog import Dialog
 from proxy.call.forwarding import Identity
 from proxy.call.hangup import FarewellLeg
+from proxy.call.overload import MOST_CALLS, MOST_JUDGED, MOST_TRANSACTIONS
 from proxy.call.reach import Hop, Reachability
 from proxy.call.refusal import refusal_response
 from proxy.call.relay import Relay, relay_request
 from proxy.call.session import CallSession
+from proxy.call.shedding import Shedder
 from proxy.call.ways import Ways
 from proxy.sip.events import (
     AckReceived,
@@ -50,6 +52,8 @@ _TOKEN = re.compile(rb";tw=(([A-Za-z0-9_-]{1,64})\.[A-Za-z0-9_-]{1,64})")
 _SCHEMES = frozenset({b"sip", b"sips", b"tel", b"urn"})
 # The To-tag of answers without state: the same for each copy of a request (RFC 3261 §8.2.7).
 STATELESS_TAG = b"tw0"
+# In-dialog requests may fill what new calls leave.
+_MOST_TRANSACTIONS_IN_DIALOGS = MOST_TRANSACTIONS + MOST_TRANSACTIONS // 4
 # How long what is over may stay in the timer heap.
 _LONGEST_NAP = 60.0
 
@@ -101,7 +105,8 @@ class ProxyCore:
     them, none while it has no usable address; `leads_to` says whether a provider's name leads to a host;
     `mint` draws a fresh ref and its two tokens, the called side's and the calling side's, of one length;
     `identities` name the proxy, by the local address of a listener. `gate` is set while no new calls are
-    taken. `commands` is emptied by the server after each batch of events.
+    taken, `overloaded` while the message at hand waited so long that a new call is shed; `judging` is how
+    many calls wait for the ledger. `commands` is emptied by the server after each batch of events.
     """
 
     def __init__(
@@ -124,6 +129,8 @@ class ProxyCore:
         self.ways = Ways(identities)
         self.settings = settings
         self.gate: ReasonCode | None = None
+        self.overloaded = False
+        self.judging = 0
         self.commands: list[Command] = []
         self.sessions: dict[str, CallSession] = {}
         # Several where a call spirals.
@@ -132,6 +139,8 @@ class ProxyCore:
         self._count = 0
         # As random as a token, and never given to anybody.
         self._branch_key = mint()[1]
+        tag = blake2b(b"shed", key=self._branch_key, digest_size=6).hexdigest()
+        self.shedder = Shedder(self, b"tws" + tag.encode())
 
     # --- events ---------------------------------------------------------------------------------------------
 
@@ -169,6 +178,8 @@ class ProxyCore:
             found = self._session_of(request)
             if found is None:
                 self.no_such_dialog(request)
+            elif self.stack.transactions >= _MOST_TRANSACTIONS_IN_DIALOGS and request.method != b"BYE":
+                self.stack.respond_stateless(request, build_response(request, 503, b"Service Unavailable"))
             else:
                 relay_request(self, *found, request, now)
         elif request.method == b"INVITE":
@@ -208,7 +219,7 @@ class ProxyCore:
     # --- a new call -----------------------------------------------------------------------------------------
 
     def _invite(self, request: SipRequest, now: float) -> None:
-        attempt = attempt_of(request, self.gate)
+        attempt = attempt_of(request, self._gate())
         if attempt is None:
             if self.judge.knows(request.flow.remote[0]):
                 self.stack.respond_stateless(request, _unsupported_scheme(request))
@@ -219,6 +230,11 @@ class ProxyCore:
         if verdict.reason in (ReasonCode.SOURCE, ReasonCode.AUTH):
             self._refuse_stranger(request, verdict.reason)
             self.commands.append(StrangerRefused(attempt.source, verdict))
+            return
+        if verdict.reason is ReasonCode.OVERLOAD or (
+            not verdict.emergency and self.shedder.was_shed(request, now)
+        ):
+            self.shedder.shed(request, verdict, now)
             return
         refusal = self.unacceptable(request) or self._repeated(request)
         if refusal is not None:
@@ -238,6 +254,17 @@ class ProxyCore:
         self.sessions[ref] = session
         self._under_way.setdefault((request.call_id, request.from_tag, request.cseq), []).append(session)
         self.commands.append(Reserve(session))
+
+    def _gate(self) -> ReasonCode | None:
+        """Why no new call is taken now, if it is no emergency call."""
+        if self.gate is None and (
+            self.overloaded
+            or self.judging >= MOST_JUDGED
+            or len(self.sessions) >= MOST_CALLS
+            or self.stack.transactions >= MOST_TRANSACTIONS
+        ):
+            return ReasonCode.OVERLOAD
+        return self.gate
 
     def _has_route(self, verdict: Verdict) -> bool:
         """Whether any target has a usable address now: else there is nothing to reserve for."""

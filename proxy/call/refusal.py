@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 from policy.reasons import ReasonCode, Refusal
@@ -31,3 +32,17 @@ def refusal_response(request: SipRequest, code: ReasonCode, refusal: Refusal, to
         to_tag=to_tag,
         extra=refusal_lines(code, refusal),
     )
+
+
+@lru_cache(maxsize=256)
+def _spread_lines(code: ReasonCode, refusal: Refusal, more: int) -> tuple[bytes, ...]:
+    seconds = refusal.retry_after or 0
+    return refusal_lines(code, replace(refusal, retry_after=(seconds + 1) // 2 + more))
+
+
+def spread_lines(code: ReasonCode, refusal: Refusal, share: int) -> tuple[bytes, ...]:
+    """The same for one of many who are refused at once, and shall not all come back at once: Retry-After lies
+    between half and one and a half of the usual one, by `share`, any number that differs among them."""
+    if refusal.retry_after is None:
+        return refusal_lines(code, refusal)
+    return _spread_lines(code, refusal, share % (refusal.retry_after + 1))

@@ -19,6 +19,9 @@ from proxy.ledger.lua import Script
 from proxy.ledger.resp import ServerError
 
 _MORE: Final = object()
+# Replies dealt with in one turn of the event loop: what follows an answer is work, and a server that was slow
+# answers many at once.
+_REPLIES: Final = 32
 
 _log = logging.getLogger(__name__)
 
@@ -96,6 +99,7 @@ class PipelinedConnection(asyncio.Protocol):
         self._out: list[bytes] = []
         self._watch: asyncio.TimerHandle | None = None
         self._lost: str | None = None
+        self._unread = False
         self._transport.set_protocol(self)
         if not self._transport.is_reading():
             self._transport.resume_reading()
@@ -150,7 +154,10 @@ class PipelinedConnection(asyncio.Protocol):
         if not self._pending:
             return
         due = self._pending[0].sent_at + self._deadline
-        if due <= self._loop.time():
+        now = self._loop.time()
+        if self._unread:
+            self._watch = self._loop.call_at(now + self._deadline, self._check_deadline)
+        elif due <= now:
             self.close("timeout")
         else:
             self._watch = self._loop.call_at(due, self._check_deadline)
@@ -158,14 +165,28 @@ class PipelinedConnection(asyncio.Protocol):
     # asyncio.Protocol
 
     def data_received(self, data: bytes) -> None:
-        gets = self._reader.gets
-        pending = self._pending
         try:
             self._reader.feed(data)
+        except hiredis.HiredisError:
+            self.close("connection")
+            return
+        if not self._unread:
+            self._take_replies()
+
+    def _take_replies(self) -> None:
+        """Hand over what has come, as much as fits into one turn."""
+        self._unread = False
+        if self._lost is not None:
+            return
+        gets = self._reader.gets
+        pending = self._pending
+        room = _REPLIES
+        try:
             reply: object = gets()
             while reply is not _MORE:
                 if not pending:
                     break
+                room -= 1
                 command = pending.popleft()
                 if isinstance(reply, ServerError) and self._again(command, reply):
                     reply = gets()
@@ -177,6 +198,10 @@ class PipelinedConnection(asyncio.Protocol):
                     # One call's trouble is not the others': asyncio would close the connection over it.
                     _log.exception("what followed the answer to `%s` failed", command.verb)
                 if self._lost is not None:
+                    return
+                if room <= 0:
+                    self._unread = True
+                    self._loop.call_soon(self._take_replies)
                     return
                 reply = gets()
         except hiredis.HiredisError:

@@ -109,8 +109,9 @@ class Metrics:
         for trunk in thresholds:
             self.calls_active.setdefault(trunk, 0)
             # A counter that begins at 1 hides its first event from rate() and increase().
-            for key in ((trunk, "admitted", ""), (trunk, "refused", "SPEND"), (trunk, "refused", "LEDGER")):
-                self._decisions.setdefault(key, 0)
+            self._decisions.setdefault((trunk, "admitted", ""), 0)
+            for reason in ("SPEND", "LEDGER", "OVERLOAD"):
+                self._decisions.setdefault((trunk, "refused", reason), 0)
 
     def policy_reloaded(self, success: bool) -> None:
         """Count an attempt to load a new policy, after the first."""

@@ -80,6 +80,10 @@ class SipStack:
         """How many transactions are alive."""
         return len(self._servers) + len(self._clients)
 
+    def serves(self, key: ServerKey) -> bool:
+        """Whether a request is known already, and its copies are answered from here."""
+        return key in self._servers
+
     # --- what comes in ----------------------------------------------------------------------------
 
     def receive(self, data: bytes, flow: Flow, now: float) -> list[Event]:

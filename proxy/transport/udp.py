@@ -10,10 +10,14 @@ from typing import Final
 
 from proxy.sip.message import Flow
 
-# A batch is bounded so that a flood on one socket does not keep the loop from timers and ledger replies.
-BATCH: Final = 64
+# Read ahead of what is served, so that nothing is lost for want of room in the system's buffer, which is
+# often small; bounded, so that a flood on one socket keeps the loop from nothing else.
+BATCH: Final = 512
 _LARGEST: Final = 65535
-_RECEIVE_BUFFER: Final = 4 * 1024 * 1024
+_BUFFER: Final = 4 * 1024 * 1024
+# socket(7); Python has no names for them.
+_SO_SNDBUFFORCE: Final = 32
+_SO_RCVBUFFORCE: Final = 33
 _REFUSED: Final = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH})
 
 Datagrams = list[tuple[bytes, Flow]]
@@ -30,7 +34,7 @@ class UdpEndpoint:
         try:
             if family == socket.AF_INET6:
                 self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+            _enlarge(self._socket)
             self._socket.setblocking(False)
             self._socket.bind((host, port))
         except OSError:
@@ -74,3 +78,12 @@ class UdpEndpoint:
             batch.append((data, Flow("udp", local, (address[0], address[1]))))
         if batch:
             self._on_datagrams(batch)
+
+
+def _enlarge(udp: socket.socket) -> None:
+    """Ask for larger buffers: beyond net.core.rmem_max and wmem_max where we may, else up to those."""
+    for option, forced in ((socket.SO_RCVBUF, _SO_RCVBUFFORCE), (socket.SO_SNDBUF, _SO_SNDBUFFORCE)):
+        try:
+            udp.setsockopt(socket.SOL_SOCKET, forced, _BUFFER)
+        except OSError:
+            udp.setsockopt(socket.SOL_SOCKET, option, _BUFFER)

@@ -292,8 +292,9 @@ def test_emergency_calls_pass_the_gate(gate: ReasonCode) -> None:
     play.core.gate = gate
     play.receive(invite("sip:+442071838750@127.0.0.1", call_id="other", branch="z9hG4bK-other"))
     refused = play.last(PBX)
-    assert (refused.status, refused.first(b"retry-after")) == (503, b"5")
-    assert play.commands == ["Refused"]
+    assert refused.status == 503
+    assert 3 <= int(refused.first(b"retry-after")) <= 8
+    assert play.commands == [{ReasonCode.DRAINING: "Refused", ReasonCode.OVERLOAD: "Shed"}[gate]]
     play.receive(invite("sip:112@127.0.0.1"))
     play.receive(answer(play.last(CARRIER), 200), CARRIER)
     ok = play.last(PBX)

@@ -14,6 +14,7 @@ CALLER = "127.0.0.20"
 CALLS = 3
 PAIRS = [
     ("uac_admitted", "uas_answering", {}),
+    ("uac_maybe_shed", "uas_patient", {}),
     ("uac_long_call", "uas_long_call", {}),
     ("uac_hung_up_on", "uas_hanging_up", {}),
     ("uac_cancelled", "uas_ringing", {}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -180,3 +181,35 @@ async def test_trouble_of_one_is_not_the_others(link: Link) -> None:
     link.send("whole")
     link.connection.close()
     assert link.log.events[2:] == [("broken", "connection"), ("whole", "connection")]
+
+
+async def test_many_replies_at_once_leave_turns_for_others(link: Link) -> None:
+    for number in range(1000):
+        link.send(number)
+    await until(lambda: b"".join(link.peer.reads).count(PING) == 1000)
+    link.peer.say(b"+PONG\r\n" * 1000)
+    seen: list[int] = []
+    loop = asyncio.get_running_loop()
+
+    def other_work() -> None:
+        seen.append(len(link.log.events))
+        if seen[-1] < 1000:
+            loop.call_soon(other_work)
+
+    loop.call_soon(other_work)
+    await until(lambda: len(link.log.events) == 1000)
+    assert [item for item, _ in link.log.events] == list(range(1000))
+    assert max(b - a for a, b in itertools.pairwise(seen)) <= 32
+    link.send("after")
+    await until(lambda: len(link.peer.reads) > 1)
+    link.peer.say(b"+PONG\r\n")
+    await until(lambda: len(link.log.events) == 1001)
+
+
+async def test_rubbish_behind_many_replies_is_seen(link: Link) -> None:
+    for number in range(40):
+        link.send(number)
+    await until(lambda: b"".join(link.peer.reads).count(PING) == 40)
+    link.peer.say(b"+PONG\r\n" * 36 + b"rubbish\r\n")
+    await until(lambda: link.lost == ["connection"])
+    assert [reply for _, reply in link.log.events[-5:]] == [b"PONG", *["connection"] * 4]
