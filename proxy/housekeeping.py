@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from policy.compiled import Scope
 from proxy.admission.accounting import Accounting
 from proxy.admission.decision_log import DecisionLog
 from proxy.admission.policy_store import PolicyStore
@@ -20,11 +21,12 @@ _log = logging.getLogger(__name__)
 _TICK_SECONDS = 0.1
 _LEDGER_SECONDS = 1.0
 _DRIFT_SECONDS = 10.0
+_AUDIT_SECONDS = 60.0
 
 
 class Housekeeping:
-    """Renewals and records ten times a second; usage, liveness and lapsed leases once a second; drift and DNS
-    now and then."""
+    """Renewals and records ten times a second; usage, liveness and lapsed leases once a second; drift, audit
+    and DNS now and then."""
 
     def __init__(
         self,
@@ -49,6 +51,7 @@ class Housekeeping:
         keeper.start(watch_loop_lag(self._metrics), name="loop lag")
         keeper.start(self._every(_LEDGER_SECONDS, self._watch_ledger), name="ledger watch")
         keeper.start(self._every(_DRIFT_SECONDS, self._compare_leases), name="ledger drift")
+        keeper.start(self._every(_AUDIT_SECONDS, self._audit), name="ledger audit")
         keeper.start(self._every(REFRESH_SECONDS, self._resolve), name="provider addresses")
 
     async def _tick(self) -> None:
@@ -70,8 +73,7 @@ class Housekeeping:
             await asyncio.sleep(seconds)
 
     async def _watch_ledger(self) -> None:
-        policy = self._store.policy
-        scopes = [trunk.scope for trunk in policy.trunks.values()]
+        scopes = self._scopes()
         answers = False
         try:
             await self._ledger.sweep()
@@ -82,7 +84,25 @@ class Housekeeping:
         finally:
             self.ledger_answers = answers
         for scope, usage in zip(scopes, usages, strict=True):
-            self._metrics.usage(scope.name, usage.spent, usage.reserved)
+            if scope.kind == "trunk":
+                self._metrics.usage(scope.name, usage.spent, usage.reserved)
+
+    def _scopes(self) -> list[Scope]:
+        """Every scope of the policy in force, once."""
+        trunks = self._store.policy.trunks.values()
+        return list({scope.id: scope for trunk in trunks for scope in (trunk.scope, *trunk.scopes)}.values())
+
+    async def _audit(self) -> None:
+        """Once a minute over all instances: the ledger's numbers against what proves them."""
+        try:
+            found = await self._ledger.audit(self._scopes())
+        except LedgerUnavailable:
+            return
+        for one in found:
+            _log.error(
+                "the ledger was wrong and has been put right",
+                extra={"scope": one.scope_id, "what": one.what, "was": one.found, "is": one.corrected},
+            )
 
     async def _compare_leases(self) -> None:
         """Leases of this instance minus its live calls. What came, went or was on its way meanwhile is no

@@ -15,9 +15,10 @@ from collections.abc import Callable
 from policy.compiled import OnLedgerUnavailable, OnThreshold, Trunk
 from policy.rating.rate import Rate
 from policy.reasons import ReasonCode
+from proxy.admission.description import description
 from proxy.admission.policy_store import PolicyStore
 from proxy.call.session import CallSession
-from proxy.ledger.ledger import Ledger, LedgerUnavailable, Renewal, Renewed
+from proxy.ledger.ledger import Adopted, Ledger, LedgerUnavailable, Registration, Renewal, Renewed
 
 _log = logging.getLogger(__name__)
 
@@ -26,19 +27,33 @@ LEAD_SECONDS = 10.0
 _RETRY_SECONDS = 1.0
 _SOON_SECONDS = 0.05
 _AWAY = "away"
+_RESTORED_AT_ONCE = 256
 
 
 class CallAccount:
     """What one live call has, in seconds since its answer and in micro-units.
 
-    `paid_seconds` of talk are paid for by `committed` in all (spent and held together). `counted` is False
-    for a call of which the ledger knows nothing: an emergency call, one that was admitted while the ledger
-    was away, or one that the ledger `lost`. `denied` says why there was no further block when one was last
-    asked for: SPEND or LEDGER. `cut` is the farewell by which the call was ended because its paid time was
-    up.
+    `paid_seconds` of talk are paid for by `committed` in all (spent and held together); of that the ledger is
+    known to have `moved` so much into its window. `epoch` is that of the lease. `counted` is False for a call
+    of which the ledger knows nothing: an emergency call, one that was admitted while the ledger was away, or
+    one that the ledger `lost`; but for the first they are registered as soon as that is possible. `denied`
+    says why there was no further block when one was last asked for: SPEND or LEDGER. `cut` is the farewell by
+    which the call was ended because its paid time was up.
     """
 
-    __slots__ = ("committed", "counted", "cut", "denied", "due", "entry", "lost", "paid_seconds", "session")
+    __slots__ = (
+        "committed",
+        "counted",
+        "cut",
+        "denied",
+        "due",
+        "entry",
+        "epoch",
+        "lost",
+        "moved",
+        "paid_seconds",
+        "session",
+    )
 
     def __init__(self, session: CallSession, committed: int, paid_seconds: float, counted: bool) -> None:
         self.session = session
@@ -47,6 +62,8 @@ class CallAccount:
         self.counted = counted
         self.due = 0.0
         self.entry = 0
+        self.epoch = 1
+        self.moved = 0
         self.lost = False
         self.denied: ReasonCode | None = None
         self.cut: object = None
@@ -61,7 +78,8 @@ def first_block(trunk: Trunk, rate: Rate | None) -> tuple[int, float]:
 
 
 class Accounting:
-    """All live calls of this instance, by ref. `hang_up(session, reason)` ends one.
+    """All live calls of this instance, by ref. `hang_up(session, reason)` ends one; `fenced(session)` is told
+    of one that another instance has taken over or ended: nothing more of it is counted or charged here.
 
     `uncounted` says for each trunk how many of its calls the ledger does not count, emergency calls left out.
     `changes` counts how often a call came or went.
@@ -73,11 +91,15 @@ class Accounting:
         ledger: Ledger,
         lease_seconds: float,
         hang_up: Callable[[CallSession, ReasonCode], None],
+        fenced: Callable[[CallSession], None] = lambda _: None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self._store = store
         self._ledger = ledger
         self._interval = lease_seconds / 3
         self._hang_up = hang_up
+        self._fenced = fenced
+        self._clock = clock or asyncio.get_running_loop().time
         # By ref, so that what is over is not kept until its entry comes up.
         self._due: list[tuple[float, int, str]] = []
         self._entries = 0
@@ -85,6 +107,7 @@ class Accounting:
         self.uncounted: dict[str, int] = {}
         self.changes = 0
         self._idle = asyncio.Event()
+        ledger.on_loss(self.restore)
 
     @property
     def to_be_leased(self) -> int:
@@ -107,15 +130,16 @@ class Accounting:
         self.live[session.ref] = account
         if counted:
             self._schedule(account, now + self._interval)
-        else:
+        elif not session.verdict.emergency:
             self._count_here(session, 1)
+            self._schedule(account, now + _RETRY_SECONDS)
 
     def answered(self, session: CallSession, now: float) -> None:
         """The first block begins to be used."""
         account = session.account
         if isinstance(account, CallAccount) and session.answered_at is not None:
             if account.counted:
-                self._ledger.answered(session.ref, session.answered_at)
+                self._ledger.answered(session.ref, session.answered_at, epoch=account.epoch)
             at = self._next_look(account, now)
             if account.entry == 0 or at < account.due:
                 self._schedule(account, at)
@@ -136,15 +160,46 @@ class Accounting:
             cost = _cost(account, session.ended_at)
         if not account.counted:
             self._count_here(session, -1)
-        elif session.answered_at is None:
-            self._ledger.release(session.ref)
+        if session.verdict.emergency:
+            return cost
+        if session.answered_at is None:
+            self._ledger.release(session.ref, epoch=account.epoch)
         else:
-            self._ledger.settle(session.ref, cost)
+            scopes = session.verdict.trunk.scopes if session.verdict.trunk is not None else ()
+            self._ledger.settle(session.ref, cost, scopes, epoch=account.epoch, moved=account.moved)
         return cost
+
+    def adopted(self, session: CallSession, call: Adopted, now: float) -> None:
+        """Go on counting and charging a call that another instance began: `session.verdict` carries its trunk
+        and rate, `session.answered_at` when it was answered."""
+        rate = session.verdict.rate
+        committed = call.spent + call.hold
+        paid = None if rate is None else rate.paid_seconds(committed)
+        if paid is None:  # costs nothing, however long it lasts
+            paid = int(max(0.0, now - (session.answered_at or now)))
+        account = CallAccount(session, committed, float(paid), True)
+        account.epoch, account.moved = call.epoch, call.spent
+        self.changes += 1
+        session.account = account
+        self.live[session.ref] = account
+        self._schedule(account, now)
+
+    async def restore(self, remembered: bool) -> None:
+        """Tell the ledger every live call: it may have lost some. When what they cost is `remembered`, its
+        window still has all that it was told. Raises LedgerUnavailable."""
+        now = self._clock()
+        accounts = [one for one in self.live.values() if not one.session.verdict.emergency]
+        for at in range(0, len(accounts), _RESTORED_AT_ONCE):
+            some = accounts[at : at + _RESTORED_AT_ONCE]
+            told = [self._registration(one, one.moved if remembered else 0, now) for one in some]
+            outcomes = await self._ledger.register(told)
+            for account, outcome in zip(some, outcomes, strict=True):
+                self._registered(account, outcome, now)
 
     async def renew_due(self, now: float) -> None:
         """Renew what is due: leases, and blocks that run out. Called a few times a second."""
         batch: list[tuple[CallAccount, float, Renewal]] = []
+        unknown: list[tuple[CallAccount, float, Renewal]] = []
         while self._due and self._due[0][0] <= now:
             _, entry, ref = heapq.heappop(self._due)
             account = self.live.get(ref)
@@ -157,10 +212,12 @@ class Accounting:
             renewal, paid = self._renewal(account, now)
             if account.counted:
                 batch.append((account, paid, renewal))
-            elif account.lost:
-                self._schedule(account, self._next_look(account, now))
-            else:
+            elif account.session.verdict.emergency:
                 self._granted(account, paid, renewal, now)
+            else:
+                unknown.append((account, paid, renewal))
+        if unknown:
+            await self._register(unknown, now)
         if batch:
             outcomes = await self._ask([renewal for _, _, renewal in batch])
             for (account, paid, renewal), outcome in zip(batch, outcomes, strict=True):
@@ -175,6 +232,75 @@ class Accounting:
         except Exception:  # a call whose renewal was dropped would never be looked at again
             _log.exception("renewals failed")
         return [_AWAY] * len(renewals)
+
+    async def _register(self, unknown: list[tuple[CallAccount, float, Renewal]], now: float) -> None:
+        """Take calls into the ledger that it does not know; while that cannot be, they go on as their trunk
+        has it."""
+        try:
+            told = [self._registration(account, account.moved, now) for account, _, _ in unknown]
+            outcomes = await self._ledger.register(told)
+        except LedgerUnavailable:
+            outcomes = [_AWAY] * len(unknown)
+        except Exception:
+            _log.exception("calls could not be registered")
+            outcomes = [_AWAY] * len(unknown)
+        for (account, paid, renewal), outcome in zip(unknown, outcomes, strict=True):
+            if outcome != _AWAY:
+                self._registered(account, outcome, now)
+            elif account.session.account is not account:
+                continue
+            elif account.lost:
+                self._schedule(account, min(self._next_look(account, now), now + _RETRY_SECONDS))
+            else:
+                self._granted(account, paid, renewal, now)
+                self._schedule(account, min(account.due, now + _RETRY_SECONDS))
+
+    def _registration(self, account: CallAccount, moved: int, now: float) -> Registration:
+        session = account.session
+        spent, answered_age = 0, None
+        if session.answered_at is not None:
+            spent, answered_age = min(_cost(account, now), account.committed), now - session.answered_at
+        scopes = session.verdict.trunk.scopes if session.verdict.trunk is not None else ()
+        hold = account.committed - spent
+        return Registration(
+            session.ref,
+            _trunk_name(session),
+            scopes,
+            account.epoch,
+            now - session.received_at,
+            answered_age,
+            moved,
+            spent,
+            hold,
+            description(session),
+        )
+
+    def _registered(self, account: CallAccount, outcome: str, now: float) -> None:
+        if account.session.account is not account:
+            return  # it ended meanwhile, and what it cost is on its way
+        if outcome == Renewed.FENCED:
+            self._drop(account)
+            return
+        if not account.counted:
+            account.counted = True
+            self._count_here(account.session, -1)
+        account.lost = False
+        if account.denied is ReasonCode.LEDGER:
+            account.denied = None
+        self._schedule(account, min(self._next_look(account, now), now + _SOON_SECONDS))
+
+    def _drop(self, account: CallAccount) -> None:
+        """Somebody else counts this call, or ended it."""
+        session = account.session
+        _log.warning("a call is no longer ours", extra={"ref": session.ref})
+        if not account.counted:
+            self._count_here(session, -1)
+        self.changes += 1
+        session.account = None
+        self.live.pop(session.ref, None)
+        if not self.live:
+            self._idle.set()
+        self._fenced(session)
 
     # --- one call -------------------------------------------------------------------------------------------
 
@@ -193,11 +319,16 @@ class Accounting:
             if verdict.rate is not None:
                 total = verdict.rate.cost_of_seconds(int(paid))
         scopes = trunk.scopes if trunk is not None else ()
-        return Renewal(session.ref, spent, max(total - spent, 0), scopes), paid
+        return Renewal(session.ref, spent, max(total - spent, 0), scopes, account.epoch), paid
 
     def _renewed(self, account: CallAccount, paid: float, renewal: Renewal, outcome: str, now: float) -> None:
+        if outcome in (Renewed.GRANTED, Renewed.NO_FUNDS):
+            account.moved = max(account.moved, renewal.spent)
         if outcome == Renewed.GRANTED:
             self._granted(account, paid, renewal, now)
+            return
+        if outcome == Renewed.FENCED:
+            self._drop(account)
             return
         at = self._next_look(account, now)
         if outcome == Renewed.NO_FUNDS:
@@ -208,9 +339,10 @@ class Accounting:
             account.denied = ReasonCode.LEDGER
             at = min(self._next_look(account, now), now + _RETRY_SECONDS)
             if outcome == Renewed.GONE:
-                _log.error("the ledger lost a call", extra={"ref": account.session.ref})
+                _log.error("the ledger lost a call: registering it", extra={"ref": account.session.ref})
                 account.lost, account.counted = True, False
                 self._count_here(account.session, 1)
+                at = now + _SOON_SECONDS  # first it is seen whether more than this one was lost
         self._schedule(account, at)
 
     def _granted(self, account: CallAccount, paid: float, renewal: Renewal, now: float) -> None:

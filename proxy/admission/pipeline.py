@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from json.encoder import encode_basestring_ascii as quote
 
 from policy.compiled import OnLedgerUnavailable, Trunk
 from policy.reasons import ReasonCode
 from policy.verdict import Check
 from proxy.admission.accounting import Accounting, first_block
 from proxy.admission.decision_log import DecisionLog
+from proxy.admission.description import description
 from proxy.admission.policy_store import PolicyStore
 from proxy.call.session import CallSession
 from proxy.ledger.ledger import Claim, Ledger, LedgerUnavailable, Refused, Reservation
@@ -69,7 +69,7 @@ class AdmissionPipeline:
             done(session, reason)
 
         try:
-            claim = Claim(session.ref, trunk.name, trunk.scopes, hold, self._description(session))
+            claim = Claim(session.ref, trunk.name, trunk.scopes, hold, description(session))
             self._ledger.ask(claim, answered)
         except ValueError as error:  # an amount that no ledger can keep, whatever the mode
             self._decided(session, ReasonCode.LEDGER, (Check("ledger", "", "refuse", str(error)),))
@@ -107,13 +107,13 @@ class AdmissionPipeline:
     def _without_ledger(
         self, session: CallSession, trunk: Trunk, hold: int, seconds: float, error: LedgerUnavailable
     ) -> ReasonCode | None:
-        if error.sent:  # whether the claim was written is unknown; giving it back is right in either case
-            self._ledger.release(session.ref)
         if trunk.on_ledger_unavailable is OnLedgerUnavailable.ADMIT:
             room = trunk.local_capacity_limit or 0
             if self._accounting.uncounted.get(trunk.name, 0) < room:
                 self._admit(session, hold, seconds, False, _NO_LEDGER)
                 return None
+        if error.sent:  # whether the claim was written is unknown; giving it back is right in either case
+            self._ledger.release(session.ref)
         check = Check("ledger", "", "refuse", f"unavailable: {error.kind}")
         self._decided(session, ReasonCode.LEDGER, (check,))
         return ReasonCode.LEDGER
@@ -139,16 +139,3 @@ class AdmissionPipeline:
         # Who was cancelled meanwhile has his answer already.
         status = None if reason is None else session.final_status or policy.refusals[reason].status
         self._log.decided(session, policy.version, reason, checks, self._clock(), status)
-
-    @staticmethod
-    def _description(session: CallSession) -> bytes:
-        """What `GET /v1/calls` shows of the call."""
-        verdict = session.verdict
-        attempt = session.attempt
-        country = "null" if verdict.country is None else quote(verdict.country)
-        provider = quote(verdict.providers[0].name) if verdict.providers else "null"
-        return (
-            f'{{"call_id":{quote(session.request.call_id.decode("latin-1"))},"source":{quote(attempt.source)},'
-            f'"cli":{quote(attempt.cli)},"called":{quote(verdict.called or "")},"country":{country},'
-            f'"provider":{provider}}}'
-        ).encode("ascii")

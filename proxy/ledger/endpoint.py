@@ -34,7 +34,8 @@ def shown(url: str) -> str:
 class Endpoint:
     """A server's address and how to get a connection that is ready for use.
 
-    `before_connect` runs before each try: the embedded server is started there when it is gone.
+    `before_connect` runs before each try: the embedded server is started there when it is gone. `run_id` is
+    the run of the server that was connected last.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Endpoint:
         self.timeout = timeout
         self._before_connect = before_connect
         self._warned: set[str] = set()
+        self.run_id = b""
 
     def _make(self) -> AbstractConnection:
         return self._class(**self._settings)  # type: ignore[arg-type]
@@ -77,7 +79,9 @@ class Endpoint:
         try:
             async with asyncio.timeout(self.timeout):
                 await opened.connect()  # type: ignore[no-untyped-call]
-                for warning in inspect_server(await self._info(opened)):
+                info = await self._info(opened)
+                self.run_id = info.get("run_id", "").encode()
+                for warning in inspect_server(info):
                     if warning not in self._warned:
                         self._warned.add(warning)
                         _log.warning("ledger %s: %s", self.shown, warning)

@@ -7,7 +7,7 @@ Amounts are integer micro-units of the accounting currency.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,9 +19,9 @@ class LedgerUnavailable(Exception):
     """The ledger did not answer in time, or answered that it cannot serve. What it did is unknown.
 
     `kind` is a short label from a closed set (`timeout`, `connection`, `readonly`, `loading`, `oom`,
-    `noauth`, `busy`, `script`, `other`) for `trunkwarden_ledger_errors_total`. `sent` is False when nothing
-    left for the server, so that nothing can have been done; after a `reserve` that was sent, whoever does not
-    go on with the call must `release` it.
+    `noauth`, `busy`, `script`, `rebuilding`, `other`) for `trunkwarden_ledger_errors_total`. `sent` is False
+    when nothing left for the server, or nothing was done there; after a `reserve` that was sent, whoever does
+    not go on with the call must `release` it.
     """
 
     def __init__(self, kind: str, message: str, *, sent: bool = True) -> None:
@@ -99,13 +99,14 @@ class Renewal:
 
     `spent` is what the call has cost so far in all (the ledger moves the difference to what it knew into the
     window); `hold` is what it wants reserved beyond that, `scopes` the limits now in force: a hold larger
-    than the present one is granted only where every threshold has room.
+    than the present one is granted only where every threshold has room. `epoch` is that of its lease.
     """
 
     ref: str
     spent: int
     hold: int
     scopes: tuple[Scope, ...]
+    epoch: int = 1
 
 
 class Renewed:
@@ -113,7 +114,65 @@ class Renewed:
 
     GRANTED = "granted"  # lease extended, hold as asked
     NO_FUNDS = "no_funds"  # lease extended, spent moved, the old hold (less what was spent of it) kept
-    GONE = "gone"  # the ledger knows no such call
+    GONE = "gone"  # the ledger knows no such call, or swept it: whoever has it registers it again
+    FENCED = "fenced"  # somebody else has the call, or ended it: it is no longer the caller's to count
+
+
+@dataclass(slots=True)
+class Registration:
+    """A live call that the ledger does not know, told by the instance that has it.
+
+    `reserved_age` and `answered_age` are seconds; the latter is None while it rings. `spent` is what the call
+    has cost so far and `moved` how much of that the ledger has in its window already; `hold` is what it has
+    paid ahead.
+    """
+
+    ref: str
+    trunk: str
+    scopes: tuple[Scope, ...]
+    epoch: int
+    reserved_age: float
+    answered_age: float | None
+    moved: int
+    spent: int
+    hold: int
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A call whose lease is the caller's from now on, under a new `epoch`, which fences who had it before.
+
+    `reserved_age` and `answered_age` are seconds by the ledger's clock. `spent + hold` is what is paid in
+    all. `state` is what its owner last left for others under `version`, empty when that was nothing.
+    """
+
+    ref: str
+    trunk: str
+    epoch: int
+    reserved_age: float
+    answered_age: float | None
+    spent: int
+    hold: int
+    version: int
+    state: bytes
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Discrepancy:
+    """What the auditor put right at a scope: `what` is `calls`, `reserved` or `window`; it was `found`,
+    and is `corrected` now."""
+
+    scope_id: str
+    what: str
+    found: int
+    corrected: int
+
+
+Restore = Callable[[bool], Awaitable[None]]
+"""Tells the ledger every live call of this instance. True: what it had moved is in the window all the same.
+Raises LedgerUnavailable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,16 +221,52 @@ class Ledger(Protocol):
         """Write what waits for the end of the event loop's turn now."""
         ...
 
-    def answered(self, ref: str, at: float) -> None:
-        """The call was answered at the monotonic time `at`."""
+    def answered(self, ref: str, at: float, *, epoch: int = 1, state: bytes = b"") -> None:
+        """The call was answered at the monotonic time `at`; `state` as in `remember`."""
         ...
 
-    def settle(self, ref: str, cost: int) -> None:
-        """The call is over and cost `cost` in all: money left over returns, the place is free."""
+    def remember(self, ref: str, state: bytes, version: int, *, epoch: int = 1) -> None:
+        """Keep what another instance needs to go on with the call: at most MOST_STATE bytes, which the ledger
+        does not read. `version` begins at 1 and rises; an older one never replaces a newer one. Raises
+        ValueError for a state that is too large."""
         ...
 
-    def release(self, ref: str) -> None:
+    def settle(
+        self, ref: str, cost: int, scopes: tuple[Scope, ...] = (), *, epoch: int = 1, moved: int = 0
+    ) -> None:
+        """The call is over and cost `cost` in all: money left over returns, the place is free.
+
+        A call that the ledger never had, or lost, is charged at `scopes`, less what is known to be `moved`.
+        Whoever was fenced changes nothing.
+        """
+        ...
+
+    def release(self, ref: str, *, epoch: int = 1) -> None:
         """The call never was: everything it holds returns."""
+        ...
+
+    async def register(self, registrations: Sequence[Registration]) -> list[str]:
+        """Take live calls in, whatever the limits say, or put right what the ledger has of them. An outcome
+        for each: `Renewed.GRANTED` or `Renewed.FENCED`. Raises LedgerUnavailable."""
+        ...
+
+    def on_loss(self, restore: Restore) -> None:
+        """`restore` is called when the ledger may have lost data; calls are refused until it has returned."""
+        ...
+
+    async def lapsed(self, limit: int = 64) -> list[str]:
+        """Answered calls with a state whose owner did not renew in time. Raises LedgerUnavailable."""
+        ...
+
+    async def adopt(self, refs: Sequence[str], *, force: bool = False) -> list[Adopted]:
+        """Take over the leases of calls that lapsed; with `force` also of calls that another instance has.
+        Those that are gone or not to be had are left out. Repeating it gives the same answer. Raises
+        LedgerUnavailable."""
+        ...
+
+    async def audit(self, scopes: Sequence[Scope]) -> list[Discrepancy]:
+        """Count places, holds and sums anew from what proves them, and correct them. Once a minute over all
+        instances: nothing is done when another has just done it. Raises LedgerUnavailable."""
         ...
 
     async def renew(self, renewals: Sequence[Renewal]) -> list[str]:

@@ -43,6 +43,11 @@ class Link:
         self.up_since = 0.0
 
     @property
+    def run_id(self) -> bytes:
+        """Names the run of the server: another one after each of its starts."""
+        return self.endpoint.run_id
+
+    @property
     def connected(self) -> bool:
         return self._connection is not None
 

@@ -9,7 +9,23 @@ from importlib.resources import files
 
 from proxy.ledger.resp import bulk
 
-VERBS = ("reserve", "answered", "settle", "renew", "sweep", "usage", "calls", "leases")
+VERBS = (
+    "reserve",
+    "answered",
+    "remember",
+    "settle",
+    "renew",
+    "register",
+    "adopt",
+    "lapsed",
+    "sweep",
+    "join",
+    "floors",
+    "audit",
+    "usage",
+    "calls",
+    "leases",
+)
 
 
 class Script:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from typing import cast
 
 from proxy.ledger.connection import Command
 from proxy.ledger.ledger import LedgerObserver, LedgerUnavailable
@@ -16,6 +17,8 @@ WINDOW = 512  # sent and unanswered at most, so that what is awaited never stand
 MOST_KEPT = 100_000
 MOST_RECORDS = 10_000
 TRIES = 8  # of something that the server keeps refusing for a reason that does not pass by itself
+UNSENT = -1.0  # as a moment: that of the first sending
+REPEATED_SECONDS = 5.0  # what was settled in the last seconds is settled again when the ledger lost data
 PAUSE = 0.1  # seconds, doubled up to a second, after the server refused
 _PASSING = frozenset({"readonly", "loading", "oom", "noauth", "busy"})
 
@@ -27,7 +30,7 @@ class Posted:
     once.
 
     `at`, when given, is the monotonic time of what is told; its age in µs is added as the last argument when
-    it is sent.
+    it is sent. With UNSENT it is the moment of the first sending.
     """
 
     __slots__ = ("at", "count", "droppable", "ref", "script", "tail", "tries", "verb")
@@ -60,6 +63,7 @@ class Outbox:
         self._queue: deque[Posted] = deque()
         self._records: deque[Posted] = deque()
         self._returned: list[Posted] = []
+        self._done: deque[tuple[float, Posted]] = deque()
         self._flying = 0
         self._retry: asyncio.TimerHandle | None = None
         self._pause = PAUSE
@@ -97,16 +101,31 @@ class Outbox:
             item = queue[0]
             tail = item.tail
             if item.at is not None:
-                age = max(0, int((self._loop.time() - item.at) * 1_000_000))
+                now = self._loop.time()
+                age = 0 if item.at == UNSENT else max(0, int((now - item.at) * 1_000_000))
                 tail += bulk(b"%d" % age)
             try:
                 link.submit(Command(item.verb, item.script, item.count, tail, self, item))
             except LedgerUnavailable:
                 return
+            if item.at == UNSENT:
+                item.at = now
             queue.popleft()
             self._flying += 1
         if self._idle is not None and not len(self) and not self._idle.done():
             self._idle.set_result(None)
+
+    def repeat(self) -> None:
+        """Send again what was settled last: a server that lost its last moments has forgotten that."""
+        done, self._done = self._done, deque()
+        for _, item in done:
+            self.post(item)
+
+    def _settled(self, item: Posted) -> None:
+        now = self._loop.time()
+        self._done.append((now, item))
+        while self._done[0][0] < now - REPEATED_SECONDS:
+            self._done.popleft()
 
     async def drain(self, seconds: float) -> bool:
         """Wait until everything is done, at most `seconds`; whether it is."""
@@ -135,6 +154,8 @@ class Outbox:
             self._refused(command.item, reply)
         else:
             self._pause = PAUSE
+            if command.verb == "settle":
+                self._settled(cast("Posted", command.item))
         if self._queue or self._records or self._returned or self._idle is not None:
             self.pump()
 

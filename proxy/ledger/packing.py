@@ -18,8 +18,8 @@ class PackedScopes:
 
     def __init__(self, scopes: tuple[Scope, ...]) -> None:
         self.scopes = scopes
-        self.numkeys = b"$%d\r\n%d\r\n" % (len(b"%d" % (4 + 2 * len(scopes))), 4 + 2 * len(scopes))
-        self.count = 3 + 4 + 2 * len(scopes) + 6 + 5 * len(scopes)
+        self.numkeys = b"$%d\r\n%d\r\n" % (len(b"%d" % (5 + 2 * len(scopes))), 5 + 2 * len(scopes))
+        self.count = 3 + 5 + 2 * len(scopes) + 7 + 5 * len(scopes)
         self.keys = b"".join(bulk(keys.scope(scope.id)) + bulk(keys.admissions(scope.id)) for scope in scopes)
         self.args = b"".join(
             bulks(

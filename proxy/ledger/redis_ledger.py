@@ -6,16 +6,18 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, cast
 
 from policy.compiled import Scope
-from policy.reasons import ReasonCode
 from proxy.ledger import keys
+from proxy.ledger.answers import Asking, live_call, rebuilding
 from proxy.ledger.connection import Command
 from proxy.ledger.embedded import EmbeddedServer
 from proxy.ledger.endpoint import Endpoint
 from proxy.ledger.hangup import HangupBus, HangupHandler, HangupRequest, HangupResult
+from proxy.ledger.leases import LeaseVerbs
 from proxy.ledger.ledger import (
     Answered,
     Claim,
@@ -27,14 +29,17 @@ from proxy.ledger.ledger import (
     Renewal,
     Renewed,
     Reservation,
+    Restore,
     ScopeUsage,
     Unobserved,
 )
 from proxy.ledger.link import Link
 from proxy.ledger.lua import script
-from proxy.ledger.outbox import Outbox, Posted
+from proxy.ledger.membership import Membership
+from proxy.ledger.outbox import UNSENT, Outbox, Posted
 from proxy.ledger.packing import PackedScopes, micro, window_code
-from proxy.ledger.resp import ServerError, bulks, command, error_kind
+from proxy.ledger.requests import Requests, abandon
+from proxy.ledger.resp import bulk, bulks, command
 from proxy.observe.tasks import TaskKeeper
 
 RENEWALS_AT_ONCE: Final = 64
@@ -42,43 +47,17 @@ SWEPT_AT_ONCE: Final = 64
 CALLS_AT_ONCE: Final = 100
 LEASES_AT_ONCE: Final = 200
 PATIENCE: Final = 3.0  # seconds in which an instance's first connection must succeed
-_OUTCOMES: Final = (Renewed.GONE, Renewed.GRANTED, Renewed.NO_FUNDS)
+MOST_STATE: Final = 16_384  # bytes
+ADOPTION_LEASES: Final = 4  # leases for which a call that can be adopted is left alone after its own lapsed
+_OUTCOMES: Final = (Renewed.GONE, Renewed.GRANTED, Renewed.NO_FUNDS, Renewed.FENCED)
 _RESERVE: Final = script("reserve")
 _SETTLE: Final = script("settle")
 _ANSWERED: Final = script("answered")
+_REMEMBER: Final = script("remember")
+_EPOCH_KEY: Final = bulk(keys.EPOCH)
 
 
-class _Asking:
-    """The sink of one `reserve`: the answer goes straight to who asked, without a turn of the event loop."""
-
-    __slots__ = ("claim", "done", "observer")
-
-    def __init__(self, claim: Claim, done: Answered, observer: LedgerObserver) -> None:
-        self.claim = claim
-        self.done = done
-        self.observer = observer
-
-    def replied(self, command: Command, reply: object) -> None:
-        claim = self.claim
-        if isinstance(reply, ServerError):
-            kind = error_kind(reply)
-            self.observer.ledger_error(kind)
-            self.done(LedgerUnavailable(kind, f"ledger refused `reserve`: {reply}"))
-            return
-        answer = cast("list[int]", reply)
-        if answer[0] == 1:
-            self.done(Reservation(claim.ref, answer[1]))
-        elif answer[0] == 0:
-            self.done(_refusal(claim, answer))
-        else:
-            self.done(LedgerUnavailable("other", f"call {claim.ref} was ended before it was reserved"))
-
-    def lost(self, command: Command, kind: str) -> None:
-        self.observer.ledger_error(kind)
-        self.done(LedgerUnavailable(kind, f"no answer to `reserve` ({kind})"))
-
-
-class RedisLedger:
+class RedisLedger(LeaseVerbs):
     """The verbs of `Ledger`, and with them the hang-up bus and the secret that all instances share.
 
     `owner` names this instance in the leases that it takes. Made by `open_ledger` and `connect_ledger`.
@@ -89,6 +68,8 @@ class RedisLedger:
         link: Link,
         outbox: Outbox,
         bus: HangupBus,
+        requests: Requests,
+        membership: Membership,
         *,
         lease_seconds: float,
         owner: str,
@@ -99,6 +80,8 @@ class RedisLedger:
         self._link = link
         self._outbox = outbox
         self._bus = bus
+        self._requests = requests
+        self._membership = membership
         self._keeper = keeper
         self._observer = observer
         self._at_close = at_close
@@ -121,8 +104,8 @@ class RedisLedger:
 
     @property
     def connected(self) -> bool:
-        """Whether a verb would be sent now."""
-        return self._link.connected
+        """Whether a reservation would be asked for now."""
+        return self._link.connected and self._membership.epoch is not None
 
     @property
     def waiting(self) -> int:
@@ -144,6 +127,11 @@ class RedisLedger:
         return answer
 
     def ask(self, claim: Claim, done: Answered) -> None:
+        epoch = self._membership.epoch
+        if epoch is None and self._link.connected:
+            self._observer.ledger_error("rebuilding")
+            done(rebuilding())
+            return
         scopes = claim.scopes
         packed = self._packed.get(id(scopes))
         if packed is None or packed.scopes is not scopes:
@@ -152,46 +140,79 @@ class RedisLedger:
         hold = b"%d" % micro(claim.hold)
         trunk = claim.trunk.encode()
         size = len(ref)
-        tail = b"%b$10\r\n{tw}:clock\r\n$11\r\n{tw}:leases\r\n$%d\r\n{tw}:k:%b\r\n$%d\r\n{tw}:d:%b\r\n%b" % (
-            packed.numkeys,
-            size + 7,
-            ref,
-            size + 7,
-            ref,
-            packed.keys,
-        ) + b"$%d\r\n%b\r\n%b$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n%b" % (
-            size,
-            ref,
-            self._owner_and_lease,
-            len(hold),
-            hold,
-            len(trunk),
-            trunk,
-            len(claim.record),
-            claim.record,
-            packed.args,
+        tail = (
+            b"%b$10\r\n{tw}:clock\r\n$11\r\n{tw}:leases\r\n$%d\r\n{tw}:k:%b\r\n$%d\r\n{tw}:d:%b\r\n%b%b"
+            % (
+                packed.numkeys,
+                size + 7,
+                ref,
+                size + 7,
+                ref,
+                _EPOCH_KEY,
+                packed.keys,
+            )
+            + b"$%d\r\n%b\r\n%b$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n%b"
+            % (
+                size,
+                ref,
+                self._owner_and_lease,
+                len(hold),
+                hold,
+                len(trunk),
+                trunk,
+                len(claim.record),
+                claim.record,
+                len(epoch or b""),
+                epoch or b"",
+                packed.args,
+            )
         )
         try:
-            self._link.submit(
-                Command("reserve", _RESERVE, packed.count, tail, _Asking(claim, done, self._observer), None)
-            )
+            sink = Asking(claim, done, self._observer, self._membership.suspect)
+            self._link.submit(Command("reserve", _RESERVE, packed.count, tail, sink, None))
         except LedgerUnavailable as error:
             done(error)
 
     def flush(self) -> None:
         self._link.flush()
 
-    def answered(self, ref: str, at: float) -> None:
-        tail = bulks((b"2", keys.CLOCK, keys.call(ref)))
-        self._outbox.post(Posted("answered", ref, _ANSWERED, 6, tail, at))
+    def answered(self, ref: str, at: float, *, epoch: int = 1, state: bytes = b"") -> None:
+        self._check_state(state)
+        parts = (
+            b"2",
+            keys.CLOCK,
+            keys.call(ref),
+            ref.encode(),
+            self._lease_arguments[0],
+            b"%d" % epoch,
+            state,
+        )
+        self._outbox.post(Posted("answered", ref, _ANSWERED, 10, bulks(parts), at))
 
-    def settle(self, ref: str, cost: int) -> None:
-        tail = bulks((b"2", keys.CLOCK, keys.call(ref), ref.encode(), b"%d" % micro(cost)))
-        self._outbox.post(Posted("settle", ref, _SETTLE, 7, tail))
+    def remember(self, ref: str, state: bytes, version: int, *, epoch: int = 1) -> None:
+        self._check_state(state)
+        owner = self._lease_arguments[0]
+        parts = (b"2", keys.CLOCK, keys.call(ref), ref.encode(), owner, b"%d" % epoch, b"%d" % version, state)
+        self._outbox.post(Posted("remember", ref, _REMEMBER, 10, bulks(parts)))
 
-    def release(self, ref: str) -> None:
-        tail = bulks((b"2", keys.CLOCK, keys.call(ref), ref.encode(), b"0"))
-        self._outbox.post(Posted("release", ref, _SETTLE, 7, tail))
+    def settle(
+        self, ref: str, cost: int, scopes: tuple[Scope, ...] = (), *, epoch: int = 1, moved: int = 0
+    ) -> None:
+        self._end("settle", ref, cost, scopes, epoch, moved)
+
+    def release(self, ref: str, *, epoch: int = 1) -> None:
+        self._end("release", ref, 0, (), epoch, 0)
+
+    def _end(self, verb: str, ref: str, cost: int, scopes: tuple[Scope, ...], epoch: int, moved: int) -> None:
+        parts = [b"2", keys.CLOCK, keys.call(ref), ref.encode(), b"%d" % micro(cost)]
+        parts += [self._lease_arguments[0], b"%d" % epoch, b"%d" % micro(moved)]
+        parts += [scope.id.encode() for scope in scopes]
+        self._outbox.post(Posted(verb, ref, _SETTLE, 3 + len(parts), bulks(parts), UNSENT))
+
+    @staticmethod
+    def _check_state(state: bytes) -> None:
+        if len(state) > MOST_STATE:
+            raise ValueError(f"a call's state of {len(state)} bytes cannot be kept: {MOST_STATE} can")
 
     async def renew(self, renewals: Sequence[Renewal]) -> list[str]:
         chunks = [
@@ -199,13 +220,15 @@ class RedisLedger:
             for at in range(0, len(renewals), RENEWALS_AT_ONCE)
         ]
         # All chunks leave in one write; each is atomic by itself.
-        sent = [self._script("renew", (keys.CLOCK, keys.LEASES), arguments) for arguments in chunks]
+        sent = [self._requests.script("renew", (keys.CLOCK, keys.LEASES), arguments) for arguments in chunks]
         outcomes: list[str] = []
         try:
             for future in sent:
                 outcomes += [_OUTCOMES[code] for code in cast("list[int]", await future)]
         finally:
-            _abandon(sent)
+            abandon(sent)
+        if Renewed.GONE in outcomes:
+            self._membership.look()
         return outcomes
 
     def _renewal_arguments(self, renewals: Sequence[Renewal]) -> list[bytes]:
@@ -219,7 +242,7 @@ class RedisLedger:
                 index = lists[id(scopes)] = len(lists) + 1
                 limits += self._pack(scopes).limits
             spent, hold = micro(renewal.spent), micro(renewal.hold)
-            each += [renewal.ref.encode(), b"%d" % spent, b"%d" % hold, b"%d" % index]
+            each += [renewal.ref.encode(), b"%d" % renewal.epoch, b"%d" % spent, b"%d" % hold, b"%d" % index]
         return [*self._lease_arguments, b"%d" % len(lists), *limits, *each]
 
     async def sweep(self) -> int:
@@ -229,12 +252,17 @@ class RedisLedger:
         if self._link.connections_made > 1 and self._loop.time() < grace:
             return 0
         swept = 0
+        patience = b"%d" % int(self._lease_seconds * ADOPTION_LEASES * 1000)
         while True:
-            reply = await self._script("sweep", (keys.CLOCK, keys.LEASES), [b"%d" % SWEPT_AT_ONCE])
+            arguments = (b"%d" % SWEPT_AT_ONCE, patience)
+            reply = await self._requests.script("sweep", (keys.CLOCK, keys.LEASES), arguments)
             lapsed = cast("tuple[int, list[bytes]]", reply)[0]
             swept += lapsed
             if lapsed < SWEPT_AT_ONCE:
                 return swept
+
+    def on_loss(self, restore: Restore) -> None:
+        self._membership.restore = restore
 
     # What is shown
 
@@ -242,19 +270,23 @@ class RedisLedger:
         arguments: list[bytes] = []
         for scope in scopes:
             arguments += [scope.id.encode(), window_code(scope)]
-        reply = await self._script("usage", (keys.CLOCK,), arguments)
-        return [ScopeUsage(*numbers) for numbers in cast("list[list[int]]", reply)]
+        reply = await self._requests.script("usage", (keys.CLOCK,), arguments)
+        usages = [ScopeUsage(*numbers) for numbers in cast("list[list[int]]", reply)]
+        if self._membership.epoch is not None:
+            for scope, usage in zip(scopes, usages, strict=True):
+                self._membership.seen[scope.id.encode()] = (window_code(scope), usage.spent)
+        return usages
 
     async def calls(self, limit: int = 1000) -> list[LiveCall]:
         if limit <= 0:
             return []
-        reply = await self._plain("calls", b"ZRANGE", keys.LEASES, b"0", b"%d" % (limit - 1))
+        reply = await self._requests.plain("calls", b"ZRANGE", keys.LEASES, b"0", b"%d" % (limit - 1))
         refs = cast("list[bytes]", reply)
         found: list[LiveCall] = []
         # In portions, so that a reservation never waits behind a long script.
         for at in range(0, len(refs), CALLS_AT_ONCE):
-            rows = await self._script("calls", (keys.CLOCK,), refs[at : at + CALLS_AT_ONCE])
-            found += [_live_call(row) for row in cast("list[list[bytes | int]]", rows)]
+            rows = await self._requests.script("calls", (keys.CLOCK,), refs[at : at + CALLS_AT_ONCE])
+            found += [live_call(row) for row in cast("list[list[bytes | int]]", rows)]
         return found
 
     async def leases(self) -> int:
@@ -262,7 +294,7 @@ class RedisLedger:
         # In portions, as above.
         while True:
             arguments = (self._lease_arguments[0], cursor, b"%d" % LEASES_AT_ONCE)
-            reply = await self._script("leases", (keys.CLOCK, keys.LEASES), arguments)
+            reply = await self._requests.script("leases", (keys.CLOCK, keys.LEASES), arguments)
             cursor, found = cast("tuple[bytes, int]", reply)
             owned += found
             if cursor == b"0":
@@ -276,20 +308,24 @@ class RedisLedger:
     async def records(self, stream: str, limit: int) -> list[bytes]:
         if limit <= 0:
             return []
-        reply = await self._plain(
+        reply = await self._requests.plain(
             "records", b"XREVRANGE", keys.records(stream), b"+", b"-", b"COUNT", b"%d" % limit
         )
         return [fields[1] for _, fields in cast("list[tuple[bytes, list[bytes]]]", reply)]
 
     async def ping(self) -> None:
-        await self._plain("ping", b"PING")
+        await self._requests.plain("ping", b"PING")
+
+    async def join(self) -> None:
+        """Take part: reservations can be made from now on. Raises LedgerUnavailable."""
+        await self._membership.start()
 
     # What all instances share
 
     async def secret(self) -> bytes:
         """The key that signs Record-Route: 32 bytes, drawn once by whichever instance asks first."""
         drawn = secrets.token_bytes(32)
-        before = await self._plain("secret", b"SET", keys.SECRET, drawn, b"NX", b"GET")
+        before = await self._requests.plain("secret", b"SET", keys.SECRET, drawn, b"NX", b"GET")
         return drawn if before is None else cast("bytes", before)
 
     async def hang_up(
@@ -318,30 +354,13 @@ class RedisLedger:
         self._closed = True
         await self._bus.close()
         await self._outbox.drain(2.0)
+        with suppress(LedgerUnavailable):
+            await self._membership.leave()
         self._outbox.close()
         self._link.close()
         await self._keeper.stop()
         if self._at_close is not None:
             await self._at_close()
-
-    # Sink of what is awaited
-
-    def replied(self, command: Command, reply: object) -> None:
-        future = cast("asyncio.Future[object]", command.item)
-        if future.done():
-            return
-        if isinstance(reply, ServerError):
-            kind = error_kind(reply)
-            self._observer.ledger_error(kind)
-            future.set_exception(LedgerUnavailable(kind, f"ledger refused `{command.verb}`: {reply}"))
-        else:
-            future.set_result(reply)
-
-    def lost(self, command: Command, kind: str) -> None:
-        self._observer.ledger_error(kind)
-        future = cast("asyncio.Future[object]", command.item)
-        if not future.done():
-            future.set_exception(LedgerUnavailable(kind, f"no answer to `{command.verb}` ({kind})"))
 
     # Sending
 
@@ -352,57 +371,6 @@ class RedisLedger:
                 self._packed.clear()
             packed = self._packed[id(scopes)] = PackedScopes(scopes)
         return packed
-
-    def _script(
-        self, verb: str, names: Sequence[bytes], arguments: Sequence[bytes]
-    ) -> asyncio.Future[object]:
-        tail = bulks((b"%d" % len(names), *names, *arguments))
-        return self._await(Command(verb, script(verb), 3 + len(names) + len(arguments), tail, self, None))
-
-    def _plain(self, verb: str, *arguments: bytes) -> asyncio.Future[object]:
-        return self._await(Command(verb, None, 0, command(*arguments), self, None))
-
-    def _await(self, command: Command) -> asyncio.Future[object]:
-        future: asyncio.Future[object] = self._loop.create_future()
-        command.item = future
-        self._link.submit(command)
-        return future
-
-
-def _abandon(futures: Sequence[asyncio.Future[object]]) -> None:
-    """One of several failed: nobody will ask for the others' errors."""
-    for future in futures:
-        if not future.done():
-            future.cancel()
-        elif not future.cancelled():
-            future.exception()
-
-
-def _refusal(claim: Claim, answer: list[int]) -> Refused:
-    _, index, reason, have, limit = answer
-    scope = claim.scopes[index - 1]
-    code = ReasonCode(cast("bytes", reason).decode())
-    if code is ReasonCode.SPEND:
-        detail = f"{have} of {limit} micro-units are spent or held, {claim.hold} more are wanted"
-    elif code is ReasonCode.CAPACITY:
-        detail = f"{have} of {limit} calls are up"
-    else:
-        detail = f"{limit} calls within the last second"
-    return Refused(code, scope.id, detail)
-
-
-def _live_call(row: list[bytes | int]) -> LiveCall:
-    ref, trunk, owner, reserved, answered, spent, hold, record = row
-    return LiveCall(
-        ref=cast("bytes", ref).decode(),
-        trunk=cast("bytes", trunk).decode(),
-        owner=cast("bytes", owner).decode(),
-        reserved_ms=cast("int", reserved),
-        answered_ms=answered if isinstance(answered, int) else None,
-        spent=cast("int", spent),
-        hold=cast("int", hold),
-        record=cast("bytes", record),
-    )
 
 
 async def open_ledger(
@@ -422,7 +390,13 @@ async def open_ledger(
     """
     embedded = EmbeddedServer(data_dir) if url == "embedded" else None
     address = url if embedded is None else embedded.url
-    return await _open(address, lease_seconds, owner, deadline, observer, embedded, PATIENCE)
+    ledger = await _open(address, lease_seconds, owner, deadline, observer, embedded, PATIENCE)
+    try:
+        await ledger.join()
+    except BaseException:
+        await ledger.close()
+        raise
+    return ledger
 
 
 async def connect_ledger(
@@ -456,7 +430,14 @@ async def _open(
     endpoint = Endpoint(url, timeout=max(deadline, 1.0), before_connect=before)
     link = Link(endpoint, deadline=deadline, keeper=keeper, observer=watcher)
     outbox = Outbox(link, watcher)
-    link.on_up = outbox.pump
+    requests = Requests(link, watcher)
+    membership = Membership(requests, owner, keeper, outbox.repeat)
+
+    def up() -> None:
+        membership.suspect()
+        outbox.pump()
+
+    link.on_up = up
     try:
         await link.open(patience)
     except BaseException:
@@ -469,6 +450,8 @@ async def _open(
         link,
         outbox,
         HangupBus(url, deadline=deadline, keeper=keeper),
+        requests,
+        membership,
         lease_seconds=lease_seconds,
         owner=owner,
         keeper=keeper,

@@ -76,8 +76,11 @@ class Bench(Playbook):
         self.log.sinks.append(self._take_records)
         self.hung_up: list[tuple[float, ReasonCode]] = []
         self.costs: list[int] = []
+        self.fenced: list[CallSession] = []
         self.oks: dict[str, Any] = {}
-        self.accounting = Accounting(self.store, ledger, lease_seconds, self.hang_up)
+        self.accounting = Accounting(
+            self.store, ledger, lease_seconds, self.hang_up, self.fenced.append, lambda: self.now
+        )
         self.pipeline = AdmissionPipeline(
             self.store, ledger, self.accounting, self.log, self.metrics, self.wall, lambda: self.now
         )

@@ -13,7 +13,8 @@ from policy.rating.rate import Rate
 from policy.reasons import ReasonCode
 from proxy.admission.accounting import LEAD_SECONDS, first_block
 from proxy.ledger.ledger import Claim, LedgerUnavailable, Renewal, Renewed
-from proxy.ledger.redis_ledger import RedisLedger
+from proxy.ledger.redis_ledger import RedisLedger, open_ledger
+from proxy.observe.clock import utc_now
 from tests.admission.bench import SECOND, UK, UK_MOBILE, US, Bench, policy
 from tests.call.playbook import CARRIER, answer, invite
 from tests.ledger.servers import Server, settled, until
@@ -388,35 +389,129 @@ async def test_ledger_away_ends_no_call_that_no_money_limits(
     assert b.hung_up == []
 
 
-async def test_call_that_the_ledger_lost_ends_with_its_block(bench: MakeBench, server: Server) -> None:
-    b = bench(money("1.00"))
-    await b.talk(UK)
-    await b.run(5)
-    server.client().flushall()
-    await b.run(50)
-    assert b.accounting.uncounted == {"office": 1}
-    assert b.hung_up == []
-    await b.run(6)
-    assert [(round(at - 1000), reason) for at, reason in b.hung_up] == [(60, ReasonCode.LEDGER)]
-    b.answer_bye()
-    assert b.accounting.uncounted == {"office": 0}
-    assert b.costs == [60 * SECOND]
+async def rebuilt(ledger: RedisLedger, server: Server) -> None:
+    """Wait until the ledger is open again after it was emptied."""
+    await until(lambda: server.client().hget("{tw}:epoch", "id") is not None)
+    await until(lambda: ledger.connected)
 
 
-async def test_call_that_the_ledger_lost_goes_on_where_calls_are_admitted(
-    bench: MakeBench, server: Server
+async def test_call_that_the_ledger_lost_is_told_again_and_charged_exactly(
+    bench: MakeBench, ledger: RedisLedger, server: Server
 ) -> None:
-    b = bench(money("1.00", on_ledger_unavailable="admit", local_capacity_limit=1))
+    b = bench(money("1.00"))
     call = await b.talk(UK)
+    await b.run(25)
+    assert (await b.usage()).spent == 20 * SECOND
     server.client().flushall()
-    await b.run(90)
-    assert b.hung_up == []
-    b.store.replace(money("1.00", status="blocked"))
-    await b.run(5)
-    assert [reason for _, reason in b.hung_up] == [ReasonCode.DISABLED]
-    b.answer_bye()
+    await rebuilt(ledger, server)
+    usage = await b.usage()
+    assert (usage.active_calls, usage.spent, usage.reserved) == (1, 25 * SECOND, 35 * SECOND)
+    assert b.accounting.uncounted.get("office", 0) == 0
+    await b.run(20)
+    b.bye(call)
+    await settled(ledger)
+    assert b.costs == [45 * SECOND]
+    usage = await b.usage()
+    assert (usage.active_calls, usage.spent, usage.reserved) == (0, 45 * SECOND, 0)
+
+
+async def test_record_of_one_call_lost_is_made_again_and_charged_exactly(
+    bench: MakeBench, ledger: RedisLedger, server: Server
+) -> None:
+    b = bench(money("1.00"))
+    lost, other = await b.talk(UK, 1), await b.talk(UK, 2)
+    await b.run(25)
+    server.client().delete(f"{{tw}}:k:{lost.ref}")
+    await b.run(10)
+    usage = await b.usage()
+    assert usage.active_calls == 2
+    assert usage.spent + usage.reserved == 120 * SECOND
+    b.bye(lost)
+    b.bye(other)
+    await settled(ledger)
+    usage = await b.usage()
+    assert (usage.active_calls, usage.spent, usage.reserved) == (0, 70 * SECOND, 0)
+
+
+async def test_call_admitted_without_the_ledger_is_counted_when_it_is_back(
+    own_server: Server, frail_ledger: RedisLedger
+) -> None:
+    b = Bench(frail_ledger, money("1.00", on_ledger_unavailable="admit", local_capacity_limit=2))
+    await stop(own_server, frail_ledger)
+    over, runs = await b.talk(UK, 1), await b.talk(UK, 2)
+    await b.run(12)
+    b.bye(over)
+    assert b.accounting.uncounted == {"office": 1}
+    await back(own_server, frail_ledger)
+    await settled(frail_ledger)
+    await b.run(11)
     assert b.accounting.uncounted == {"office": 0}
-    assert call.account is None
+    usage = await b.usage()
+    assert usage.active_calls == 1
+    b.bye(runs)
+    await settled(frail_ledger)
+    assert b.costs == [12 * SECOND, 23 * SECOND]
+    usage = await b.usage()
+    assert (usage.active_calls, usage.spent, usage.reserved) == (0, 35 * SECOND, 0)
+
+
+async def test_call_that_another_instance_took_over_is_dropped_in_silence(
+    bench: MakeBench, ledger: RedisLedger, server: Server
+) -> None:
+    b = bench(money("1.00"))
+    call = await b.talk(UK)
+    await b.run(5)
+    other = await open_ledger(server.url, server.folder, lease_seconds=30, owner="two")
+    (taken,) = await other.adopt([call.ref], force=True)
+    assert (taken.epoch, taken.trunk, taken.hold) == (2, "office", 60 * SECOND)
+    await b.run(6)
+    assert b.fenced == [call]
+    assert b.accounting.live == {}
+    assert b.hung_up == []
+    await b.run(60)
+    assert b.hung_up == []
+    usage = await b.usage()
+    assert (usage.active_calls, usage.spent, usage.reserved) == (1, 0, 60 * SECOND)
+    other.settle(call.ref, 66 * SECOND, epoch=taken.epoch)
+    await settled(other)
+    assert (await b.usage()).spent == 66 * SECOND
+    await other.close()
+
+
+async def test_adopted_call_goes_on_being_counted_charged_and_cut_off(
+    bench: MakeBench, ledger: RedisLedger, server: Server
+) -> None:
+    b = bench(money("1.00"))
+    scopes = b.store.policy.trunks["office"].scopes
+    other = await open_ledger(server.url, server.folder, lease_seconds=0.2, owner="dead")
+    await other.reserve(Claim("orphan", "office", scopes, 60 * SECOND, b"{}"))
+    other.answered("orphan", 0.0, state=b"a dialog")
+    await settled(other)
+    await other.close()
+    await until(lambda: server.client().zcount("{tw}:leases", 0, utc_now().timestamp() * 1000) == 1)
+    (call,) = await ledger.adopt(await ledger.lapsed())
+    assert call.state == b"a dialog"
+    session = await b.talk(UK)  # stands for the one that the dialog's state would make
+    await ledger_forgets(b, session.ref, ledger)
+    b.store.replace(money("0.10"))
+    session.ref = "orphan"
+    session.answered_at = b.now - 30
+    b.accounting.adopted(session, call, b.now)
+    account = session.account
+    assert (account.paid_seconds, account.committed, account.epoch) == (60.0, 60 * SECOND, 2)
+    await b.run(25)
+    assert (await b.usage()).spent >= 50 * SECOND
+    await b.run(47)  # a hundred seconds are all that there is
+    assert [reason for _, reason in b.hung_up] == [ReasonCode.SPEND]
+    b.answer_bye()
+    await settled(ledger)
+    assert (await b.usage()).spent == 100 * SECOND
+
+
+async def ledger_forgets(b: Bench, ref: str, ledger: RedisLedger) -> None:
+    ledger.release(ref)
+    await settled(ledger)
+    del b.accounting.live[ref]
 
 
 async def test_call_that_ends_while_its_renewal_is_under_way(

@@ -263,7 +263,9 @@ async def test_local_capacity_holds_when_all_are_judged_at_once(
     os.kill(own_server.process.pid, signal.SIGCONT)
     await until(lambda: frail_ledger.connected)
     await settled(frail_ledger)
-    assert (await b.usage()).active_calls == 0
+    await b.run(1.1)
+    assert b.accounting.uncounted == {"office": 0}  # told when the ledger was back
+    assert (await b.usage()).active_calls == 3
 
 
 async def test_capacity_is_exact_when_all_are_judged_at_once(bench: MakeBench) -> None:

@@ -12,6 +12,11 @@ def test_all_keys_share_the_hash_tag() -> None:
         keys.hangup_answers("1"),
         keys.CLOCK,
         keys.LEASES,
+        keys.EPOCH,
+        keys.INSTANCES,
+        keys.SCOPES,
+        keys.AUDIT,
+        keys.state("r"),
         keys.SECRET,
         keys.HANGUP,
     ]
@@ -27,6 +32,8 @@ def test_scripts_make_the_same_names() -> None:
         for letter in re.findall(r"prefix \.\. '(\w+:?)'", lua.script(verb).source.decode())
     }
     known = {
+        keys.SCOPES[5:].decode(),
+        keys.state("")[5:].decode(),
         keys.call("")[5:].decode(),
         keys.record("")[5:].decode(),
         keys.scope("")[5:].decode(),
@@ -34,5 +41,5 @@ def test_scripts_make_the_same_names() -> None:
         keys.LEASES[5:].decode(),
     }
     assert made == known
-    for name in known | {"clock", "c:", "secret", "records:", "hangup"}:
+    for name in known | {"clock", "epoch", "instances", "audit", "c:", "secret", "records:", "hangup"}:
         assert f"`{{tw}}:{name}" in (keys.__doc__ or "")

@@ -155,7 +155,8 @@ async def test_the_observer_hears_of_it(server: Server, folder: object) -> None:
     await ledger.reserve(claim("r1", scope()))
     ledger.settle("r1", 0)
     await ledger.ping()
-    assert [verb for verb, _ in observer.seconds] == ["reserve", "settle", "ping"]
+    verbs = [verb for verb, _ in observer.seconds if verb != "join"]
+    assert verbs == ["reserve", "settle", "ping"]
     assert all(0 < seconds < 0.5 for _, seconds in observer.seconds)
     server.kill()
     await until(lambda: not ledger.connected)

@@ -58,9 +58,11 @@ async def test_exactly_the_capacity_of_500_at_once(server: Server, opener: Opene
     assert len(admitted) == 50
     for usage in await ledgers[0].usage([account, trunk]):
         assert (usage.active_calls, usage.reserved) == (50, 350)
-    for n, ref in enumerate(admitted):
-        ledgers[n % 3].release(ref)
-        ledgers[(n + 1) % 3].release(ref)
+    for ref in admitted:
+        owner = int(ref[1:]) % 3
+        ledgers[(owner + 1) % 3].release(ref)  # not its own
+        ledgers[owner].release(ref)
+        ledgers[owner].release(ref)
     for ledger in ledgers:
         await settled(ledger)
     for usage in await ledgers[0].usage([account, trunk]):

@@ -64,7 +64,7 @@ class Model:
     def renew(self, ref: str, spent: int, hold: int) -> str:
         call = self.calls.get(ref)
         if call is None:
-            return Renewed.GONE
+            return Renewed.FENCED if ref in self.ended else Renewed.GONE
         moved = max(0, spent - call.spent)
         self.land(call, moved)
         call.spent += moved

@@ -9,9 +9,9 @@ from tests.ledger.servers import scope
 
 def test_scopes_as_arguments() -> None:
     packed = PackedScopes((scope("trunk:é", capacity=0, threshold=5), scope("provider:p", cps=7)))
-    # EVALSHA, digest, how many keys; four keys and two a scope; six arguments and five a scope
-    assert packed.count == 3 + 4 + 4 + 6 + 10
-    assert packed.numkeys == b"$1\r\n8\r\n"
+    # EVALSHA, digest, how many keys; five keys and two a scope; seven arguments and five a scope
+    assert packed.count == 3 + 5 + 4 + 7 + 10
+    assert packed.numkeys == b"$1\r\n9\r\n"
     assert packed.keys.count(b"$") == 4
     assert "{tw}:s:trunk:é\r\n".encode() in packed.keys
     assert packed.args.startswith("$8\r\ntrunk:é\r\n$1\r\n0\r\n$0\r\n\r\n$1\r\n5\r\n$1\r\nr\r\n".encode())

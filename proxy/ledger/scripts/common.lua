@@ -6,7 +6,8 @@ local MINUTE = 60000000           -- microseconds
 local DAY = 86400000000
 local WINDOW_MINUTES = 1440
 local RING_SECONDS = 90000        -- a ring that nothing is added to goes by itself, after its last bucket left the window
-local TOMBSTONE_SECONDS = 60
+local TOMBSTONE_SECONDS = 180
+local SWEPT_SECONDS = 86400       -- an owner that comes back finds what became of its call
 
 local prefix = string.match(KEYS[1], '^[^}]*}:')
 
@@ -27,11 +28,29 @@ local function clock()
   return held, raw
 end
 
+local ring_of, recount, land
+
+-- The numbers of a scope whose key is not there: one that was never used, or one whose key was lost. The latter's are
+-- told from its live calls and its ring.
+local function found_again(id, key, now)
+  redis.call('HSET', key, 'n', '0', 'r', '0')
+  if redis.call('SADD', prefix .. 'scopes', id) == 0 then
+    local rolling, today, oldest, day = ring_of(id, now)
+    redis.call('HSET', key, 'w', text(rolling), 'b', text(oldest), 'd', text(today), 'D', text(day),
+      'l', text(math.floor(now / MINUTE)))
+    recount({[id] = true})
+  end
+  return redis.call('HMGET', key, 'n', 'r', 'w', 'b', 'd', 'D', 'l')
+end
+
 -- What one scope holds, with the buckets that left the window taken off its sum. Minute m is in the window until
 -- (m + 1441) minutes: a cost counts for at least 86,400 s and less than 86,460 s.
 local function scope_at(id, now)
   local key = prefix .. 's:' .. id
-  local found = redis.call('HMGET', key, 'n', 'r', 'w', 'b', 'd', 'D')
+  local found = redis.call('HMGET', key, 'n', 'r', 'w', 'b', 'd', 'D', 'l')
+  if not found[1] then
+    found = found_again(id, key, now)
+  end
   local scope = {
     key = key,
     ring = prefix .. 'w:' .. id,
@@ -42,6 +61,7 @@ local function scope_at(id, now)
     day = math.floor(now / DAY),
     today = 0,
     minute = math.floor(now / MINUTE),
+    newest = tonumber(found[7] or -1),
   }
   local day = tonumber(found[6] or -1)
   if day >= scope.day then
@@ -63,10 +83,19 @@ local function scope_at(id, now)
     if head then
       scope.oldest = tonumber(string.match(head, '^(%d+):'))
     else
+      -- Nothing is left of the ring. If its last bucket should still be there, somebody took it away, and what is left
+      -- of the sum counts as if it were of now, rather than not at all.
       scope.oldest = -1
+      local left = scope.rolling
       scope.rolling = 0
+      if left > 0 and scope.newest >= first then
+        local today = scope.today
+        land(scope, left)
+        scope.today = today
+        scope.landed = nil
+      end
     end
-    redis.call('HSET', key, 'w', text(scope.rolling), 'b', text(scope.oldest))
+    redis.call('HSET', key, 'w', text(scope.rolling), 'b', text(scope.oldest), 'l', text(scope.newest))
   end
   return scope
 end
@@ -79,13 +108,14 @@ local function spent_in(scope, window)
 end
 
 -- Add `cost` to a scope's sums and to the bucket of this minute. The caller writes the scope by store().
-local function land(scope, cost)
+function land(scope, cost)
   if cost <= 0 then
     return
   end
   scope.rolling = scope.rolling + cost
   scope.today = scope.today + cost
   scope.landed = true
+  scope.newest = scope.minute
   local last = redis.call('LINDEX', scope.ring, -1)
   if last then
     local minute, sum = string.match(last, '^(%d+):(%d+)$')
@@ -105,13 +135,13 @@ end
 local function store(scope)
   if scope.landed then
     redis.call('HSET', scope.key, 'n', text(math.max(0, scope.calls)), 'r', text(math.max(0, scope.reserved)),
-      'w', text(scope.rolling), 'b', text(scope.oldest), 'd', text(scope.today), 'D', text(scope.day))
+      'w', text(scope.rolling), 'b', text(scope.oldest), 'd', text(scope.today), 'D', text(scope.day), 'l', text(scope.newest))
   else
     redis.call('HSET', scope.key, 'n', text(math.max(0, scope.calls)), 'r', text(math.max(0, scope.reserved)))
   end
 end
 
--- The record of a live call, or nil and whether a tombstone stands there. A key that is no hash is no call: one that
+-- The record of a live call; or nil, whether a tombstone stands there, and what a swept call was charged. A key that is no hash is no call: one that
 -- somebody damaged must not stand in the way of all others.
 local function call_at(key)
   local flat = redis.pcall('HGETALL', key)
@@ -123,7 +153,7 @@ local function call_at(key)
     call[flat[i]] = flat[i + 1]
   end
   if not call.r then
-    return nil, call.x ~= nil
+    return nil, call.x ~= nil, call.x == '2' and tonumber(call.s) or nil
   end
   call.spent = tonumber(call.s)
   call.hold = tonumber(call.h)
@@ -131,16 +161,34 @@ local function call_at(key)
   return call
 end
 
--- A late duplicate of the reservation finds this and does not bring the call back.
-local function bury(key)
+-- A late duplicate of the reservation finds this and does not bring the call back. 'x' says how it ended: '1' settled,
+-- '2' swept, its lease having lapsed; 's' is then what it was charged in all.
+local function bury(key, swept)
   redis.call('DEL', key)
-  redis.call('HSET', key, 'x', '1')
-  redis.call('EXPIRE', key, TOMBSTONE_SECONDS)
+  if swept then
+    redis.call('HSET', key, 'x', '2', 's', text(swept))
+    redis.call('EXPIRE', key, SWEPT_SECONDS)
+  else
+    redis.call('HSET', key, 'x', '1')
+    redis.call('EXPIRE', key, TOMBSTONE_SECONDS)
+  end
+end
+
+-- Let a cost land at scopes of which the call's own record tells nothing any more.
+local function charge(ids, cost, now)
+  local scopes = {}
+  for i = 1, #ids do
+    scopes[i] = scope_at(ids[i], now)
+  end
+  for i = 1, #ids do
+    land(scopes[i], cost)
+    store(scopes[i])
+  end
 end
 
 -- End a live call: what it cost beyond what was moved already goes into the window, what it held returns, its place is
 -- free. Everything is read before anything is written.
-local function finish(ref, call, cost, now)
+local function finish(ref, call, cost, now, swept)
   local scopes = {}
   for i = 1, call.scopes do
     scopes[i] = scope_at(call[tostring(i)], now)
@@ -154,6 +202,66 @@ local function finish(ref, call, cost, now)
     store(scope)
   end
   redis.call('ZREM', prefix .. 'leases', ref)
-  redis.call('DEL', prefix .. 'd:' .. ref)
-  bury(prefix .. 'k:' .. ref)
+  redis.call('DEL', prefix .. 'd:' .. ref, prefix .. 'x:' .. ref)
+  bury(prefix .. 'k:' .. ref, swept and call.spent + rest)
+end
+
+-- The rolling sum, the sum since midnight UTC, the oldest minute and the day number that a scope's ring proves.
+function ring_of(id, now)
+  local rolling, today, oldest = 0, 0, -1
+  local day = math.floor(now / DAY)
+  local first = math.floor(now / MINUTE) - WINDOW_MINUTES
+  for _, bucket in ipairs(redis.call('LRANGE', prefix .. 'w:' .. id, 0, -1)) do
+    local minute, sum = string.match(bucket, '^(%d+):(%d+)$')
+    minute, sum = tonumber(minute), tonumber(sum)
+    if oldest < 0 then
+      oldest = minute
+    end
+    if minute >= first then
+      rolling = rolling + sum
+    end
+    if minute * MINUTE >= day * DAY then
+      today = today + sum
+    end
+  end
+  return rolling, today, oldest, day
+end
+
+-- Count places and holds of the named scopes (all that calls name, when `only` is nil) anew from the live calls, which
+-- are the proof. A lease without a call is dropped. Answers what was wrong: {scope, 'calls' or 'reserved', was, is}.
+function recount(only)
+  local places, holds = {}, {}
+  for id in pairs(only or {}) do
+    places[id], holds[id] = 0, 0
+  end
+  for _, ref in ipairs(redis.call('ZRANGE', prefix .. 'leases', 0, -1)) do
+    local found = redis.pcall('HMGET', prefix .. 'k:' .. ref, 'r', 'h', 'k', '1', '2', '3', '4')
+    if found.err or not found[1] then
+      redis.call('ZREM', prefix .. 'leases', ref)
+    else
+      for i = 1, tonumber(found[3]) do
+        local id = found[3 + i]
+        if not only or places[id] then
+          places[id] = (places[id] or 0) + 1
+          holds[id] = (holds[id] or 0) + tonumber(found[2])
+        end
+      end
+    end
+  end
+  local wrong = {}
+  for id, calls in pairs(places) do
+    local key = prefix .. 's:' .. id
+    local found = redis.call('HMGET', key, 'n', 'r')
+    local was, held = tonumber(found[1] or 0), tonumber(found[2] or 0)
+    if was ~= calls then
+      wrong[#wrong + 1] = {id, 'calls', was, calls}
+    end
+    if held ~= holds[id] then
+      wrong[#wrong + 1] = {id, 'reserved', held, holds[id]}
+    end
+    if was ~= calls or held ~= holds[id] then
+      redis.call('HSET', key, 'n', text(calls), 'r', text(holds[id]))
+    end
+  end
+  return wrong
 end

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- KEYS clock, leases
 -- ARGV owner, lease in ms, number of scope lists; each list: how many scopes, then of each id, threshold, window;
---      then of each renewal: ref, spent, hold, which list
--- Answers of each renewal 1 granted, 2 no funds, 0 gone.
+--      then of each renewal: ref, epoch of the lease, spent, hold, which list
+-- Answers of each renewal 1 granted, 2 no funds, 0 gone, 3 fenced: the call is somebody else's, or over.
 local now = clock()
 local owner = ARGV[1]
 local expires = text(math.floor(now / 1000) + tonumber(ARGV[2]))
@@ -18,11 +18,13 @@ for i = 1, tonumber(ARGV[3]) do
   lists[i] = limits
 end
 
-local function renew(ref, spent, hold, limits)
+local function renew(ref, epoch, spent, hold, limits)
   local key = prefix .. 'k:' .. ref
-  local call = call_at(key)
-  if not call or call.o ~= owner then
-    return 0
+  local call, buried, swept = call_at(key)
+  if not call then
+    return buried and not swept and 3 or 0
+  elseif call.o ~= owner or call.e ~= epoch then
+    return 3
   end
   local scopes = {}
   for i = 1, call.scopes do
@@ -58,7 +60,8 @@ end
 
 local outcomes = {}
 while at <= #ARGV do
-  outcomes[#outcomes + 1] = renew(ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), lists[tonumber(ARGV[at + 3])])
-  at = at + 4
+  outcomes[#outcomes + 1] = renew(ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]),
+    lists[tonumber(ARGV[at + 4])])
+  at = at + 5
 end
 return outcomes

@@ -1,25 +1,29 @@
 #!lua
--- KEYS clock, leases, call, record; then of each scope: numbers, admissions
--- ARGV ref, owner, lease in ms, hold, trunk, record; then of each scope: id, capacity, cps, threshold, window
+-- KEYS clock, leases, call, record, epoch; then of each scope: numbers, admissions
+-- ARGV ref, owner, lease in ms, hold, trunk, record, epoch; then of each scope: id, capacity, cps, threshold, window
 --      (an empty limit is no limit; window 'r' rolling, 'd' UTC day)
--- Answers {1, reserved at in ms} | {0, scope index, reason, what there is, limit} | {2} when the call was already ended.
+-- Answers {1, reserved at in ms} | {0, scope index, reason, what there is, limit} | {2} when the call was already ended |
+-- {3} when this is not the ledger that the instance knows, or one that is being rebuilt.
 -- No flags: a server that is out of memory, read-only or cannot write its disk refuses it before it starts.
 local now, raw = clock()
-local found = redis.call('HMGET', KEYS[3], 'r', 'x')
+local found = redis.call('HMGET', KEYS[3], 'r', 'x', 'o')
 if found[1] then
   return {1, tonumber(found[1])}
 elseif found[2] then
   return {2}
 end
-local count = (#ARGV - 6) / 5
+if redis.call('HGET', KEYS[5], 'id') ~= ARGV[7] then
+  return {3}
+end
+local count = (#ARGV - 7) / 5
 local hold = tonumber(ARGV[4])
 
 -- Calls per second go by the server's own time: at most `limit` in any sliding second. After a step back the
 -- admissions that now lie ahead are taken to have been just now.
 for i = 1, count do
-  local limit = tonumber(ARGV[5 * i + 4])
+  local limit = tonumber(ARGV[5 * i + 5])
   if limit then
-    local key = KEYS[2 * i + 4]
+    local key = KEYS[2 * i + 5]
     local newest = tonumber(redis.call('LINDEX', key, -1) or 0)
     if newest > raw then
       local times = redis.call('LRANGE', key, 0, -1)
@@ -38,18 +42,18 @@ end
 
 local scopes = {}
 for i = 1, count do
-  scopes[i] = scope_at(ARGV[5 * i + 2], now)
+  scopes[i] = scope_at(ARGV[5 * i + 3], now)
 end
 for i = 1, count do
-  local limit = tonumber(ARGV[5 * i + 3])
+  local limit = tonumber(ARGV[5 * i + 4])
   if limit and scopes[i].calls >= limit then
     return {0, i, 'CAPACITY', scopes[i].calls, limit}
   end
 end
 for i = 1, count do
-  local limit = tonumber(ARGV[5 * i + 5])
+  local limit = tonumber(ARGV[5 * i + 6])
   if limit then
-    local exposure = spent_in(scopes[i], ARGV[5 * i + 6]) + scopes[i].reserved
+    local exposure = spent_in(scopes[i], ARGV[5 * i + 7]) + scopes[i].reserved
     if exposure + hold > limit then
       return {0, i, 'SPEND', exposure, limit}
     end
@@ -64,15 +68,15 @@ for i = 1, count do
   scope.calls = scope.calls + 1
   scope.reserved = scope.reserved + hold
   store(scope)
-  local limit = tonumber(ARGV[5 * i + 4])
+  local limit = tonumber(ARGV[5 * i + 5])
   if limit then
-    local key = KEYS[2 * i + 4]
+    local key = KEYS[2 * i + 5]
     redis.call('RPUSH', key, text(raw))
     redis.call('LTRIM', key, -limit, -1)
     redis.call('PEXPIRE', key, 2000)
   end
   record[#record + 1] = text(i)
-  record[#record + 1] = ARGV[5 * i + 2]
+  record[#record + 1] = ARGV[5 * i + 3]
 end
 redis.call(unpack(record))
 if ARGV[6] ~= '' then

@@ -1,0 +1,237 @@
+"""The ledger loses data, all of it or the last of it: closed until the instances that live have told their
+calls."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+
+import pytest
+
+from policy.compiled import Window
+from proxy.ledger.ledger import LedgerUnavailable, Refused, Registration, Renewal, Reservation
+from proxy.ledger.redis_ledger import RedisLedger
+from tests.ledger.servers import Opener, Server, claim, scope, settled, until
+
+TRUNK = (scope(threshold=10_000, capacity=10), scope("provider:p"))
+
+
+class Instance:
+    """An instance with live calls, as far as the ledger is concerned."""
+
+    def __init__(self, ledger: RedisLedger) -> None:
+        self.ledger = ledger
+        self.live: dict[str, tuple[int, int]] = {}
+        self.restored = 0
+        ledger.on_loss(self.restore)
+
+    async def call(self, ref: str, hold: int) -> None:
+        assert isinstance(await self.ledger.reserve(claim(ref, *TRUNK, hold=hold)), Reservation)
+        self.live[ref] = (0, hold)
+
+    async def spend(self, ref: str, spent: int) -> None:
+        total = sum(self.live[ref])
+        self.live[ref] = (spent, total - spent)
+        await self.ledger.renew([Renewal(ref, spent, total - spent, TRUNK)])
+
+    def end(self, ref: str, cost: int) -> None:
+        moved, _ = self.live.pop(ref)
+        self.ledger.settle(ref, cost, TRUNK, moved=moved)
+
+    async def restore(self, remembered: bool) -> None:
+        self.restored += 1
+        await self.ledger.register(
+            [
+                Registration(ref, "t", TRUNK, 1, 1.0, 1.0, spent * remembered, spent, hold, b"{}")
+                for ref, (spent, hold) in self.live.items()
+            ]
+        )
+
+
+async def three(server: Server, opener: Opener) -> list[Instance]:
+    return [Instance(await opener(server.url, f"i{n}", deadline=0.5)) for n in range(3)]
+
+
+async def numbers(ledger: RedisLedger) -> list[tuple[int, int, int]]:
+    return [(one.active_calls, one.spent, one.reserved) for one in await ledger.usage(TRUNK)]
+
+
+async def lost(server: Server, *instances: Instance) -> None:
+    """Kill the server, and wait until every instance knows."""
+    server.kill()
+    await until(lambda: not any(one.ledger.connected for one in instances))
+
+
+async def open_again(server: Server, *instances: Instance, seconds: float = 3.0) -> float:
+    """Wait until calls can be reserved; how long that took."""
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    await until(lambda: server.client().hget("{tw}:epoch", "id") is not None, seconds)
+    await until(lambda: all(one.ledger.connected for one in instances), seconds)
+    return loop.time() - start
+
+
+async def test_emptied_in_mid_call(server: Server, opener: Opener) -> None:
+    instances = await three(server, opener)
+    for n, instance in enumerate(instances):
+        for ref in ("a", "b", "c"):
+            await instance.call(f"{ref}{n}", 100)
+        await instance.spend(f"a{n}", 40)
+        instance.end(f"c{n}", 70)
+        await settled(instance.ledger)
+    for instance in instances:
+        assert await numbers(instance.ledger) == [(6, 330, 480)] * 2
+    await asyncio.sleep(1.1)  # each knows of the others
+    server.client().flushall()
+    # Nobody is admitted on the strength of an empty ledger.
+    with pytest.raises(LedgerUnavailable) as error:
+        await instances[1].ledger.reserve(claim("new", *TRUNK, hold=1))
+    assert error.value.kind == "rebuilding"
+    assert not error.value.sent
+    assert await open_again(server, *instances) < 2.5
+    # What the calls hold, and what was spent when it was last looked at: exactly, at every scope.
+    assert await numbers(instances[0].ledger) == [(6, 330, 480)] * 2
+    assert [one.restored for one in instances] == [1, 1, 1]
+    for n in range(4):
+        assert isinstance(await instances[n % 3].ledger.reserve(claim(f"n{n}", *TRUNK)), Reservation)
+    assert isinstance(await instances[0].ledger.reserve(claim("n9", *TRUNK)), Refused)
+
+
+@pytest.mark.parametrize("window", [Window.ROLLING_24H, Window.UTC_DAY])
+async def test_what_was_seen_spent_is_not_forgotten(server: Server, opener: Opener, window: Window) -> None:
+    ledger = await opener(server.url)
+    trunk = scope(threshold=100, window=window)
+    ledger.settle("r1", 90, (trunk,))
+    await settled(ledger)
+    await ledger.usage([trunk])
+    server.client().flushall()
+    ledger.settle("r2", 5, (trunk,))  # before anybody noticed
+    instance = Instance(ledger)
+    await open_again(server, instance)
+    (usage,) = await ledger.usage([trunk])
+    assert 90 <= usage.spent <= 95
+    assert isinstance(await ledger.reserve(claim("r3", trunk, hold=11)), Refused)
+
+
+async def test_epoch_alone_lost_doubles_nothing(server: Server, opener: Opener) -> None:
+    instances = await three(server, opener)
+    for n, instance in enumerate(instances):
+        await instance.call(f"r{n}", 100)
+        await instance.call(f"e{n}", 100)
+        await instance.spend(f"r{n}", 40)
+        instance.end(f"e{n}", 33)
+        await settled(instance.ledger)
+    before = await numbers(instances[0].ledger)
+    for damage in (lambda c: c.delete("{tw}:epoch"), lambda c: c.set("{tw}:epoch", "nonsense")):
+        damage(server.client())
+        await until(lambda: server.client().type("{tw}:epoch") == b"hash")
+        await open_again(server, *instances)
+        assert await numbers(instances[0].ledger) == before == [(3, 219, 180)] * 2
+
+
+async def test_an_instance_that_does_not_come_is_not_waited_for_long(server: Server, opener: Opener) -> None:
+    one, two = [Instance(await opener(server.url, name)) for name in ("one", "two")]
+    await one.call("r1", 10)
+    await two.call("r2", 20)
+
+    async def never(_: bool) -> None:
+        raise LedgerUnavailable("timeout", "out of reach")
+
+    two.ledger.on_loss(never)
+    await asyncio.sleep(1.1)  # each knows of the other
+    server.client().flushall()
+    with pytest.raises(LedgerUnavailable):
+        await one.ledger.reserve(claim("new", *TRUNK))
+    assert 1.5 < await open_again(server, one) < 4
+    assert (await numbers(one.ledger))[0][0] == 1
+    # It is late, and its calls are taken in: they live, whatever the limits say.
+    two.ledger.on_loss(two.restore)
+    await until(lambda: two.ledger.connected)
+    assert await numbers(one.ledger) == [(2, 0, 30)] * 2
+
+
+async def test_who_left_is_not_waited_for(server: Server, opener: Opener) -> None:
+    one, two = await opener(server.url, "one"), await opener(server.url, "two")
+    await two.close()
+    await one.close()
+    server.kill()
+    server.start()
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    fresh = await opener(server.url, "three")
+    assert loop.time() - start < 1
+    assert isinstance(await fresh.reserve(claim("r1", *TRUNK)), Reservation)
+
+
+async def test_a_restart_with_the_data_of_a_moment_ago(server: Server, opener: Opener) -> None:
+    """As after a crash with `appendfsync everysec`: what was done last is forgotten, and is told again."""
+    instances = await three(server, opener)
+    data, kept = server.folder / "appendonlydir", server.folder / "kept"
+    for n, instance in enumerate(instances):
+        for ref in ("old", "ended", "spent"):
+            await instance.call(f"{ref}{n}", 100)
+    shutil.copytree(data, kept)
+    for n, instance in enumerate(instances):
+        instance.end(f"ended{n}", 60)  # forgotten: the call comes back in the data
+        await instance.spend(f"spent{n}", 30)  # forgotten
+        await settled(instance.ledger)
+    # None of these is in the data at all.
+    await instances[0].call("new0", 100)
+    await instances[1].call("brief1", 100)
+    await instances[1].spend("brief1", 10)
+    instances[1].end("brief1", 25)
+    await settled(instances[1].ledger)
+    before = await numbers(instances[0].ledger)
+    assert before == [(7, 295, 610)] * 2
+    await lost(server, *instances)
+    shutil.rmtree(data)
+    kept.rename(data)
+    server.start()
+    took = await open_again(server, *instances)
+    assert took < 2.5
+    for instance in instances:
+        await settled(instance.ledger)
+    after = await numbers(instances[0].ledger)
+    # `brief1` began and ended in what is forgotten, all but what its renewal had moved is told again.
+    assert after == [(7, before[0][1] - 10, 610)] * 2
+    assert sorted(call.ref for call in await instances[0].ledger.calls()) == sorted(
+        ref for instance in instances for ref in instance.live
+    )
+
+
+async def test_a_restart_that_lost_nothing_changes_nothing(server: Server, opener: Opener) -> None:
+    instances = await three(server, opener)
+    for n, instance in enumerate(instances):
+        await instance.call(f"r{n}", 100)
+        await instance.call(f"e{n}", 100)
+        instance.end(f"e{n}", 9)
+        await settled(instance.ledger)
+    before = await numbers(instances[0].ledger)
+    for _ in range(2):
+        await lost(server, *instances)
+        server.start()
+        await open_again(server, *instances)
+        for instance in instances:
+            await settled(instance.ledger)
+        assert await numbers(instances[0].ledger) == before == [(3, 27, 300)] * 2
+
+
+async def test_out_of_reach_while_it_was_rebuilt(server: Server, opener: Opener) -> None:
+    """An instance that was away during all of it finds another epoch, and tells its calls."""
+    one, two = [Instance(await opener(server.url, name)) for name in ("one", "two")]
+    await two.call("r2", 20)
+    restore, held = two.restore, asyncio.Event()
+
+    async def later(remembered: bool) -> None:
+        await held.wait()
+        await restore(remembered)
+
+    two.ledger.on_loss(later)
+    client = server.client()
+    client.flushall()
+    with pytest.raises(LedgerUnavailable):
+        await one.ledger.reserve(claim("new", *TRUNK))
+    await open_again(server, one, seconds=5)
+    held.set()
+    await until(lambda: two.restored == 1)
+    assert await numbers(one.ledger) == [(1, 0, 20)] * 2
