@@ -29,6 +29,7 @@ from proxy.ledger.ledger import LedgerRefused, LedgerUnavailable
 START_SECONDS: Final = 15.0
 STOP_SECONDS: Final = 5.0
 _POLL: Final = 0.01
+_ANSWER_SECONDS: Final = 1.0
 _LONGEST_SOCKET: Final = 100  # bytes; the kernel's limit is 107
 
 # Runs between fork and exec, in a process of its own rather than in a forked copy of ours, where other
@@ -117,15 +118,22 @@ class EmbeddedServer:
             await asyncio.sleep(_POLL)
 
     async def _accepts(self) -> bool:
-        """Whether a server listens. One that loads its data does."""
+        """Whether a server listens and says anything at all. One that loads its data does; one that is about
+        to end over them does not."""
         try:
-            _, writer = await asyncio.open_unix_connection(str(self.socket))
+            reader, writer = await asyncio.open_unix_connection(str(self.socket))
         except OSError:
             return False
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-        return True
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                writer.write(b"PING\r\n")
+                return bool(await reader.read(1))
+        except (OSError, TimeoutError):
+            return False
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     def _make_folders(self) -> None:
         try:

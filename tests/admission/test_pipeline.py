@@ -139,7 +139,7 @@ async def test_provider_without_an_address_is_refused_before_anything_is_reserve
     bench: MakeBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     b = bench(policy())
-    monkeypatch.setattr(b.core, "route", lambda _: None)
+    monkeypatch.setattr(b.core, "routes", lambda _: ())
     for uri in (UK, "sip:112@127.0.0.1"):
         b.receive(invite(uri, branch=f"z9hG4bK-{uri[-3:]}{uri[4:8]}", call_id=uri[4:8]))
         assert b.last(PBX).status == 404
@@ -156,7 +156,7 @@ async def test_provider_that_loses_its_address_while_the_call_is_judged(
 ) -> None:
     b = bench(policy())
     b.receive(invite(UK))
-    monkeypatch.setattr(b.core, "route", lambda _: None)
+    monkeypatch.setattr(b.core, "routes", lambda _: ())
     assert await b.admit() is None
     assert b.last(PBX).status == 404
     await settled(b.ledger)
