@@ -184,6 +184,9 @@ class ProxyCore:
                 relay_request(self, *found, request, now)
         elif request.method == b"INVITE":
             self._invite(request, now)
+        elif (found := self._session_of(request)) is not None and not found[0].request.from_tag:
+            # A caller of RFC 2543 has no tag that its callee could name (§12.1.1).
+            relay_request(self, *found, request, now)
         elif not self.judge.knows(request.flow.remote[0]):
             self._refuse_stranger(request)
         else:

@@ -79,6 +79,21 @@ def _target(value: bytes) -> bytes | None:
 _kept_target = lru_cache(maxsize=4096)(_target)
 
 
+def leads_somewhere(route: bytes) -> bool:
+    """Whether a Route value names a SIP URI, which a request may also go to (§12.2.1.1)."""
+    return _kept_route(route) if len(route) <= _LONGEST_KEPT else _is_route(route)
+
+
+def _is_route(route: bytes) -> bool:
+    try:
+        return bool(SipUri.parse(uri_of(route) or b"").host)
+    except UriError:
+        return False
+
+
+_kept_route = lru_cache(maxsize=4096)(_is_route)
+
+
 def record_routes(message: SipMessage) -> list[bytes]:
     """All Record-Route values, one by one, in order."""
     return [value for line in message.all(b"record-route") for value in split_list(line)]
@@ -95,8 +110,8 @@ class Party:
     __slots__ = ("cseq", "flow", "request_uri", "roams", "route_set", "routes", "target")
 
     def __init__(self, target: bytes, route_set: list[bytes], flow: Flow, cseq: int) -> None:
-        # A value that names no URI cannot be followed.
-        self.route_set = [value for value in route_set if uri_of(value) is not None]
+        # A value that names no SIP URI cannot be followed.
+        self.route_set = [value for value in route_set if leads_somewhere(value)]
         self.flow = flow
         self.cseq = cseq
         self.roams = False

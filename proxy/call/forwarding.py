@@ -15,9 +15,10 @@ _REPLACED = frozenset({b"route", b"max-forwards", b"max-breadth"})
 class Identity:
     """How the proxy names itself on one listener: `sent_by` is `host:port`, as it stands in Via and
     Record-Route. Over TLS our Via has `alias`: who verified us may send its requests for `sent_by` on the
-    connection that we opened (RFC 5923)."""
+    connection that we opened (RFC 5923). `secure_route` is the Record-Route of calls to sips URIs, where the
+    listener is fit for them."""
 
-    __slots__ = ("record_route", "uri", "via")
+    __slots__ = ("record_route", "secure_route", "uri", "via")
 
     def __init__(self, transport: str, sent_by: bytes) -> None:
         alias = b";alias" if transport == "tls" else b""
@@ -25,6 +26,10 @@ class Identity:
         parameter = b"" if transport == "udp" else b";transport=" + transport.encode()
         self.uri = b"sip:" + sent_by + parameter
         self.record_route = b"Record-Route: <" + self.uri + b";lr;tw="
+        self.secure_route = self.record_route
+        if transport == "tls":
+            # `transport=tls` says nothing more there, and is deprecated (RFC 5630 §3.1.4).
+            self.secure_route = b"Record-Route: <sips:" + sent_by + b";lr;tw="
 
 
 def _max_forwards(request: SipRequest) -> Header:
@@ -80,11 +85,13 @@ def forward_invite(
     """The INVITE for one target. Route is not carried over: the forced provider is the only way out.
 
     `drop` names headers to leave out, `added` is put after the caller's own headers. Two Record-Routes where
-    the call changes listeners (RFC 5658).
+    the call changes listeners (RFC 5658), of the scheme of `uri` (§16.6 item 4).
     """
-    first: list[Header] = [(b"record-route", outbound.record_route + token + b">")]
+    sips = uri.startswith(b"sips:")
+    routes = [outbound.secure_route if sips else outbound.record_route]
     if inbound is not outbound:
-        first.append((b"record-route", inbound.record_route + token + b">"))
+        routes.append(inbound.secure_route if sips else inbound.record_route)
+    first: list[Header] = [(b"record-route", route + token + b">") for route in routes]
     headers = _lines(request, outbound.via + branch, first, drop)
     if added:
         headers.extend(added)

@@ -134,9 +134,13 @@ def _invite(session: CallSession, provider: Provider, flow: Flow) -> OutgoingReq
     if added:
         # The provider reads the operator's word, not what the caller wrote under the same name.
         drop |= {name for name, _ in added}
+    uri = provider.request_uri(session.verdict.called or "").encode()
+    if session.attempt.scheme == "sips" and uri.startswith(b"sip:"):
+        # Who asked for TLS all the way asks the next hop for it, too (§16.5, RFC 5630 §5.3).
+        uri = b"sips:" + uri[4:]
     return forward_invite(
         session.request,
-        provider.request_uri(session.verdict.called or "").encode(),
+        uri,
         core.branch(),
         session.token,
         core.identity(flow),

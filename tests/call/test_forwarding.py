@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from tests.call.playbook import CARRIER, PBX, SDP, Playbook, answer, established, in_dialog, invite
+from proxy.call.forwarding import Identity
+from proxy.call.reach import Hop
+from proxy.sip.message import Flow, SipRequest
+from tests.call.playbook import (
+    CARRIER,
+    PBX,
+    PROXY,
+    SDP,
+    Playbook,
+    answer,
+    established,
+    in_dialog,
+    invite,
+    policy,
+)
 
 MOVED = "sip:moved@127.0.0.3:5091"
 
@@ -139,3 +153,50 @@ def test_options_for_the_proxy_itself_need_no_hop() -> None:
         data = invite(uri, method="OPTIONS", body=b"").replace(b"Max-Forwards: 70", b"Max-Forwards: 0")
         play.receive(data)
         assert play.take() == [f"pbx <- {status} (OPTIONS)"]
+
+
+@pytest.mark.parametrize(
+    "route", ["<sip:x=;>", "<sip:127.0.0.4;x=>", "<nonsense>", "<tel:+1>", "<sip:>", ","]
+)
+def test_route_that_leads_nowhere_is_passed_over(route: str) -> None:
+    play = Playbook()
+    play.receive(invite())
+    above = b"Record-Route: " + route.encode() + b", "
+    play.receive(answer(play.last(CARRIER), 200).replace(b"Record-Route: ", above, 1), CARRIER)
+    ok = play.last(PBX)
+    play.take()
+    play.receive(in_dialog("ACK", ok, cseq=1, branch="z9hG4bK-ack"))
+    ack = play.last(CARRIER)
+    assert (ack.uri, ack.all(b"route")) == (b"sip:carrier@127.0.0.3:5090", [])
+
+
+@pytest.mark.parametrize("scheme", ["sip", "sips"])
+def test_sips_stays_sips(scheme: str) -> None:
+    """RFC 3261 §16.6 item 4, RFC 5630 §5.3: the Request-URI, and Record-Route where the listener has TLS."""
+    play = Playbook(policy(provider={"transport": "tls"}))
+    secure = ("127.0.0.1", 5061)
+    identity = Identity("tls", b"127.0.0.1:5061")
+    play.core.identities = {("udp", PROXY): Identity("udp", b"127.0.0.1:5060"), ("tls", secure): identity}
+    play.core.routes = lambda provider: [Hop(Flow("tls", secure, CARRIER, 1))]
+    play.receive(invite(f"{scheme}:+442071838750@127.0.0.1"))
+    outgoing = play.last(CARRIER)
+    assert outgoing.uri == f"{scheme}:+442071838750@127.0.0.3:5090".encode()
+    transport = b";transport=tls" if scheme == "sip" else b""
+    own, inner = outgoing.all(b"record-route")
+    assert own.startswith(b"<%b:127.0.0.1:5061%b;lr;tw=" % (scheme.encode(), transport))
+    assert inner.startswith(b"<sip:127.0.0.1:5060;lr;tw=")
+
+
+def test_caller_without_a_tag_can_be_hung_up_on() -> None:
+    """RFC 3261 §12.1.1: callers of RFC 2543 may have none."""
+    play = Playbook()
+    play.receive(invite().replace(b";tag=pbx1", b""))
+    play.receive(answer(play.last(CARRIER), 200), CARRIER)
+    ok = play.last(PBX)
+    play.receive(in_dialog("ACK", ok, cseq=1, branch="z9hG4bK-ack"))
+    assert isinstance(play.last(CARRIER), SipRequest)
+    play.take()
+    play.receive(in_dialog("BYE", ok, cseq=1, from_callee=True), CARRIER)
+    assert play.take() == ["pbx <- BYE"]
+    play.receive(in_dialog("BYE", ok, cseq=2), PBX)
+    assert play.take() == ["carrier <- BYE"]
