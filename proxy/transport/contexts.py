@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import NoReturn
 
@@ -52,6 +53,9 @@ class TlsContexts:
         self._by_name = {_plain(name): self._server(*pair) for name, pair in files.by_name.items()}
         if self._by_name:
             self.server.sni_callback = self._choose
+        self.callers = _digest(files.client_ca)
+        """Tells one set of authorities for callers from another."""
+        self._authorities = {name: _digest(peer.authorities) for name, peer in files.peers.items()}
         self._client = self._towards(PeerFiles())
         self._peers = {name: self._towards(peer) for name, peer in files.peers.items()}
 
@@ -67,10 +71,9 @@ class TlsContexts:
         authorities = peer.authorities or self._files.trusted_ca
         return authorities is not None and authorities == self._files.client_ca
 
-    @property
-    def verifies_clients(self) -> bool:
-        """Whether all who connect must show a certificate."""
-        return self._files.client_ca is not None
+    def authorities(self, name: str) -> bytes:
+        """Tells one set of authorities that certify the peer with this name from another."""
+        return self._authorities.get(_plain(name), b"")
 
     def _server(self, certificate: Path, key: Path) -> ssl.SSLContext:
         context = _context(ssl.PROTOCOL_TLS_SERVER)
@@ -166,6 +169,15 @@ def _load_authorities(context: ssl.SSLContext, authorities: Path) -> None:
     try:
         context.load_verify_locations(authorities)
     except (OSError, ValueError) as error:
+        raise CertificateError(f"authorities {authorities}: {error}") from error
+
+
+def _digest(authorities: Path | None) -> bytes:
+    if authorities is None:
+        return b""
+    try:
+        return sha256(authorities.read_bytes()).digest()
+    except OSError as error:
         raise CertificateError(f"authorities {authorities}: {error}") from error
 
 

@@ -27,12 +27,14 @@ _MOST_ALIASES: Final = 8
 
 class TlsConnection(StreamConnection):
     """TLS between the connection and the system, in memory: so that its buffers and its time are as bounded
-    as those of plain TCP. Nothing is sent before the peer has proved to be `name`."""
+    as those of plain TCP. Nothing is sent before the peer has proved to be `name`. `vouched` tells by which
+    authorities, once they are asked."""
 
     def __init__(self, endpoint: TlsEndpoint, flow: Flow, *, opened: bool, known: bool, name: str) -> None:
         super().__init__(endpoint, flow, endpoint.loop, opened=opened, known=known, name=name)
         self.certificate: Certificate = {}
         self.aliases: list[Address] = []
+        self.vouched: bytes | None = None
         self._tls_endpoint = endpoint
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -40,6 +42,7 @@ class TlsConnection(StreamConnection):
 
     def _begin(self) -> None:
         contexts = self._tls_endpoint.contexts
+        self.vouched = contexts.authorities(self.name) if self.opened else contexts.callers
         self._tls = (contexts.client(self.name) if self.opened else contexts.server).wrap_bio(
             self._incoming,
             self._outgoing,
@@ -195,12 +198,21 @@ class TlsEndpoint(TcpEndpoint):
         alias = self._aliases.get(remote)
         if alias is not None and self._speaks_for(alias, name):
             return alias
-        return super()._found(remote, name)
+        found = super()._found(remote, name)
+        if isinstance(found, TlsConnection) and found.opened and not self._still_vouched(found):
+            return None
+        return found
+
+    def _still_vouched(self, connection: TlsConnection) -> bool:
+        """Whether those who certified the peer of a connection of ours are still asked. For one that is on its
+        way they will be."""
+        return connection.vouched in (None, self.contexts.authorities(connection.name))
 
     def _speaks_for(self, connection: StreamConnection, name: str) -> bool:
         """Whether a connection that the peer opened may carry requests for `name`."""
         return (
             isinstance(connection, TlsConnection)
+            and connection.vouched == self.contexts.callers
             and certifies(connection.certificate, name)
             and self.contexts.may_call_back(name)
         )

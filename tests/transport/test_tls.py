@@ -288,6 +288,37 @@ async def test_who_may_vouch_for_callers_may_not_vouch_for_providers(
     assert not system.contexts.may_call_back("carrier.example")
 
 
+async def test_who_is_vouched_for_no_more_gets_nothing_more(
+    stage: Stage, certificates: Path, tmp_path: Path
+) -> None:
+    """Neither on a connection that it opened nor on one of ours, once a file of authorities has changed."""
+    authorities = tmp_path / "ca.pem"
+    shutil.copy(certificates / "ca.pem", authorities)
+    names = ("pbx.example", "carrier.example")
+    files = proxy(certificates, client_ca=authorities, peers={name: PeerFiles(authorities) for name in names})
+    endpoint, far = stage.tls(files), await FarEnd.at(tls=server(certificates, "carrier"))
+    peer = await connect(endpoint, client(certificates, "pbx"))
+    peer.say(asking("pbx.example:7"))
+    await until(lambda: stage.flows)
+    theirs = towards(stage, endpoint, ("127.0.0.1", 7), "pbx.example")
+    ours = towards(stage, endpoint, far.address, "carrier.example")
+    for count in (1, 2):
+        endpoint.send(OPTIONS, theirs)
+        assert await peer.hear(len(OPTIONS)) == OPTIONS
+        endpoint.send(OPTIONS, ours)
+        await until(lambda count=count: far.heard and far.heard[0] == OPTIONS * count)
+        endpoint.contexts = TlsContexts(files)  # the same authorities, read again
+    shutil.copy(certificates / "stranger.pem", authorities)
+    endpoint.contexts = TlsContexts(files)
+    endpoint.send(OPTIONS, theirs)
+    endpoint.send(OPTIONS, ours)
+    await until(lambda: set(stage.closed) == {theirs, ours})
+    assert far.heard[0] == OPTIONS * 2
+    endpoint.send(response(), stage.flows[0])
+    assert await peer.hear(len(response())) == response()  # nothing before it; responses go on
+    await far.close()
+
+
 async def test_a_connection_has_so_many_aliases(stage: Stage, certificates: Path) -> None:
     endpoint = stage.tls(proxy(certificates, client_ca=certificates / "ca.pem"))
     peer = await connect(endpoint, client(certificates, "pbx"))
