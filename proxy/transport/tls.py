@@ -204,8 +204,8 @@ class TlsEndpoint(TcpEndpoint):
         return found
 
     def _still_vouched(self, connection: TlsConnection) -> bool:
-        """Whether those who certified the peer of a connection of ours are still asked. For one that is on its
-        way they will be."""
+        """Whether those who certified the peer of a connection of ours are still asked. For one on its way
+        they will be."""
         return connection.vouched in (None, self.contexts.authorities(connection.name))
 
     def _speaks_for(self, connection: StreamConnection, name: str) -> bool:

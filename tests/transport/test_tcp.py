@@ -78,7 +78,7 @@ async def test_nobody_there_is_told_once_for_all_that_waited(stage: Stage) -> No
     assert stage.closed == []
     await until(lambda: stage.closed)
     assert stage.closed == [flow]
-    assert endpoint.closed == {Cause.FAILED: 1}
+    await until(lambda: endpoint.closed == {Cause.FAILED: 1})
     again = await FarEnd.at(port=far.address[1])
     endpoint.send(OPTIONS, flow)
     await until(lambda: again.heard and again.heard[0] == OPTIONS)
@@ -174,7 +174,7 @@ async def test_who_breaks_off_cannot_use_up_our_connections(stage: Stage) -> Non
     assert len(endpoint) == 3
     endpoint.send(OPTIONS, towards(endpoint, fars[3].address))
     await until(lambda: all(far.heard and far.heard[0] for far in fars[1:]))
-    assert endpoint.closed == {Cause.EVICTED: 1}
+    await until(lambda: endpoint.closed == {Cause.EVICTED: 1})
     await until(lambda: endpoint.closed == {Cause.EVICTED: 1, Cause.IDLE: 2})
     assert len(endpoint) == 1
     for far in fars:
@@ -224,7 +224,7 @@ async def test_one_address_has_its_share_and_the_silent_make_room(stage: Stage) 
     assert await last.hear(len(response())) == response()
     assert await silent.hear_end() == b""
     assert await (await Peer.to(endpoint)).hear_end() == b""
-    assert endpoint.closed == {Cause.EVICTED: 1}
+    await until(lambda: endpoint.closed == {Cause.EVICTED: 1})
     assert endpoint.refused == 1
     for peer in speaking:
         peer.say(OPTIONS)
@@ -281,7 +281,7 @@ async def test_two_thousand_idle_connections_disturb_nobody_and_are_closed(stage
     caller.say(OPTIONS)
     assert await caller.hear(len(response())) == response()
     assert asyncio.get_running_loop().time() - begun < 0.5
-    assert endpoint.closed == {Cause.EVICTED: 1}
+    await until(lambda: endpoint.closed == {Cause.EVICTED: 1})
     await until(lambda: endpoint.closed.get(Cause.IDLE, 0) >= CROWD - 1)
     assert stage.closed == []
     for idle in crowd:

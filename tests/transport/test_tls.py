@@ -177,7 +177,7 @@ async def test_a_provider_is_verified_by_name_before_anything_is_sent(
         assert stage.flows[0].connection > 0
     else:
         await until(lambda: stage.closed == [flow])
-        assert endpoint.closed == {Cause.TLS: 1}
+        await until(lambda: endpoint.closed == {Cause.TLS: 1})
         assert not any(far.heard)
     await far.close()
 
@@ -378,12 +378,12 @@ async def test_a_handshake_has_to_be_over_in_time(stage: Stage, certificates: Pa
     endpoint = stage.tls(proxy(certificates), StreamLimits(message_seconds=0.3, connect_seconds=0.3))
     silent = await Peer.to(endpoint)
     assert await silent.hear_end() == b""
-    assert endpoint.closed == {Cause.SLOW: 1}
+    await until(lambda: endpoint.closed == {Cause.SLOW: 1})
     mute = await FarEnd.at(mute=True)
     flow = towards(stage, endpoint, mute.address, "carrier.example")
     endpoint.send(OPTIONS, flow)
     await until(lambda: stage.closed == [flow])
-    assert endpoint.closed == {Cause.SLOW: 1, Cause.FAILED: 1}
+    await until(lambda: endpoint.closed == {Cause.SLOW: 1, Cause.FAILED: 1})
     await mute.close()
 
 
@@ -484,7 +484,7 @@ async def test_who_does_not_read_is_closed(stage: Stage, certificates: Path) -> 
         if endpoint.unsent:
             break
     await until(lambda: set(stage.closed) == {stage.flows[0]})
-    assert endpoint.closed == {Cause.UNREAD: 1}
+    await until(lambda: endpoint.closed == {Cause.UNREAD: 1})
 
 
 async def test_idle_connections_cost_little(stage: Stage, certificates: Path) -> None:
