@@ -32,6 +32,7 @@ from proxy.observe.clock import now_ms
 from proxy.observe.metrics import Metrics
 from proxy.observe.records import RecordWriter
 from proxy.observe.tasks import TaskKeeper
+from proxy.routing.names import NAMESERVERS_VARIABLE, Names
 from proxy.routing.resolver import Resolver
 from proxy.server import SipServer
 from proxy.sip.counters import SipCounters
@@ -110,7 +111,10 @@ class Application:
         identities: dict[tuple[str, tuple[str, int]], Identity] = {}
         names = PeerNames()
         endpoints = self._bind(identities, names, counters)
-        self.resolver = Resolver(identities, names.number)
+        try:
+            self.resolver = Resolver(identities, names.number, Names.of_environment())
+        except ValueError as error:
+            raise CannotBind(f"{NAMESERVERS_VARIABLE} in the environment: {error}") from error
         settings = CallSettings(
             config.timers.provider_response_seconds,
             config.timers.no_answer_seconds,

@@ -14,7 +14,7 @@ from proxy.ledger.ledger import Ledger, LedgerUnavailable
 from proxy.observe.loop_lag import watch_loop_lag
 from proxy.observe.metrics import Metrics
 from proxy.observe.tasks import TaskKeeper
-from proxy.routing.resolver import REFRESH_SECONDS, Resolver
+from proxy.routing.resolver import Resolver
 
 _log = logging.getLogger(__name__)
 
@@ -22,11 +22,12 @@ _TICK_SECONDS = 0.1
 _LEDGER_SECONDS = 1.0
 _DRIFT_SECONDS = 10.0
 _AUDIT_SECONDS = 60.0
+_NAMES_SECONDS = 1.0
 
 
 class Housekeeping:
-    """Renewals and records ten times a second; usage, liveness and lapsed leases once a second; drift, audit
-    and DNS now and then."""
+    """Renewals and records ten times a second; usage, liveness, lapsed leases and names whose time is over
+    once a second; drift and audit now and then."""
 
     def __init__(
         self,
@@ -52,7 +53,7 @@ class Housekeeping:
         keeper.start(self._every(_LEDGER_SECONDS, self._watch_ledger), name="ledger watch")
         keeper.start(self._every(_DRIFT_SECONDS, self._compare_leases), name="ledger drift")
         keeper.start(self._every(_AUDIT_SECONDS, self._audit), name="ledger audit")
-        keeper.start(self._every(REFRESH_SECONDS, self._resolve), name="provider addresses")
+        keeper.start(self._every(_NAMES_SECONDS, self._resolve), name="provider addresses")
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
@@ -119,11 +120,11 @@ class Housekeeping:
 
     async def _resolve(self) -> None:
         policy = self._store.policy
-        await self._resolver.refresh(policy.providers.values())
+        await self._resolver.refresh_due(policy.providers.values())
         self.show_providers()
 
     def show_providers(self) -> None:
         """Say in the metrics which providers of the policy in force can be called."""
         for provider in self._store.policy.providers.values():
-            up = provider.active and self._resolver.route(provider) is not None
+            up = provider.active and bool(self._resolver.hops(provider))
             self._metrics.provider_up[provider.name] = up

@@ -92,7 +92,7 @@ async def test_providers_are_looked_up_and_shown(house: House) -> None:
     house.metrics.provider_up["carrier"] = False
     house.keeping.start(house.keeper)
     await until(lambda: house.metrics.provider_up == {"carrier": True})
-    assert house.resolver.route(house.store.policy.providers["carrier"]) is not None
+    assert house.resolver.hops(house.store.policy.providers["carrier"])
     house.store.replace(policy(provider={"status": "blocked"}))
     house.keeping.show_providers()
     assert house.metrics.provider_up == {"carrier": False}
@@ -161,12 +161,12 @@ async def test_numbers_that_are_wrong_are_put_right_and_reported(
     assert (usage.active_calls, usage.reserved) == (1, 60_000)
 
 
-@pytest.mark.parametrize("part", ["renew_due", "usage", "refresh"])
+@pytest.mark.parametrize("part", ["renew_due", "usage", "refresh_due"])
 async def test_defect_ends_no_work(
     house: House, part: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(module, "REFRESH_SECONDS", 0.02)
-    owner: Any = {"renew_due": house.accounting, "usage": house.ledger, "refresh": house.resolver}[part]
+    monkeypatch.setattr(module, "_NAMES_SECONDS", 0.02)
+    owner: Any = {"renew_due": house.accounting, "usage": house.ledger, "refresh_due": house.resolver}[part]
     real, failures, done = getattr(owner, part), iter([True, True]), []
 
     async def fails_twice(*arguments: Any) -> Any:

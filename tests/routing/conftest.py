@@ -1,0 +1,23 @@
+"""Fixtures of the routing tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from proxy.routing.names import Names
+from tests.routing.dns_server import DnsServer
+
+
+@pytest.fixture
+def zone() -> Iterator[DnsServer]:
+    server = DnsServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def names(zone: DnsServer) -> Names:
+    """Names as this server knows them."""
+    return Names([zone.address])
