@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxy.call.dialog import Dialog, Party, contact_uri, other_way
-from proxy.call.forwarding import forward_in_dialog, rewrite_token
+from proxy.call.forwarding import rewrite_token
 from proxy.call.hangup import Farewell, ends_dialog
-from proxy.call.privacy import NOTHING, withheld_from_callee, withheld_from_caller
+from proxy.call.large import request_towards
+from proxy.call.privacy import withheld_from_callee, withheld_from_caller
 from proxy.sip.message import SipRequest, SipResponse
-from proxy.sip.serialize import build_response, forward_response, serialize_request
+from proxy.sip.serialize import build_response, forward_response
 from proxy.sip.transaction_tables import CALLING, PROCEEDING
 from proxy.sip.via import response_flow
 
@@ -33,6 +34,7 @@ class Relay:
         "arrived_at",
         "client",
         "dialog",
+        "drop",
         "from_caller",
         "no_answer_deadline",
         "server",
@@ -41,9 +43,16 @@ class Relay:
     )
 
     def __init__(
-        self, session: CallSession, dialog: Dialog, from_caller: bool, server: ServerTransaction, now: float
+        self,
+        session: CallSession,
+        dialog: Dialog,
+        from_caller: bool,
+        server: ServerTransaction,
+        drop: frozenset[bytes],
+        now: float,
     ) -> None:
         self.session = session
+        self.drop = drop
         self.dialog = dialog
         self.from_caller = from_caller
         self.server = server
@@ -51,6 +60,16 @@ class Relay:
         self.arrived_at = now
         self.no_answer_deadline = now + session.core.settings.no_answer_seconds
         self.wake_at = 0.0
+
+    def send(self, now: float) -> None:
+        """Send the request to the other side."""
+        session = self.session
+        core = session.core
+        party = self.dialog.callee(session.token) if self.from_caller else session.caller
+        outgoing, data, flow = request_towards(core, self.server.request, party, self.drop, now)
+        self.client = core.stack.send_request(outgoing, flow, now, owner=self, data=data)
+        if self.from_caller:
+            core.believe_provider(self.client, session)
 
     def response(self, client: ClientTransaction, response: SipResponse, now: float) -> None:
         """Forward the answer; a BYE that was accepted ends the dialog, counted from the BYE's arrival.
@@ -60,6 +79,8 @@ class Relay:
         status = response.status
         if status == 100 or client is not self.client:
             return
+        if client.flow.hurried:
+            self.session.core.reach.stream_found(client.flow, True, now)
         if status == 408 and self.server.request.method != b"INVITE":
             self.no_response(client, now)
             return
@@ -89,18 +110,21 @@ class Relay:
         return data.replace(session.caller_token, session.token)
 
     def unreachable(self, client: ClientTransaction, now: float) -> None:
-        """The connection is gone. A caller's may have been its own; where it listens, it is tried once
-        more."""
+        """The connection is gone. A mere try of TCP is followed by UDP; a caller's may have been its own:
+        where it listens, it is tried once more."""
         session = self.session
-        caller = session.caller
-        flow = None if self.from_caller else other_way(caller, client.flow, session.core.ways)
-        if flow is None or client.provisional_received:
+        again = client.flow.hurried
+        if again:
+            session.core.reach.stream_found(client.flow, False, now)
+        elif not self.from_caller:
+            flow = other_way(session.caller, client.flow, session.core.ways)
+            if flow is not None:
+                again = True
+                session.caller.flow = flow
+        if again and not client.provisional_received:
+            self.send(now)
+        else:
             self.no_response(client, now)
-            return
-        caller.flow = flow
-        core = session.core
-        outgoing = forward_in_dialog(self.server.request, caller, core.branch(), core.identity(flow), NOTHING)
-        self.client = core.stack.send_request(outgoing, flow, now, owner=self)
 
     def no_response(self, client: ClientTransaction, now: float) -> None:
         """The far side is silent. Only an INVITE may be told so (RFC 4320 §4.2); for a BYE it means the end.
@@ -208,8 +232,8 @@ def relay_request(
         if from_caller and request.cseq == session.request.cseq:
             dialog.acknowledged = True
         if request.max_forwards != 0:
-            outgoing = forward_in_dialog(request, receiver, core.branch(), core.identity(receiver.flow), drop)
-            core.stack.send(serialize_request(outgoing), receiver.flow)
+            _, data, flow = request_towards(core, request, receiver, drop, now, surely=True)
+            core.stack.send(data, flow)
         return
     refusal = core.unacceptable(request)
     if refusal is None and from_caller and method.upper() == b"REFER":
@@ -225,13 +249,10 @@ def relay_request(
         return
     if request.cseq > sender.cseq:
         sender.cseq = request.cseq
-    relay = Relay(session, dialog, from_caller, core.stack.accept(request, now), now)
+    relay = Relay(session, dialog, from_caller, core.stack.accept(request, now), drop, now)
     relay.server.owner = relay
     if method == b"INVITE":
         core.stack.respond(relay.server, build_response(request, 100, b"Trying"), 100, now)
-    outgoing = forward_in_dialog(request, receiver, core.branch(), core.identity(receiver.flow), drop)
-    relay.client = core.stack.send_request(outgoing, receiver.flow, now, owner=relay)
-    if from_caller:
-        core.believe_provider(relay.client, session)
+    relay.send(now)
     if method == b"INVITE":
         core.wake(relay, relay.no_answer_deadline, now)

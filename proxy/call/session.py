@@ -15,7 +15,7 @@ from proxy.call.privacy import withheld_from_caller
 from proxy.call.refusal import refusal_response
 from proxy.call.states import ADMITTED, HANG_UP, MOVES, OVER, REFUSED, SUCCESS, SURVIVED, CallState
 from proxy.call.targets import Targets
-from proxy.sip.message import HURRIED, SipRequest, SipResponse
+from proxy.sip.message import SipRequest, SipResponse
 from proxy.sip.serialize import build_response, forward_response, has_another_via
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class CallSession:
             if 200 <= status < 300:
                 self._late_success(client, response, now)
             return
-        if client.flow.connection == HURRIED:
+        if client.flow.hurried:
             self.core.reach.stream_found(client.flow, True, now)
         if status < 200:
             self._provisional(client, response, status, now)

@@ -14,7 +14,7 @@ from proxy.call.forwarding import forward_invite
 from proxy.call.privacy import withheld_from_callee
 from proxy.call.reach import LARGEST_DATAGRAM, Hop
 from proxy.call.refusal import refusal_response
-from proxy.sip.message import HURRIED, Flow
+from proxy.sip.message import Flow
 from proxy.sip.serialize import OutgoingRequest, build_response, serialize_request
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Targets:
         """The connection failed: as if the hop had answered 503 (§16.9), which goes upstream as 500. A mere
         try of TCP is followed by UDP."""
         core = session.core
-        if client.flow.connection == HURRIED and not client.provisional_received and self._hop is not None:
+        if client.flow.hurried and not client.provisional_received and self._hop is not None:
             core.reach.stream_found(client.flow, False, now)
             self._forward(session, self._hop, now)
             return

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from proxy.sip.errors import UriError
-from proxy.sip.message import Flow
+from proxy.sip.message import HURRIED, Flow
 from proxy.sip.uri import SipUri
 
 DEFAULT_PORT = 5060
@@ -54,6 +54,11 @@ class Ways:
             (host, port or (DEFAULT_TLS_PORT if transport == "tls" else DEFAULT_PORT)),
             connection,
         )
+
+    def stream(self, remote: tuple[str, int]) -> Flow | None:
+        """A flow to try TCP by; None where we have no such listener."""
+        local = self._locals.get(("tcp", ":" in remote[0]))
+        return None if local is None else Flow("tcp", local, remote, HURRIED)
 
 
 @lru_cache(maxsize=4096)

@@ -23,6 +23,11 @@ class Flow(NamedTuple):
     remote: tuple[str, int]
     connection: int = 0
 
+    @property
+    def hurried(self) -> bool:
+        """Whether this is a mere try of TCP."""
+        return self.connection == HURRIED and self.transport == "tcp"
+
 
 HURRIED: Final = -1
 """The `connection` of a TCP flow that is a mere try: when it is not open at once, another way is taken."""

@@ -257,6 +257,15 @@ class StreamConnection(asyncio.BufferedProtocol):
         else:
             self.close(Cause.IDLE)
 
+    def hurry(self, seconds: float) -> None:
+        """Give up if it is not ready by then."""
+        if self._state is State.OPENING:
+            self._loop.call_later(seconds, self._give_up_opening)
+
+    def _give_up_opening(self) -> None:
+        if self._state is State.OPENING:
+            self.close(Cause.FAILED)
+
     # --- the end --------------------------------------------------------------------------------------------
 
     def answer_and_close(self, answer: bytes | None, cause: str) -> None:

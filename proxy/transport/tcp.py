@@ -28,6 +28,9 @@ Address = tuple[str, int]
 BATCH: Final = 64
 """Most connections taken, and bytes in KiB read from one of them, in one turn of the loop."""
 
+HURRY_SECONDS: Final = 1.0
+"""How long a connection for a flow that is a mere try may take to open: its message waits for that."""
+
 _BACKLOG: Final = 1024
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _EXHAUSTED_PAUSE: Final = 0.5
@@ -42,7 +45,8 @@ def _nobody(_: object) -> bool:
 
 class TcpEndpoint:
     """Stream transport of one listener. A flow's `connection` above 0 is one connection; 0 is whichever leads
-    to its remote address, opened when there is none.
+    to its remote address, opened when there is none; `HURRIED` is the same, given up when it does not open
+    within a second.
 
     `on_messages` gets what came in one read, with its flows. `on_closed` gets each flow that requests were
     sent for and that will bring no answer any more; never from within `send`.
@@ -164,6 +168,8 @@ class TcpEndpoint:
                 connection = self._reopen(data, flow)
         else:
             connection = self._towards(flow.remote, self._name_of(flow))
+            if connection is not None and flow.hurried:
+                connection.hurry(HURRY_SECONDS)
         if connection is None:
             self.unsent += 1
             if not is_response(data):

@@ -23,6 +23,7 @@ from proxy.sip.timers import Timers
 
 PROXY = ("127.0.0.1", 5060)
 PBX = ("127.0.0.2", 5070)
+STREAM_PROXY = ("127.0.0.1", 5062)
 CARRIER = ("127.0.0.3", 5090)
 STRANGER = ("127.0.0.9", 5099)
 
@@ -56,6 +57,7 @@ class Playbook:
         admit_all: bool = True,
         settings: CallSettings | None = None,
         identities: dict[tuple[str, int], Identity] | None = None,
+        tcp: bool = False,
     ) -> None:
         self.now = 1000.0
         self._minted = -1  # the first is the core's own
@@ -71,7 +73,8 @@ class Playbook:
             {
                 ("udp", at): identity
                 for at, identity in (identities or {PROXY: Identity("udp", b"127.0.0.1:5060")}).items()
-            },
+            }
+            | ({("tcp", STREAM_PROXY): Identity("tcp", b"127.0.0.1:5062")} if tcp else {}),
             settings or CallSettings(),
         )
         self.admit_all = admit_all
@@ -83,13 +86,19 @@ class Playbook:
         self.pending: list[Any] = []
         self.sessions: list[Any] = []
         self.left_by: list[tuple[str, int]] = []
+        self.flows: list[Flow] = []
         self.sent: list[tuple[tuple[str, int], SipRequest | SipResponse, bytes]] = []
 
     def routes(self, provider: Provider) -> list[Hop]:
         if provider.name in self.unreachable:
             return []
-        local = next(at for _, at in self.core.identities if (":" in at[0]) == (":" in provider.host))
-        first = Hop(Flow("udp", local, (provider.host, provider.port or 5060)))
+        local = next(
+            at
+            for kind, at in self.core.identities
+            if kind == "udp" and (":" in at[0]) == (":" in provider.host)
+        )
+        remote = (provider.host, provider.port or 5060)
+        first = Hop(Flow("udp", local, remote), self.core.ways.stream(remote))
         return [first, *(Hop(Flow("udp", local, remote)) for remote in self.more_hops)]
 
     def leads_to(self, provider: Provider, host: str) -> bool:
@@ -102,9 +111,15 @@ class Playbook:
 
     # --- what the peers and the clock do ---
 
-    def receive(self, data: bytes, source: tuple[str, int] = PBX, local: tuple[str, int] = PROXY) -> Playbook:
-        """A datagram from `source` at one of our listeners."""
-        for event in self.stack.receive(data, Flow("udp", local, source), self.now):
+    def receive(
+        self,
+        data: bytes,
+        source: tuple[str, int] = PBX,
+        local: tuple[str, int] = PROXY,
+        flow: Flow | None = None,
+    ) -> Playbook:
+        """A datagram from `source` at one of our listeners, or a message that came by `flow`."""
+        for event in self.stack.receive(data, flow or Flow("udp", local, source), self.now):
             self.core.handle(event, self.now)
         return self._pump()
 
@@ -122,6 +137,12 @@ class Playbook:
             self._pump()
         self.now = end
         return self
+
+    def link_down(self, flow: Flow) -> Playbook:
+        """The connection of this flow breaks, or did not come to be."""
+        for event in self.stack.transport_failed(flow, self.now):
+            self.core.handle(event, self.now)
+        return self._pump()
 
     def decide(self, reason: ReasonCode | None = None) -> Playbook:
         """The ledger's answer to the oldest reservation that waits."""
@@ -147,6 +168,7 @@ class Playbook:
             for data, flow in outbox:
                 self.sent.append((flow.remote, self.read(data, flow), data))
                 self.left_by.append(flow.local)
+                self.flows.append(flow)
             commands, self.core.commands = self.core.commands, []
             for command in commands:
                 self.commands.append(type(command).__name__)
