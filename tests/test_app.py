@@ -92,6 +92,14 @@ async def test_records_that_cannot_be_written(empty_server: Server, tmp_path: Pa
         await application(write(tmp_path, config)).start()
 
 
+async def test_name_servers_that_are_none(
+    empty_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRUNKWARDEN_NAMESERVERS", "dns.example.org")
+    with pytest.raises(CannotBind, match="TRUNKWARDEN_NAMESERVERS in the environment: 'dns"):
+        await application(write(tmp_path, content(None, empty_server))).start()
+
+
 async def test_ledger_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_ledger, "PATIENCE", 0.05)
     config = configuration(ledger={"url": f"unix://{tmp_path}/nobody.sock"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.call.ways import Ways
-from proxy.sip.message import Flow
+from proxy.sip.message import HURRIED, Flow
 
 V4 = ("127.0.0.1", 5060)
 V6 = ("::1", 5060)
@@ -48,3 +48,12 @@ def test_what_no_listener_of_ours_reaches_is_no_flow(uri: bytes) -> None:
 
 def test_without_udp_the_transport_stays() -> None:
     assert Ways([("tcp", V4)]).towards(b"sip:x@192.0.2.7", TCP) == Flow("tcp", V4, ("192.0.2.7", 5060))
+
+
+def test_stream_to_try() -> None:
+    ways = Ways([("udp", ("127.0.0.1", 5060)), ("tcp", ("127.0.0.1", 5062)), ("tls", ("::1", 5061))])
+    found = ways.stream(("192.0.2.1", 5090))
+    assert found == Flow("tcp", ("127.0.0.1", 5062), ("192.0.2.1", 5090), HURRIED)
+    assert found is not None
+    assert found.hurried
+    assert ways.stream(("2001:db8::1", 5090)) is None

@@ -9,7 +9,8 @@ import socket
 
 import pytest
 
-from proxy.sip.message import Flow
+from proxy.sip.message import HURRIED, Flow
+from proxy.transport import tcp as module
 from proxy.transport.connection import Cause
 from proxy.transport.limits import StreamLimits
 from proxy.transport.tcp import TcpEndpoint
@@ -104,6 +105,40 @@ async def test_connecting_has_a_deadline_and_a_bounded_queue(stage: Stage) -> No
     assert len(endpoint) == 0
     for filler in (*fillers, deaf):
         filler.close()
+
+
+async def test_mere_try_is_given_up_soon(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A SYN that nobody answers costs a call no more than this."""
+    monkeypatch.setattr(module, "HURRY_SECONDS", 0.2)
+    deaf = socket.socket()
+    deaf.bind(("127.0.0.1", 0))
+    deaf.listen(0)
+    fillers = [socket.socket() for _ in range(3)]
+    for filler in fillers:
+        filler.setblocking(False)
+        filler.connect_ex(deaf.getsockname())
+    endpoint = stage.tcp()
+    flow = Flow("tcp", endpoint.local, deaf.getsockname(), HURRIED)
+    begun = asyncio.get_running_loop().time()
+    endpoint.send(OPTIONS, flow)
+    await until(lambda: stage.closed == [flow])
+    assert 0.15 < asyncio.get_running_loop().time() - begun < 2.0
+    for filler in (*fillers, deaf):
+        filler.close()
+
+
+async def test_mere_try_that_opens_is_a_connection_like_others(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HURRY_SECONDS", 0.05)
+    endpoint, far = stage.tcp(), await FarEnd.at()
+    endpoint.send(OPTIONS, Flow("tcp", endpoint.local, far.address, HURRIED))
+    await until(lambda: far.heard and far.heard[0] == OPTIONS)
+    await asyncio.sleep(0.1)  # past the time that it had
+    endpoint.send(OPTIONS, towards(endpoint, far.address))
+    await until(lambda: far.heard[0] == OPTIONS * 2)
+    assert len(far.peers) == 1
+    await far.close()
 
 
 async def test_a_far_end_that_closes_is_told_and_opened_again(stage: Stage) -> None:
