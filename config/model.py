@@ -175,11 +175,13 @@ class LedgerConfig(_Section):
 
 
 class TimersConfig(_Section):
-    """T1 in milliseconds; how long a provider may say nothing at all; how long a call may ring (Timer C)."""
+    """T1 in milliseconds; how long a provider may say nothing at all; how long a call may ring (Timer C); the
+    longest interval between two refreshes of a session (RFC 4028), at least 90, or 0 to ask for none."""
 
     t1_ms: Annotated[int, integer(10, 4000, " milliseconds")] = 500
     provider_response_seconds: Annotated[int, integer(1, 60, " seconds")] = 6
     no_answer_seconds: Annotated[int, integer(1, 3600, " seconds")] = 185
+    session_expires_seconds: Annotated[int, integer(0, 86400, " seconds")] = 1800
 
 
 class Records(_Section):

@@ -28,6 +28,7 @@ from config.tech_headers import tech_header_findings
 from config.trunk_rules import check_trunk
 
 _TIMER_C_FLOOR = 180
+_LEAST_SESSION = 90
 
 
 def check_references(draft: Draft) -> Report:
@@ -89,6 +90,9 @@ def _check_timers(timers: TimersConfig, report: Report) -> None:
     elif timers.no_answer_seconds <= _TIMER_C_FLOOR:
         text = f"is not more than {_TIMER_C_FLOOR}, as RFC 3261 §16.6 wants: longer ringing is cut off"
         report.warn("timers.no_answer_seconds", text)
+    if 0 < timers.session_expires_seconds < _LEAST_SESSION:
+        text = f"must be {_LEAST_SESSION} or more (RFC 4028 §4), or 0 for no session timer"
+        report.problem("timers.session_expires_seconds", text)
 
 
 def _check_refusals(refusals: dict[str, int], report: Report) -> None:

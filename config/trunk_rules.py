@@ -196,19 +196,10 @@ def _check_unenforced(trunk: TrunkConfig, path: str, scopes: Scopes, report: Rep
             report.warn(below, f"{text}, unless `accept_unenforced` lists `{field}`")
 
 
-def _check_probes(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) -> None:
-    if trunk.call_probe_seconds:
-        below = join(path, "call_probe_seconds")
-        report.warn(
-            below, "this version sends no probes: a call whose BYE is lost lasts to `max_call_seconds`"
-        )
-
-
 _Rule = Callable[[TrunkConfig, str, Scopes, Report], None]
 
 _RULES: tuple[tuple[_Rule, tuple[str, ...]], ...] = (
     (_check_names, ()),
-    (_check_probes, ("call_probe_seconds",)),
     (_check_route, ("provider",)),
     (_check_sources, ("allowed_sip_ips", "allow_any_source", "auth")),
     (_check_countries, ("destination_whitelist", "allow_any_country", "account", "profile")),

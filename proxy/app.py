@@ -120,6 +120,7 @@ class Application:
             config.timers.no_answer_seconds,
             stack.timers.timeout,
             config.unknown_source == "drop",
+            config.timers.session_expires_seconds,
         )
         resolver = self.resolver
         if settings.drop_strangers:

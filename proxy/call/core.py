@@ -20,10 +20,12 @@ from proxy.call.dialog import Dialog
 from proxy.call.forwarding import Identity
 from proxy.call.hangup import FarewellLeg
 from proxy.call.overload import MOST_CALLS, MOST_JUDGED, MOST_TRANSACTIONS
+from proxy.call.probe import ProbeLeg
 from proxy.call.reach import Hop, Reachability
 from proxy.call.refusal import refusal_response
 from proxy.call.relay import Relay, relay_request
 from proxy.call.session import CallSession
+from proxy.call.session_timer import DEFAULT_SECONDS, too_small
 from proxy.call.shedding import Shedder
 from proxy.call.ways import Ways
 from proxy.sip.events import (
@@ -54,6 +56,7 @@ _SCHEMES = frozenset({b"sip", b"sips", b"tel", b"urn"})
 STATELESS_TAG = b"tw0"
 # In-dialog requests may fill what new calls leave.
 _MOST_TRANSACTIONS_IN_DIALOGS = MOST_TRANSACTIONS + MOST_TRANSACTIONS // 4
+_CLIENT_OWNERS = (CallSession, Relay, FarewellLeg, ProbeLeg)
 # How long what is over may stay in the timer heap.
 _LONGEST_NAP = 60.0
 
@@ -90,12 +93,24 @@ class Judge(Protocol):
 @dataclass(frozen=True, slots=True)
 class CallSettings:
     """Times in seconds: how long a provider may be silent, how long it may ring, how long an ACK may take
-    (64·T1). `drop_strangers`: who belongs to no trunk gets no answer at all."""
+    (64·T1). `session_expires_seconds`: the longest session interval (RFC 4028); 0: none is asked for.
+    `drop_strangers`: who belongs to no trunk gets no answer at all."""
 
     provider_response_seconds: float = 6.0
     no_answer_seconds: float = 185.0
     ack_seconds: float = 32.0
     drop_strangers: bool = False
+    session_expires_seconds: int = DEFAULT_SECONDS
+
+
+class Sleeper(Protocol):
+    """Who can be woken."""
+
+    wake_at: float
+
+    def wake(self, now: float) -> float | None:
+        """Act on what is due; when to be woken next, or None."""
+        ...
 
 
 class ProxyCore:
@@ -135,7 +150,7 @@ class ProxyCore:
         self.sessions: dict[str, CallSession] = {}
         # Several where a call spirals.
         self._under_way: dict[tuple[bytes, bytes, int], list[CallSession]] = {}
-        self._alarms: list[tuple[float, int, CallSession | Relay]] = []
+        self._alarms: list[tuple[float, int, Sleeper]] = []
         self._count = 0
         # As random as a token, and never given to anybody.
         self._branch_key = mint()[1]
@@ -148,7 +163,7 @@ class ProxyCore:
         """React to one event of the stack."""
         if isinstance(event, ResponseReceived):
             owner = event.transaction.owner
-            if isinstance(owner, (CallSession, Relay, FarewellLeg)):
+            if isinstance(owner, _CLIENT_OWNERS):
                 owner.response(event.transaction, event.response, now)
         elif isinstance(event, RequestReceived):
             self._request(event.request, now)
@@ -165,7 +180,7 @@ class ProxyCore:
             if event.transaction.state == TERMINATED:
                 # It lets go of its call, so that both are freed without the cyclic collector.
                 event.transaction.owner = None
-            if isinstance(owner, (CallSession, Relay, FarewellLeg)):
+            if isinstance(owner, _CLIENT_OWNERS):
                 if isinstance(event, TransportFailed):
                     owner.unreachable(event.transaction, now)
                 else:
@@ -240,6 +255,8 @@ class ProxyCore:
             self.shedder.shed(request, verdict, now)
             return
         refusal = self.unacceptable(request) or self._repeated(request)
+        if refusal is None and not verdict.emergency:
+            refusal = too_small(request, STATELESS_TAG)
         if refusal is not None:
             self.stack.respond_stateless(request, refusal)
             return
@@ -410,7 +427,7 @@ class ProxyCore:
         if provider is not None and provider.networks is not None:
             client.senders = provider.networks.lookup
 
-    def wake(self, sleeper: CallSession | Relay, at: float, now: float) -> None:
+    def wake(self, sleeper: Sleeper, at: float, now: float) -> None:
         """Call `sleeper.wake` at `at`, or sooner."""
         at = min(at, now + _LONGEST_NAP)
         if sleeper.wake_at == 0.0 or at < sleeper.wake_at:

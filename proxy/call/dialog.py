@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from bisect import bisect_left
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -146,17 +147,20 @@ class Dialog:
 
     `tag` is the callee's. confirmed: from its 2xx to its end. over: a BYE ended it; a 2xx that is repeated
     after that does not revive it. unwanted: the caller never learned of it, so that it keeps no call alive.
+    `expires_at` is when the session ends unless it is refreshed (RFC 4028), None when it does not.
     """
 
     __slots__ = (
         "_callee",
         "_cseq",
+        "_inserted",
         "_origin",
         "_target",
         "_way",
         "_ways",
         "acknowledged",
         "confirmed",
+        "expires_at",
         "over",
         "tag",
         "unwanted",
@@ -173,6 +177,9 @@ class Dialog:
         self.over = False
         self.unwanted = False
         self.acknowledged = False
+        self.expires_at: float | None = None
+        # After which CSeq of the callee, and of the caller, there were requests of our own.
+        self._inserted: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
         self._origin = origin
         self._callee: Party | None = None
         self._cseq = 0
@@ -191,6 +198,27 @@ class Dialog:
         """The far end has accepted a BYE."""
         self.confirmed = False
         self.over = True
+
+    def number(self, cseq: int, from_caller: bool) -> int:
+        """The CSeq by which the other side knows a request that its sender numbered `cseq`: requests of our
+        own that came before it have taken numbers."""
+        inserted = self._inserted[from_caller]
+        return cseq + bisect_left(inserted, cseq) if inserted else cseq
+
+    def last_number(self, sender: Party, from_caller: bool) -> int:
+        """The highest CSeq that the other side has seen from `sender`, or from us in its place."""
+        return sender.cseq + len(self._inserted[from_caller])
+
+    def own_number(self, sender: Party, from_caller: bool) -> int:
+        """The CSeq of a request of ours in the place of `sender`; what the sender itself sends after it is
+        numbered one higher from now on."""
+        number = self.last_number(sender, from_caller) + 1
+        callees, callers = self._inserted
+        if from_caller:
+            self._inserted = (callees, (*callers, sender.cseq))
+        else:
+            self._inserted = ((*callees, sender.cseq), callers)
+        return number
 
     def callee(self, token: bytes) -> Party:
         """The called side, read from the response when first needed; `token` marks our own Record-Route."""

@@ -20,6 +20,18 @@ if TYPE_CHECKING:
     from proxy.sip.transaction import ClientTransaction
 
 ENDING_STATUSES = frozenset({408, 481})
+UNHEARD = b'SIP;cause=408;text="BYE Never Answered"'
+UNWANTED_TRIES = 5
+"""How often the BYE is sent to a branch that nobody wanted and that refuses it, 64*T1 apart."""
+
+
+_UNWANTED = b'SIP;cause=487;text="Call Completed Elsewhere"'
+
+
+def believed(session: CallSession) -> Callable[[str], object] | None:
+    """True of the addresses whose answers for the called side are taken; None: of all."""
+    networks = None if session.provider is None else session.provider.networks
+    return None if networks is None else networks.lookup
 
 
 def ends_dialog(status: int) -> bool:
@@ -27,15 +39,49 @@ def ends_dialog(status: int) -> bool:
     return 200 <= status < 300 or status in ENDING_STATUSES
 
 
+def end_dialog(session: CallSession, dialog: Dialog, reason: bytes, now: float) -> None:
+    """End one dialog of an answered call with BYE to both sides; the call too, when it has no other."""
+    if _others(session, dialog):
+        Farewell(session, now).end_one(dialog, reason, now)
+    else:
+        session.hang_up(reason, now)
+
+
+def end_unheard(session: CallSession, dialog: Dialog, now: float) -> None:
+    """The provider did not answer the caller's BYE.
+
+    The caller may have written it so that the provider drops it, and talk on: the call is charged until now
+    and ended in words of our own, whose answer frees its place.
+    """
+    if not dialog.confirmed or not session.is_answered:
+        return
+    farewell = Farewell(session, now, "caller")
+    if not _others(session, dialog):
+        session.ending(farewell, UNHEARD)
+    farewell.bye_callee(dialog, UNHEARD, now)
+
+
+def _others(session: CallSession, dialog: Dialog) -> bool:
+    """Whether the call has another dialog that keeps it alive."""
+    return any(
+        other.confirmed and not other.unwanted for other in session.dialogs.values() if other is not dialog
+    )
+
+
 class FarewellLeg:
-    """One BYE of ours: owner of its client transaction."""
+    """One BYE of ours: owner of its client transaction. `wake_at` belongs to the core's alarms."""
 
-    __slots__ = ("dialog", "farewell", "towards_callee")
+    __slots__ = ("again_at", "dialog", "farewell", "reason", "senders", "towards_callee", "tries", "wake_at")
 
-    def __init__(self, farewell: Farewell, dialog: Dialog, towards_callee: bool) -> None:
+    def __init__(self, farewell: Farewell, dialog: Dialog, reason: bytes, towards_callee: bool) -> None:
         self.farewell = farewell
         self.dialog = dialog
+        self.reason = reason
         self.towards_callee = towards_callee
+        self.senders: Callable[[str], object] | None = None
+        self.tries = 0
+        self.again_at = 0.0
+        self.wake_at = 0.0
 
     def response(self, client: ClientTransaction, response: SipResponse, now: float) -> None:
         """The far end's answer decides whether the call is over."""
@@ -50,52 +96,74 @@ class FarewellLeg:
             self.no_response(client, now)
             return
         session.caller.flow = flow
-        self.farewell.bye_caller(self.dialog, session.hangup_reason or b"SIP;cause=200", now)
+        self.farewell.bye_caller(self.dialog, self.reason, now)
 
     def no_response(self, client: ClientTransaction, now: float) -> None:
         """No answer counts as 408: that side is gone."""
         self.farewell.answered(self, True, now)
 
+    def wake(self, now: float) -> float | None:
+        """Say a refused farewell again."""
+        if now < self.again_at:
+            return self.again_at
+        self.farewell.tell_callee(self, now)
+        return None
+
 
 class Farewell:
-    """The BYEs of one call. Charging stops when they are sent; the place is free when the provider's side has
-    answered."""
+    """The BYEs of one call, or of one dialog of it. Charging stops when they are sent; the place is free when
+    the provider's side has answered. `by` is who ended the call, as its record says."""
 
-    __slots__ = ("session", "started_at")
+    __slots__ = ("by", "session", "started_at")
 
-    def __init__(self, session: CallSession, now: float) -> None:
+    def __init__(self, session: CallSession, now: float, by: str = "proxy") -> None:
         self.session = session
         self.started_at = now
+        self.by = by
 
     def end_all(self, reason: bytes, now: float) -> None:
         """BYE to both sides of every confirmed dialog."""
         for dialog in list(self.session.dialogs.values()):
             if dialog.confirmed:
-                self._bye_callee(dialog, reason, now)
-                self.bye_caller(dialog, reason, now)
+                self.end_one(dialog, reason, now)
+
+    def end_one(self, dialog: Dialog, reason: bytes, now: float) -> None:
+        """BYE to both sides of one dialog."""
+        self.bye_callee(dialog, reason, now)
+        self.bye_caller(dialog, reason, now)
 
     def end_unwanted(self, dialog: Dialog, senders: Callable[[str], object] | None, now: float) -> None:
         """A dialog that the caller never learned of: acknowledge it and end it. `senders`: true of the
         addresses whose answers are taken; None: of all. Its provider need not be the call's any more."""
-        client = self._bye_callee(dialog, b'SIP;cause=487;text="Call Completed Elsewhere"', now)
-        client.senders = senders
-
-    def end_unheard(self, dialog: Dialog, now: float) -> None:
-        """A dialog whose BYE the provider did not answer."""
-        self._bye_callee(dialog, b'SIP;cause=408;text="BYE Never Answered"', now)
+        leg = FarewellLeg(self, dialog, _UNWANTED, True)
+        leg.senders = senders
+        self.tell_callee(leg, now)
 
     def answered(self, leg: FarewellLeg, over: bool, now: float) -> None:
         """One side answered its BYE, or never will."""
         if not leg.towards_callee:
             return
+        dialog = leg.dialog
         if over:
-            leg.dialog.end()
-            self.session.dialog_over(self.started_at, "proxy", now)
-        else:
+            dialog.end()
+            self.session.dialog_over(self.started_at, self.by, now)
+        elif not dialog.unwanted:
             self.session.survived(now)
+        elif leg.tries < UNWANTED_TRIES and not dialog.over:
+            core = self.session.core
+            leg.again_at = now + core.settings.ack_seconds
+            core.wake(leg, leg.again_at, now)
 
-    def _bye_callee(self, dialog: Dialog, reason: bytes, now: float) -> ClientTransaction:
-        session = self.session
+    def bye_callee(self, dialog: Dialog, reason: bytes, now: float) -> None:
+        """BYE to the called side, after the ACK that it still waits for."""
+        leg = FarewellLeg(self, dialog, reason, True)
+        leg.senders = believed(self.session)
+        self.tell_callee(leg, now)
+
+    def tell_callee(self, leg: FarewellLeg, now: float) -> None:
+        """Send the leg's BYE, once more where it was refused."""
+        leg.tries += 1
+        session, dialog = self.session, leg.dialog
         core = session.core
         party = dialog.callee(session.token)
         identity = core.identity(party.flow)
@@ -115,7 +183,6 @@ class Farewell:
             )
             dialog.acknowledged = True
             core.stack.send(serialize_request(ack), party.flow)
-        session.caller.cseq += 1
         bye = originate(
             b"BYE",
             party,
@@ -124,19 +191,18 @@ class Farewell:
             from_value,
             dialog.to_header(),
             call_id,
-            session.caller.cseq,
-            reason,
+            dialog.own_number(session.caller, True),
+            leg.reason,
         )
-        client = core.stack.send_request(bye, party.flow, now, owner=FarewellLeg(self, dialog, True))
-        core.believe_provider(client, session)
-        return client
+        client = core.stack.send_request(bye, party.flow, now, owner=leg)
+        client.senders = leg.senders
 
     def bye_caller(self, dialog: Dialog, reason: bytes, now: float) -> None:
+        """BYE to the calling side."""
         session = self.session
         core = session.core
         party = session.caller
         callee = dialog.callee(session.token)
-        callee.cseq += 1
         bye = originate(
             b"BYE",
             party,
@@ -145,7 +211,8 @@ class Farewell:
             dialog.to_header(),
             session.request.first(b"from") or b"",
             session.request.call_id,
-            callee.cseq,
+            dialog.own_number(callee, False),
             reason,
         )
-        core.stack.send_request(bye, party.flow, now, owner=FarewellLeg(self, dialog, False))
+        leg = FarewellLeg(self, dialog, reason, False)
+        core.stack.send_request(bye, party.flow, now, owner=leg)

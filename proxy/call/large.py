@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.call.dialog import Party
+from proxy.call.dialog import Dialog, Party
 from proxy.call.forwarding import forward_in_dialog
 from proxy.call.reach import LARGEST_DATAGRAM
+from proxy.call.renumber import renumber
 from proxy.sip.message import Flow, SipRequest
 from proxy.sip.serialize import OutgoingRequest, serialize_request
 
@@ -21,6 +22,8 @@ def request_towards(
     to: Party,
     drop: frozenset[bytes],
     now: float,
+    dialog: Dialog,
+    from_caller: bool,
     *,
     surely: bool = False,
 ) -> tuple[OutgoingRequest, bytes, Flow]:
@@ -31,12 +34,14 @@ def request_towards(
     """
     flow = to.flow
     outgoing = forward_in_dialog(request, to, core.branch(), core.identity(flow), drop)
+    renumber(outgoing, request, dialog, from_caller)
     data = serialize_request(outgoing)
     if len(data) > LARGEST_DATAGRAM and flow.transport == "udp":
         stream = _stream(to, core.ways)
         reach = core.reach
         if stream is not None and (reach.streams(stream, now) if surely else reach.may_stream(stream, now)):
             outgoing = forward_in_dialog(request, to, core.branch(), core.identity(stream), drop)
+            renumber(outgoing, request, dialog, from_caller)
             return outgoing, serialize_request(outgoing), stream
     return outgoing, data, flow
 

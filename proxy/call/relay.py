@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from proxy.call.checkup import refreshed
 from proxy.call.dialog import Dialog, Party, contact_uri, other_way
 from proxy.call.forwarding import rewrite_token
-from proxy.call.hangup import Farewell, ends_dialog
+from proxy.call.hangup import end_unheard, ends_dialog
 from proxy.call.large import request_towards
 from proxy.call.privacy import withheld_from_callee, withheld_from_caller
+from proxy.call.renumber import numbered_as
+from proxy.call.session_timer import REFRESHES, Asked, ask, pass_on, too_small
 from proxy.sip.message import SipRequest, SipResponse
 from proxy.sip.serialize import build_response, forward_response
 from proxy.sip.transaction_tables import CALLING, PROCEEDING
@@ -32,11 +35,13 @@ class Relay:
 
     __slots__ = (
         "arrived_at",
+        "asked",
         "client",
         "dialog",
         "drop",
         "from_caller",
         "no_answer_deadline",
+        "renumbered",
         "server",
         "session",
         "wake_at",
@@ -58,6 +63,8 @@ class Relay:
         self.server = server
         self.client: ClientTransaction | None = None
         self.arrived_at = now
+        self.asked: Asked | None = None
+        self.renumbered = False
         self.no_answer_deadline = now + session.core.settings.no_answer_seconds
         self.wake_at = 0.0
 
@@ -66,7 +73,11 @@ class Relay:
         session = self.session
         core = session.core
         party = self.dialog.callee(session.token) if self.from_caller else session.caller
-        outgoing, data, flow = request_towards(core, self.server.request, party, self.drop, now)
+        request = self.server.request
+        outgoing, data, flow = request_towards(
+            core, request, party, self.drop, now, self.dialog, self.from_caller
+        )
+        self.renumbered = self.dialog.number(request.cseq, self.from_caller) != request.cseq
         self.client = core.stack.send_request(outgoing, flow, now, owner=self, data=data)
         if self.from_caller:
             core.believe_provider(self.client, session)
@@ -85,8 +96,8 @@ class Relay:
             self.no_response(client, now)
             return
         core = self.session.core
-        core.stack.respond(self.server, self._forwarded(response), status, now)
         method = self.server.request.method
+        core.stack.respond(self.server, self._forwarded(response, method, now), status, now)
         if status < 200:
             self.no_answer_deadline = now + core.settings.no_answer_seconds
             if method == b"INVITE" and response.first(b"rseq") is not None:
@@ -100,14 +111,25 @@ class Relay:
         elif 200 <= status < 300 and method in TARGET_REFRESH:
             self._refresh(self.dialog.callee(self.session.token), response, self.session.caller)
 
-    def _forwarded(self, response: SipResponse) -> bytes:
-        """The response for the side that asked: with its own token, and without what is kept from it."""
+    def _forwarded(self, response: SipResponse, method: bytes, now: float) -> bytes:
+        """The response for the side that asked: with its own token and numbers, and without what is kept from
+        it."""
         session = self.session
+        if self.renumbered:
+            response = numbered_as(response, self.server.request)
         if self.from_caller:
-            data = forward_response(response, withheld_from_caller(session, response))
-            return data.replace(session.token, session.caller_token)
-        data = forward_response(response, withheld_from_callee(session, response))
-        return data.replace(session.caller_token, session.token)
+            withheld = withheld_from_caller(session, response)
+            seen, shown = session.token, session.caller_token
+        else:
+            withheld = withheld_from_callee(session, response)
+            seen, shown = session.caller_token, session.token
+        if 200 <= response.status < 300 and method in REFRESHES:
+            data, interval = pass_on(response, self.asked, withheld)
+            if self.dialog.confirmed:
+                refreshed(session, self.dialog, interval, now)
+        else:
+            data = forward_response(response, withheld)
+        return data.replace(seen, shown)
 
     def unreachable(self, client: ClientTransaction, now: float) -> None:
         """The connection is gone. A mere try of TCP is followed by UDP; a caller's may have been its own:
@@ -138,8 +160,9 @@ class Relay:
             self.session.core.stack.respond(self.server, data, 408, now)
         elif request.method == b"BYE":
             if self.from_caller:
-                Farewell(self.session, now).end_unheard(self.dialog, now)
-            self._over(now if self.from_caller else self.arrived_at, now)
+                end_unheard(self.session, self.dialog, now)
+            else:
+                self._over(self.arrived_at, now)
 
     def cancel(self, request: SipRequest | None, reason: bytes | None, now: float) -> None:
         """The sender takes a re-INVITE back."""
@@ -232,13 +255,18 @@ def relay_request(
         if from_caller and request.cseq == session.request.cseq:
             dialog.acknowledged = True
         if request.max_forwards != 0:
-            _, data, flow = request_towards(core, request, receiver, drop, now, surely=True)
+            _, data, flow = request_towards(
+                core, request, receiver, drop, now, dialog, from_caller, surely=True
+            )
             core.stack.send(data, flow)
         return
     refusal = core.unacceptable(request)
     if refusal is None and from_caller and method.upper() == b"REFER":
         # The provider would place the call that a transfer asks for, outside of every limit.
         refusal = build_response(request, 403, b"Transfer Not Allowed")
+    refreshes = method in REFRESHES and not session.verdict.emergency
+    if refusal is None and refreshes:
+        refusal = too_small(request, None)
     if refusal is not None:
         if method == b"INVITE":
             # Its ACK is ours to take, not the far side's.
@@ -251,6 +279,11 @@ def relay_request(
         sender.cseq = request.cseq
     relay = Relay(session, dialog, from_caller, core.stack.accept(request, now), drop, now)
     relay.server.owner = relay
+    if refreshes:
+        relay.asked = asked = ask(request, core.settings.session_expires_seconds)
+        if asked is not None:
+            request.headers = [header for header in request.headers if header[0] not in asked.drop]
+            request.headers += asked.added
     if method == b"INVITE":
         core.stack.respond(relay.server, build_response(request, 100, b"Trying"), 100, now)
     relay.send(now)

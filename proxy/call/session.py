@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from policy.reasons import ReasonCode
+from proxy.call.checkup import begin_checkups, checkup, refreshed
 from proxy.call.commands import Answered, Ended, Refused
 from proxy.call.dialog import Dialog, calling_party
 from proxy.call.hangup import Farewell
 from proxy.call.privacy import withheld_from_caller
 from proxy.call.refusal import refusal_response
+from proxy.call.session_timer import Asked, pass_on
 from proxy.call.states import ADMITTED, HANG_UP, MOVES, OVER, REFUSED, SUCCESS, SURVIVED, CallState
 from proxy.call.targets import Targets
 from proxy.sip.message import SipRequest, SipResponse
@@ -50,12 +52,14 @@ class CallSession:
         "account",
         "ack_deadline",
         "answered_at",
+        "asked",
         "attempt",
         "caller",
         "caller_token",
         "cancel_deadline",
         "cancelled",
         "cancelled_by",
+        "checkup_at",
         "client",
         "core",
         "dialogs",
@@ -66,6 +70,7 @@ class CallSession:
         "hangup_reason",
         "max_deadline",
         "no_answer_deadline",
+        "probe_at",
         "provider",
         "reason",
         "received_at",
@@ -122,6 +127,9 @@ class CallSession:
         self.cancel_deadline: float | None = None
         self.ack_deadline: float | None = None
         self.max_deadline: float | None = None
+        self.asked: Asked | None = None
+        self.checkup_at: float | None = None
+        self.probe_at: float | None = None
         self.wake_at = 0.0
         self.account: object = None
         self.record: tuple[str, str] | None = None
@@ -203,9 +211,12 @@ class CallSession:
             self._late_success(client, response, now)
             return
         dialog = self._record_dialog(client, response)
-        self.core.stack.respond(self.server, self._upstream(response), response.status, now)
-        if not dialog.over:
+        data, interval = pass_on(response, self.asked, withheld_from_caller(self, response))
+        data = data.replace(self.token, self.caller_token)
+        self.core.stack.respond(self.server, data, response.status, now)
+        if not (dialog.over or dialog.confirmed):
             dialog.confirmed = True
+            refreshed(self, dialog, interval, now)
         if self.state is CallState.FORWARDING:
             self.state = MOVES[self.state][SUCCESS]
             self.final_status = response.status
@@ -218,6 +229,7 @@ class CallSession:
                 self.ack_deadline = now + settings.ack_seconds
                 self.max_deadline = now + trunk.max_call_seconds
                 self.core.wake(self, self.ack_deadline, now)
+            begin_checkups(self, now)
             self.core.commands.append(Answered(self))
 
     def _failure(self, response: SipResponse, status: int, now: float) -> None:
@@ -328,13 +340,26 @@ class CallSession:
             elif self.max_deadline is not None and now >= self.max_deadline:
                 self.max_deadline = None
                 self.hang_up(self.hangup_reason or _LONGEST_CALL, now)
+            elif self.checkup_at is not None and now >= self.checkup_at:
+                self.checkup_at = checkup(self, now)
         if self.state is CallState.FORWARDING:
-            deadlines = (self.cancel_deadline, self.no_answer_deadline)
+            deadlines = [self.cancel_deadline, self.no_answer_deadline]
         elif self.state is CallState.ANSWERED:
-            deadlines = (self.ack_deadline, self.max_deadline)
+            deadlines = [self.ack_deadline, self.max_deadline, self.checkup_at]
         else:
             return None
         return min((at for at in deadlines if at is not None), default=None)
+
+    def look_by(self, at: float, now: float) -> None:
+        """Give the answered call a checkup at `at`, or sooner."""
+        if self.checkup_at is None or at < self.checkup_at:
+            self.checkup_at = at
+            self.core.wake(self, at, now)
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the call has been answered and nobody is ending it."""
+        return self.state is CallState.ANSWERED
 
     def _timer_c(self, now: float) -> None:
         """Timer C (§16.8): CANCEL when the provider was heard of, else as if it had answered 408."""
@@ -351,10 +376,9 @@ class CallSession:
         `reason` is the value of the Reason header (RFC 3326) that both sides are told.
         """
         if self.state is CallState.ANSWERED:
-            self.state = MOVES[self.state][HANG_UP]
-            self.hangup_reason = reason
-            self.farewell = Farewell(self, now)
-            self.farewell.end_all(reason, now)
+            farewell = Farewell(self, now)
+            self.ending(farewell, reason)
+            farewell.end_all(reason, now)
         elif self.state in (CallState.JUDGING, CallState.FORWARDING) and not self.final_status:
             self.hangup_reason = reason
             self.ended_by = EndedBy.PROXY
@@ -364,6 +388,12 @@ class CallSession:
                     self.core.stack.cancel(self.client, reason, now)
                 self._end(now)
             self.cancelled = True
+
+    def ending(self, farewell: Farewell, reason: bytes) -> None:
+        """The call's last BYE is on its way: `farewell` says when it is over."""
+        self.state = MOVES[self.state][HANG_UP]
+        self.hangup_reason = reason
+        self.farewell = farewell
 
     def dialog_over(self, ended_at: float, by: str, now: float) -> None:
         """The far end accepted a BYE that arrived at `ended_at`. The call is over with its last confirmed

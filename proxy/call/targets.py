@@ -14,6 +14,7 @@ from proxy.call.forwarding import forward_invite
 from proxy.call.privacy import withheld_from_callee
 from proxy.call.reach import LARGEST_DATAGRAM, Hop
 from proxy.call.refusal import refusal_response
+from proxy.call.session_timer import ask
 from proxy.sip.message import Flow
 from proxy.sip.serialize import OutgoingRequest, build_response, serialize_request
 
@@ -138,6 +139,11 @@ def _invite(session: CallSession, provider: Provider, flow: Flow) -> OutgoingReq
     if session.attempt.scheme == "sips" and uri.startswith(b"sip:"):
         # Who asked for TLS all the way asks the next hop for it, too (§16.5, RFC 5630 §5.3).
         uri = b"sips:" + uri[4:]
+    if not session.verdict.emergency:  # one goes out as it came
+        session.asked = ask(session.request, core.settings.session_expires_seconds)
+        if session.asked is not None:
+            drop |= session.asked.drop
+            added += session.asked.added
     return forward_invite(
         session.request,
         uri,

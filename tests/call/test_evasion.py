@@ -192,11 +192,27 @@ def test_bye_that_the_provider_drops_is_charged_and_said_again(play: Watched) ->
     assert ours.via.branch != byes[0].via.branch
     assert ours.first(b"x-large") is None
     assert (ours.cseq, ours.from_tag, ours.to_tag) == (6, b"pbx1", b"uas1")
+    assert play.commands == ["Reserve", "Answered"]
+    play.receive(answer(ours, 200), CARRIER)
     assert play.commands == ["Reserve", "Answered", "Ended"]
     assert play.sessions[0].ended_at == sent_at + 32.0
-    play.receive(answer(ours, 200), CARRIER)
+    assert play.sessions[0].ended_by == "caller"
     play.pass_time(200)
     assert_nothing_left(play)
+
+
+def test_call_whose_farewells_are_dropped_and_refused_goes_on_being_counted(play: Watched) -> None:
+    ok = established(play)
+    play.receive(in_dialog("BYE", ok, cseq=5, extra="X-Large: " + "x" * 9000))
+    play.pass_time(32.1)
+    for _ in range(3):
+        play.receive(answer(play.requests(CARRIER, b"BYE")[-1], 500), CARRIER)
+        assert play.core.sessions
+        play.pass_time(33)
+    last = play.requests(CARRIER, b"BYE")[-1]
+    assert last.first(b"reason") == b'SIP;cause=408;text="BYE Never Answered"'
+    play.receive(answer(last, 200), CARRIER)
+    assert play.commands == ["Reserve", "Answered", "Ended"]
 
 
 def test_408_to_a_bye_is_silence(play: Watched) -> None:
@@ -207,6 +223,8 @@ def test_408_to_a_bye_is_silence(play: Watched) -> None:
     play.take()
     play.receive(answer(bye, 408, "Request Timeout"), CARRIER)
     assert play.take() == ["carrier <- BYE"]
+    assert play.commands[-1] == "Answered"
+    play.receive(answer(play.requests(CARRIER, b"BYE")[-1], 200), CARRIER)
     assert play.commands[-1] == "Ended"
 
 

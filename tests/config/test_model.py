@@ -29,6 +29,7 @@ def test_an_empty_configuration_has_the_defaults_of_the_contract() -> None:
         "t1_ms": 500,
         "provider_response_seconds": 6,
         "no_answer_seconds": 185,
+        "session_expires_seconds": 1800,
     }
     assert (config.ledger.url, config.ledger.lease_seconds, config.ledger.on_unavailable) == (
         "embedded",
