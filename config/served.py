@@ -12,7 +12,7 @@ from config.problem import Finding, join
 
 LISTEN_TRANSPORTS = frozenset({"udp", "tcp", "tls"})
 PROVIDER_TRANSPORTS = frozenset({"udp", "tcp", "tls"})
-LEDGER_SCHEMES = frozenset({"embedded", "redis", "rediss", "unix"})
+LEDGER_SCHEMES = frozenset({"embedded", "redis", "rediss", "unix", "redis+sentinel", "redis+cluster"})
 SHARD_BY = frozenset({"none"})
 
 LATER_KEYS = frozenset(

@@ -16,7 +16,7 @@ import hiredis
 from redis.asyncio.connection import AbstractConnection
 
 from proxy.ledger.lua import Script
-from proxy.ledger.resp import ServerError
+from proxy.ledger.resp import ELSEWHERE, ServerError, error_kind
 
 _MORE: Final = object()
 # Replies dealt with in one turn of the event loop: what follows an answer is work, and a server that was slow
@@ -73,7 +73,7 @@ class PipelinedConnection(asyncio.Protocol):
 
     `deadline` in seconds bounds the time from sending a command to its reply. Replies come in order, so one
     timer on the oldest command watches all; when it is late, what happened is unknown and the connection is
-    given up.
+    given up. Where the ledger `moves` from server to server, so is one to a server that does not have it now.
     """
 
     def __init__(
@@ -83,6 +83,7 @@ class PipelinedConnection(asyncio.Protocol):
         deadline: float,
         on_lost: Callable[[PipelinedConnection, str], None],
         on_reply: Callable[[str, float], None],
+        moves: bool = False,
     ) -> None:
         writer, reader = opened._writer, opened._reader
         if writer is None or reader is None:
@@ -94,6 +95,7 @@ class PipelinedConnection(asyncio.Protocol):
         self._deadline = deadline
         self._on_lost = on_lost
         self._on_reply = on_reply
+        self._moves = moves
         self._reader = hiredis.Reader(replyError=ServerError, notEnoughData=_MORE)
         self._pending: deque[Command] = deque()
         self._out: list[bytes] = []
@@ -197,6 +199,8 @@ class PipelinedConnection(asyncio.Protocol):
                 except Exception:
                     # One call's trouble is not the others': asyncio would close the connection over it.
                     _log.exception("what followed the answer to `%s` failed", command.verb)
+                if self._moves and isinstance(reply, ServerError) and reply.code in ELSEWHERE:
+                    self.close(error_kind(reply))
                 if self._lost is not None:
                     return
                 if room <= 0:

@@ -16,6 +16,7 @@ from redis.backoff import NoBackoff
 from proxy.ledger import lua
 from proxy.ledger.ledger import LedgerRefused, LedgerUnavailable
 from proxy.ledger.resp import ServerError, error_kind
+from proxy.ledger.topology import topology_of
 
 OLDEST_SERVER = (7, 0)
 
@@ -27,6 +28,8 @@ def shown(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme == "unix":
         return f"unix://{parts.path}"
+    if "," in parts.netloc:
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     return f"{parts.scheme}://{host}:{parts.port or 6379}{parts.path}"
 
@@ -41,32 +44,17 @@ class Endpoint:
     def __init__(
         self, url: str, *, timeout: float, before_connect: Callable[[], Awaitable[None]] | None = None
     ) -> None:
-        """`url` is redis://, rediss:// or unix://; `timeout` in seconds bounds a try. Raises
-        LedgerRefused."""
-        try:
-            settings = dict(parse_url(url))
-            self._class: type[AbstractConnection] = settings.pop("connection_class", Connection)  # type: ignore[assignment]
-            settings |= {
-                "protocol": 2,
-                "socket_timeout": timeout,
-                "socket_connect_timeout": timeout,
-                # A retry of redis-py would repeat writes; trying again is decided above, where it is known to
-                # be safe.
-                "retry": Retry(NoBackoff(), 0),
-            }
-            self._settings: dict[str, object] = settings
-            self._make()
-        except (ValueError, TypeError) as error:
-            raise LedgerRefused(f"the ledger's address cannot be used: {error}") from None
+        """`url` is redis://, rediss:// or unix://, or redis+sentinel:// or redis+cluster:// as
+        `topology_of` takes them; `timeout` in seconds bounds a try. Raises LedgerRefused."""
+        self.topology = topology_of(url)
+        if not self.topology.moves:
+            _connection(url, timeout)
         self.url = url
         self.shown = shown(url)
         self.timeout = timeout
         self._before_connect = before_connect
         self._warned: set[str] = set()
         self.run_id = b""
-
-    def _make(self) -> AbstractConnection:
-        return self._class(**self._settings)  # type: ignore[arg-type]
 
     async def open(self) -> AbstractConnection:
         """A connection, authenticated, to a server that was looked at and knows the scripts.
@@ -75,11 +63,13 @@ class Endpoint:
         """
         if self._before_connect is not None:
             await self._before_connect()
-        opened = self._make()
+        opened = _connection(await self.topology.locate(), self.timeout)
         try:
             async with asyncio.timeout(self.timeout):
                 await opened.connect()  # type: ignore[no-untyped-call]
                 info = await self._info(opened)
+                if self.topology.moves and info.get("role") != "master":
+                    raise redis.exceptions.ReadOnlyError("this server is a replica")
                 self.run_id = info.get("run_id", "").encode()
                 for warning in inspect_server(info):
                     if warning not in self._warned:
@@ -102,6 +92,23 @@ class Endpoint:
         text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else str(reply)
         pairs = (line.partition(":") for line in text.splitlines())
         return {name: value for name, colon, value in pairs if colon}
+
+
+def _connection(url: str, timeout: float) -> AbstractConnection:
+    try:
+        settings = dict(parse_url(url))
+        made: type[AbstractConnection] = settings.pop("connection_class", Connection)  # type: ignore[assignment]
+        settings |= {
+            "protocol": 2,
+            "socket_timeout": timeout,
+            "socket_connect_timeout": timeout,
+            # A retry of redis-py would repeat writes; trying again is decided above, where it is known to be
+            # safe.
+            "retry": Retry(NoBackoff(), 0),
+        }
+        return made(**settings)  # type: ignore[arg-type]
+    except (ValueError, TypeError) as error:
+        raise LedgerRefused(f"the ledger's address cannot be used: {error}") from None
 
 
 def inspect_server(info: dict[str, str]) -> list[str]:

@@ -23,6 +23,7 @@ from redis.backoff import NoBackoff
 from proxy.ledger import keys
 from proxy.ledger.endpoint import connect_error_kind
 from proxy.ledger.ledger import LedgerUnavailable
+from proxy.ledger.topology import Topology
 from proxy.observe.tasks import TaskKeeper
 
 _log = logging.getLogger(__name__)
@@ -56,15 +57,10 @@ HangupHandler = Callable[[HangupRequest], Sequence[str] | Awaitable[Sequence[str
 class HangupBus:
     """Both ends of the bus, on connections of their own: it is used rarely, and waits."""
 
-    def __init__(self, url: str, *, deadline: float, keeper: TaskKeeper) -> None:
-        self._client = Redis.from_url(
-            url,
-            protocol=2,
-            socket_connect_timeout=deadline,
-            socket_timeout=None,  # BLPOP waits; every wait has its own bound below
-            retry=Retry(NoBackoff(), 0),
-            max_connections=8,
-        )
+    def __init__(self, topology: Topology, *, deadline: float, keeper: TaskKeeper) -> None:
+        self._topology = topology
+        self._url = ""
+        self._made: Redis | None = None
         self._deadline = deadline
         self._keeper = keeper
         self._handler: HangupHandler | None = None
@@ -85,15 +81,17 @@ class HangupBus:
         refs: list[str] = []
         try:
             async with asyncio.timeout(within):
-                asked = int(await self._client.publish(keys.HANGUP, message))
+                client = await self._client()
+                asked = int(await client.publish(keys.HANGUP, message))
             while answered < asked and (left := until - loop.time()) > 0:
                 async with asyncio.timeout(left + 1):
                     # BLPOP counts in seconds and takes 0 for ever.
-                    found = await self._client.blpop([answers], timeout=max(0.01, left))
+                    found = await client.blpop([answers], timeout=max(0.01, left))
                 if found is not None:
                     answered += 1
                     refs += [str(one) for one in json.loads(found[1])]
         except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
+            self._url = ""  # it may be elsewhere by now
             raise LedgerUnavailable(connect_error_kind(error), f"hang-up: {error}") from None
         return HangupResult(asked, answered, tuple(refs))
 
@@ -119,15 +117,34 @@ class HangupBus:
         while self._listening is not None and not self._listening.done():
             self._listening.cancel()
             await asyncio.wait([self._listening], timeout=_ASK_AGAIN)
-        await self._client.aclose()
+        if self._made is not None:
+            await self._made.aclose()
+
+    async def _client(self) -> Redis:
+        """For the server that has the ledger now. Raises LedgerUnavailable."""
+        url = self._url or await self._topology.locate()
+        if self._made is None or url != self._url:
+            if self._made is not None:
+                await self._made.aclose()
+            self._made = Redis.from_url(
+                url,
+                protocol=2,
+                socket_connect_timeout=self._deadline,
+                socket_timeout=None,  # BLPOP waits; every wait has its own bound
+                retry=Retry(NoBackoff(), 0),
+                max_connections=8,
+            )
+            self._url = url
+        return self._made
 
     async def _listen(self) -> None:
         while True:
             try:
-                async with self._client.pubsub() as channel:
+                async with (await self._client()).pubsub() as channel:
                     await channel.subscribe(keys.HANGUP)
                     await self._hear(channel)
-            except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
+            except (redis.exceptions.RedisError, OSError, TimeoutError, LedgerUnavailable) as error:
+                self._url = ""  # it may be elsewhere by now
                 _log.warning("hang-up requests are not heard at the moment: %s", error)
             self._subscribed.clear()
             await asyncio.sleep(_PAUSE)
@@ -164,7 +181,8 @@ class HangupBus:
             _log.exception("hang-up %s failed", request)
             refs = []
         key = keys.hangup_answers(request.id)
-        async with asyncio.timeout(self._deadline), self._client.pipeline(transaction=True) as pipe:
+        client = await self._client()
+        async with asyncio.timeout(self._deadline), client.pipeline(transaction=True) as pipe:
             pipe.rpush(key, json.dumps(refs))
             pipe.expire(key, keys.HANGUP_SECONDS)
             await pipe.execute()

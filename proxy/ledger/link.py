@@ -95,7 +95,11 @@ class Link:
     async def _connect(self) -> None:
         opened = await self.endpoint.open()
         self._connection = PipelinedConnection(
-            opened, deadline=self._deadline, on_lost=self._lost, on_reply=self._observer.ledger_seconds
+            opened,
+            deadline=self._deadline,
+            on_lost=self._lost,
+            on_reply=self._observer.ledger_seconds,
+            moves=self.endpoint.topology.moves,
         )
         self.connections_made += 1
         self.up_since = asyncio.get_running_loop().time()

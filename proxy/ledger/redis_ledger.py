@@ -449,7 +449,7 @@ async def _open(
     return RedisLedger(
         link,
         outbox,
-        HangupBus(url, deadline=deadline, keeper=keeper),
+        HangupBus(endpoint.topology, deadline=deadline, keeper=keeper),
         requests,
         membership,
         lease_seconds=lease_seconds,

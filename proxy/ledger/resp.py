@@ -15,7 +15,15 @@ class ServerError(Exception):
         return str(self).partition(" ")[0]
 
 
+ELSEWHERE: Final = frozenset({"MOVED", "ASK", "CLUSTERDOWN", "READONLY", "MASTERDOWN"})
+"""Codes of a server that has not, or no longer, what is asked for."""
+
 _KINDS: Final = {
+    "MOVED": "readonly",
+    "ASK": "readonly",
+    "TRYAGAIN": "readonly",
+    "CLUSTERDOWN": "readonly",
+    "MASTERDOWN": "readonly",
     "LOADING": "loading",
     "READONLY": "readonly",
     "MISCONF": "readonly",  # it cannot write its disk and therefore refuses writes

@@ -23,8 +23,8 @@ def test_transports(transport: str, count: int) -> None:
         ("redis://h", 0),
         ("rediss://h", 0),
         ("unix:///s", 0),
-        ("redis+sentinel://h", 1),
-        ("redis+cluster://h", 1),
+        ("redis+sentinel://h/main", 0),
+        ("redis+cluster://h", 0),
     ],
 )
 def test_ledgers(url: str, count: int) -> None:
