@@ -46,8 +46,7 @@ class Targets:
             if self._at >= len(providers):
                 self._give_up(session, now)
                 return
-            session.provider = providers[self._at]
-            self._hops = core.reach.ordered(core.routes(session.provider), now)[:MOST_HOPS]
+            self._hops = core.reach.ordered(core.routes(providers[self._at]), now)[:MOST_HOPS]
             self._at += 1
         self._hop, self._hops = self._hops[0], self._hops[1:]
         self._forward(session, self._hop, now)
@@ -55,9 +54,7 @@ class Targets:
     def _forward(self, session: CallSession, hop: Hop, now: float) -> None:
         """What is too large for UDP goes by TCP, unless that was tried lately in vain (§18.1.1)."""
         core = session.core
-        provider = session.provider
-        if provider is None:
-            return
+        provider = session.provider = session.verdict.providers[self._at - 1]
         flow, stream = hop
         invite = _invite(session, provider, flow)
         data = serialize_request(invite)

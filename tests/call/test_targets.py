@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proxy.call.targets import MOST_HOPS
-from tests.call.playbook import CARRIER, Playbook, answer, invite, policy
+from tests.call.playbook import CARRIER, PBX, Playbook, answer, invite, policy
 
 MORE = [(f"127.0.0.{number}", 5090) for number in range(11, 16)]
 OTHER = ("127.0.0.30", 5090)
@@ -39,3 +39,12 @@ def test_provider_that_says_no_itself_is_left() -> None:
     play.receive(invite("sip:112@127.0.0.1"))
     play.receive(answer(play.last(CARRIER), 500, "Broken"), CARRIER)
     assert play.sent[-1][0] == OTHER
+
+
+def test_provider_of_the_call_is_one_that_was_tried() -> None:
+    play = emergency()
+    play.unreachable = {"other"}
+    play.receive(invite("sip:112@127.0.0.1"))
+    play.receive(answer(play.last(CARRIER), 500, "Broken"), CARRIER)
+    assert play.sessions[0].provider.name == "carrier"
+    assert play.last(PBX).status == 500

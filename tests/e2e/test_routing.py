@@ -15,51 +15,108 @@ from tests.e2e.ports import EVIL, PROVIDER, SECOND_PROVIDER
 from tests.e2e.sip_text import SDP
 from tests.e2e.stream_peer import StreamListener
 from tests.e2e.trunkwarden_process import Trunkwarden
-from tests.e2e.user_agents import OutgoingCall, hang_up, incoming
+from tests.e2e.user_agents import IncomingCall, OutgoingCall, hang_up, incoming
 from tests.e2e.waiting import eventually
 from tests.routing.dns_server import DnsServer
 
-DESK = "127.0.0.20"
-NAME = "carrier.test"
+# Each test has a provider of its own, found by `NAME.test`, and a trunk of its own that leads there.
+TRANSPORTS = {
+    "dead": "udp", "late": "udp", "naptr": "tcp", "refused": "tcp", "large": "udp", "no-tcp": "udp",
+    "tcp-elsewhere": "udp", "rebind-a": "udp", "rebind-srv": "udp", "renewed": "udp", "silence": "udp",
+}  # fmt: skip
+DESKS = {name: f"127.0.0.{number}" for number, name in enumerate(TRANSPORTS, 20)}
 PADDING = (("X-Padding", "x" * 2000),)
 # The call itself may wait for a host that is silent.
-PATIENCE = 10.0
+PATIENCE = 15.0
 
-Start = Callable[..., Trunkwarden]
+MakePeer = Callable[..., Peer]
 
 
-@pytest.fixture
-def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[DnsServer]:
+@pytest.fixture(scope="module")
+def zone() -> Iterator[DnsServer]:
     server = DnsServer()
-    monkeypatch.setenv(NAMESERVERS_VARIABLE, server.host_port)
     server.put("one.test", "A", PROVIDER, ttl=1)
     server.put("two.test", "A", SECOND_PROVIDER, ttl=1)
     yield server
     server.close()
 
 
-@pytest.fixture
-def start(serve: Any, redis_server: Any, zone: DnsServer, tmp_path: Any) -> Start:
-    """Starts the program with one provider, found by name."""
-
-    def made(hostname: str = NAME, **changes: Any) -> Trunkwarden:
-        carrier = {
-            "name": "carrier",
-            "hostname": hostname,
-            "networks": [PROVIDER, SECOND_PROVIDER],
-            **changes,
-        }
+@pytest.fixture(scope="module")
+def proxy(
+    serve_module: Any, redis_server: Any, zone: DnsServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Trunkwarden]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(NAMESERVERS_VARIABLE, zone.host_port)
         config = configuration(
-            tmp_path / "config",
+            tmp_path_factory.mktemp("routing"),
             redis_server.url,
-            [carrier],
-            [trunk("desk", DESK, capacity_limit=1)],
+            [
+                {
+                    "name": name,
+                    "hostname": f"{name}.test",
+                    "transport": transport,
+                    "networks": [PROVIDER, SECOND_PROVIDER],
+                }
+                for name, transport in TRANSPORTS.items()
+            ],
+            [trunk(name, desk, provider=name, capacity_limit=1) for name, desk in DESKS.items()],
             listen=["udp:127.0.0.1:0", "tcp:127.0.0.1:0"],
         )
-        started: Trunkwarden = serve(config)
-        return started
+        yield serve_module(config)
 
-    return made
+
+class House:
+    """A provider's domain, and the desk that calls it."""
+
+    def __init__(self, name: str, proxy: Trunkwarden, zone: DnsServer, new_peer: MakePeer) -> None:
+        self.name = name
+        self.proxy = proxy
+        self.zone = zone
+        self.desk = new_peer(DESKS[name])
+        self.udp = proxy.sockets["udp"]
+
+    def srv(self, *records: str, label: str = "_sip._udp") -> None:
+        """`priority weight port host`."""
+        self.zone.put(f"{label}.{self.name}.test", "SRV", *records, ttl=1)
+
+    def up(self) -> bool:
+        """Whether the program says that calls may be sent there."""
+        return self.proxy.metric("trunkwarden_provider_up", provider=self.name) == 1
+
+    def open(self) -> None:
+        """The program learns what the domain says now."""
+        self.proxy.reload()
+        eventually(self.up, PATIENCE, "an address")
+
+    def call(self, **more: Any) -> OutgoingCall:
+        return OutgoingCall(self.desk, self.udp, WASHINGTON, **more).send()
+
+    def whole_call(self, far: Peer, **more: Any) -> IncomingCall:
+        """A call through to its end; the provider's side of it."""
+        made = self.call(**more)
+        far_end = incoming(far, self.udp, made, PATIENCE)
+        far_end.accept()
+        hang_up(made, made.answered(PATIENCE), far_end)
+        self.proxy.wait_until_idle(self.name)
+        return far_end
+
+    def busy_call(self, far: Peer, **more: Any) -> IncomingCall:
+        """A call that is refused there."""
+        made = self.call(**more)
+        far_end = incoming(far, self.udp, made, PATIENCE)
+        far_end.respond("486 Busy Here")
+        assert made.final().status == 486
+        return far_end
+
+
+@pytest.fixture
+def house(request: pytest.FixtureRequest, proxy: Trunkwarden, zone: DnsServer, new_peer: MakePeer) -> House:
+    """Of the provider that the test is marked with."""
+    return House(request.param, proxy, zone, new_peer)
+
+
+def at(*names: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("house", names, indirect=True)
 
 
 @pytest.fixture
@@ -75,50 +132,34 @@ def listen() -> Iterator[Callable[..., StreamListener]]:
         listener.close()
 
 
-def srv(zone: DnsServer, *records: str, label: str = "_sip._udp") -> None:
-    zone.put(f"{label}.{NAME}", "SRV", *records, ttl=1)
-
-
-def call(desk: Peer, proxy: Trunkwarden, **more: Any) -> OutgoingCall:
-    return OutgoingCall(desk, proxy.sockets["udp"], WASHINGTON, **more).send()
-
-
-def whole_call(desk: Peer, proxy: Trunkwarden, far: Peer, **more: Any) -> Any:
-    """A call through to its end; the provider's side of it. `far` may be a connection."""
-    made = call(desk, proxy, **more)
-    far_end = incoming(far, proxy.sockets["udp"], made, PATIENCE)
-    far_end.accept()
-    hang_up(made, made.answered(PATIENCE), far_end)
-    proxy.wait_until_idle()
-    return far_end
-
-
-def test_second_target_takes_the_calls_of_a_dead_first(start, zone, new_peer) -> None:
+@at("dead")
+def test_second_target_takes_the_calls_of_a_dead_first(house, new_peer) -> None:
     """P12, P31: another branch, one reservation (there is room for one call only); the next call does not
     wait."""
     silent, alive = new_peer(PROVIDER), new_peer(SECOND_PROVIDER)
-    srv(zone, f"10 0 {silent.address[1]} one.test.", f"20 0 {alive.address[1]} two.test.")
-    proxy = start()
-    far_end = whole_call(new_peer(DESK), proxy, alive)
+    house.srv(f"10 0 {silent.address[1]} one.test.", f"20 0 {alive.address[1]} two.test.")
+    house.open()
+    far_end = house.whole_call(alive)
     tried = silent.requests("INVITE", far_end.invite.one("call-id"))
     assert tried
     assert tried[0].all("via")[0] != far_end.invite.all("via")[0]
-    assert tried[0].uri == far_end.invite.uri == f"sip:{WASHINGTON}@{NAME}"
-    assert proxy.metric("trunkwarden_provider_up", provider="carrier") == 1
+    assert tried[0].uri == far_end.invite.uri == f"sip:{WASHINGTON}@dead.test"
+    assert house.up()
     before = silent.count("INVITE")
-    whole_call(new_peer(DESK), proxy, alive)
+    house.whole_call(alive)
     assert silent.count("INVITE") == before
     decisions = "trunkwarden_admission_decisions_total"
-    eventually(lambda: proxy.metric(decisions, decision="admitted") == 2, PATIENCE, "two admissions")
+    eventually(lambda: house.proxy.metric(decisions, trunk="dead", decision="admitted") == 2, PATIENCE)
 
 
-def test_target_that_answers_late_is_cancelled_or_hung_up(start, zone, new_peer) -> None:
+@at("late")
+def test_target_that_answers_late_is_cancelled_or_hung_up(house, new_peer) -> None:
     slow, alive = new_peer(PROVIDER), new_peer(SECOND_PROVIDER)
-    srv(zone, f"10 0 {slow.address[1]} one.test.", f"20 0 {alive.address[1]} two.test.")
-    proxy = start()
-    made = call(new_peer(DESK), proxy)
-    late = incoming(slow, proxy.sockets["udp"], made)
-    far_end = incoming(alive, proxy.sockets["udp"], made, PATIENCE)
+    house.srv(f"10 0 {slow.address[1]} one.test.", f"20 0 {alive.address[1]} two.test.")
+    house.open()
+    made = house.call()
+    late = incoming(slow, house.udp, made)
+    far_end = incoming(alive, house.udp, made, PATIENCE)
     late.respond("180 Ringing")
     cancel = late.expect("CANCEL")
     assert cancel.all("via")[0] == late.invite.all("via")[0]
@@ -127,132 +168,135 @@ def test_target_that_answers_late_is_cancelled_or_hung_up(start, zone, new_peer)
     late.reply(late.expect("BYE"))
     far_end.accept()
     hang_up(made, made.answered(PATIENCE), far_end)
-    proxy.wait_until_idle()
+    house.proxy.wait_until_idle("late")
 
 
-def test_naptr_leads_to_tcp(start, zone, new_peer, listen) -> None:
+@at("naptr")
+def test_naptr_leads_to_tcp(house, zone, listen) -> None:
     """P31."""
     listener = listen(PROVIDER)
-    zone.put(
-        NAME, "NAPTR", '10 10 "s" "SIP+D2T" "" calls.test.', '5 10 "s" "SIP+D2U" "" _sip._udp.evil.test.'
-    )
+    zone.put("naptr.test", "NAPTR", '10 10 "s" "SIP+D2T" "" calls.test.', '5 10 "s" "SIP+D2U" "" evil.test.')
     zone.put("calls.test", "SRV", f"0 0 {listener.address[1]} one.test.")
-    proxy = start(transport="tcp")
-    made = call(new_peer(DESK), proxy)
-    far = listener.peer()
-    far_end = incoming(far, proxy.sockets["udp"], made)
+    house.open()
+    made = house.call()
+    far_end = incoming(listener.peer(), house.udp, made)
     assert far_end.invite.all("via")[0].startswith("SIP/2.0/TCP ")
     far_end.respond("486 Busy Here")
     assert made.final().status == 486
 
 
-def test_refused_connection_leads_to_the_next_target(start, zone, new_peer, listen) -> None:
+@at("refused")
+def test_refused_connection_leads_to_the_next_target(house, listen) -> None:
     listener = listen(SECOND_PROVIDER)
     with socket.create_server((PROVIDER, 0)) as closed:
         nobody = closed.getsockname()[1]
-    srv(zone, f"1 0 {nobody} one.test.", f"2 0 {listener.address[1]} two.test.", label="_sip._tcp")
-    proxy = start(transport="tcp")
-    made = call(new_peer(DESK), proxy)
-    far_end = incoming(listener.peer(), proxy.sockets["udp"], made)
+    house.srv(f"1 0 {nobody} one.test.", f"2 0 {listener.address[1]} two.test.", label="_sip._tcp")
+    house.open()
+    made = house.call()
+    far_end = incoming(listener.peer(), house.udp, made)
     far_end.respond("486 Busy Here")
     assert made.final().status == 486
 
 
-def test_large_invite_goes_by_tcp(start, new_peer, listen) -> None:
-    """P31: 2,000 bytes and more."""
+@at("large")
+def test_large_invite_goes_by_tcp(house, new_peer, listen) -> None:
+    """P31: 2,000 bytes and more, at the same port since the domain says nothing of TCP."""
     far = new_peer(PROVIDER)
     listener = listen(PROVIDER, far.address[1])
-    proxy = start(far.host_port)
-    made = call(new_peer(DESK), proxy, extra=PADDING)
-    stream = listener.peer()
-    far_end = incoming(stream, proxy.sockets["udp"], made)
+    house.srv(f"0 0 {far.address[1]} one.test.")
+    house.open()
+    made = house.call(extra=PADDING)
+    far_end = incoming(listener.peer(), house.udp, made)
     invite = far_end.invite
     assert len(invite.raw) > 2000
     assert invite.all("via")[0].startswith("SIP/2.0/TCP ")
     routes = invite.record_routes()
-    tcp, udp = proxy.sockets["tcp"][1], proxy.sockets["udp"][1]
+    tcp, udp = house.proxy.sockets["tcp"][1], house.udp[1]
     assert [f":{tcp};transport=tcp" in routes[0], f":{udp};lr" in routes[1]] == [True, True]
     assert invite.body == SDP
     far_end.accept()
     hang_up(made, made.answered(), far_end)
     assert far.count("INVITE") == 0
-    proxy.wait_until_idle()
-    whole_call(new_peer(DESK), proxy, far)  # a small one goes by UDP
+    house.proxy.wait_until_idle("large")
+    house.whole_call(far)  # a small one goes by UDP
 
 
-def test_large_invite_goes_by_udp_where_there_is_no_tcp(start, new_peer) -> None:
+@at("no-tcp")
+def test_large_invite_goes_by_udp_where_there_is_no_tcp(house, new_peer) -> None:
     far = new_peer(PROVIDER)
-    proxy = start(far.host_port)
-    far_end = whole_call(new_peer(DESK), proxy, far, extra=PADDING)
+    house.srv(f"0 0 {far.address[1]} one.test.")
+    house.open()
+    far_end = house.whole_call(far, extra=PADDING)
     assert len(far_end.invite.raw) > 2000
     assert far_end.invite.all("via")[0].startswith("SIP/2.0/UDP ")
     assert len(far_end.invite.record_routes()) == 1
 
 
-def test_domain_says_where_tcp_is(start, zone, new_peer, listen) -> None:
+@at("tcp-elsewhere")
+def test_domain_says_where_tcp_is(house, new_peer, listen) -> None:
     far, listener = new_peer(PROVIDER), listen(SECOND_PROVIDER)
-    srv(zone, f"0 0 {far.address[1]} one.test.")
-    srv(zone, f"0 0 {listener.address[1]} two.test.", label="_sip._tcp")
-    proxy = start()
-    made = call(new_peer(DESK), proxy, extra=PADDING)
-    far_end = incoming(listener.peer(), proxy.sockets["udp"], made)
+    house.srv(f"0 0 {far.address[1]} one.test.")
+    house.srv(f"0 0 {listener.address[1]} two.test.", label="_sip._tcp")
+    house.open()
+    made = house.call(extra=PADDING)
+    far_end = incoming(listener.peer(), house.udp, made)
     far_end.respond("486 Busy Here")
     assert made.final().status == 486
+    assert far.count("INVITE") == 0
 
 
-@pytest.mark.parametrize("how", ["A", "SRV"])
-def test_name_that_rebinds_leads_nowhere_else(start, zone, new_peer, how: str) -> None:
+@at("rebind-a", "rebind-srv")
+def test_name_that_rebinds_leads_nowhere_else(house, zone, new_peer) -> None:
     """D01."""
     far = new_peer(PROVIDER)
     evil = new_peer(EVIL, port=far.address[1])
-    srv(zone, f"0 0 {far.address[1]} one.test.")
-    proxy = start()
-    whole_call(new_peer(DESK), proxy, far)
-    if how == "A":
-        zone.put("one.test", "A", EVIL, ttl=1)
+    zone.put("rebound.test", "A", PROVIDER, ttl=1)
+    house.srv(f"0 0 {far.address[1]} rebound.test.")
+    house.open()
+    house.busy_call(far)
+    if house.name == "rebind-a":
+        zone.put("rebound.test", "A", EVIL, ttl=1)
     else:
         zone.put("evil.test", "A", EVIL)
-        srv(zone, f"0 0 {far.address[1]} evil.test.")
-    asked = zone.count(f"_sip._udp.{NAME}", "SRV")
-    proxy.reload()
-    eventually(lambda: zone.count(f"_sip._udp.{NAME}", "SRV") > asked, PATIENCE, "the lookup")
-    eventually(
-        lambda: proxy.metric("trunkwarden_provider_up", provider="carrier") == 0,
-        PATIENCE,
-        "the provider's end",
-    )
-    assert call(new_peer(DESK), proxy).final().status == 404
+        house.srv(f"0 0 {far.address[1]} evil.test.")
+    house.proxy.reload()
+    eventually(lambda: not house.up(), PATIENCE, "the provider's end")
+    assert house.call().final().status == 404
     assert evil.received == []
 
 
-def test_answer_is_renewed_when_its_time_is_over(start, zone, new_peer) -> None:
+@at("renewed")
+def test_answer_is_renewed_when_its_time_is_over(house, new_peer) -> None:
     """Without a reload, and without a call that waits for it."""
     old, new = new_peer(PROVIDER), new_peer(SECOND_PROVIDER)
-    srv(zone, f"0 0 {old.address[1]} one.test.")
-    proxy = start()
-    whole_call(new_peer(DESK), proxy, old)
-    srv(zone, f"0 0 {new.address[1]} two.test.")
-    asked = zone.count("two.test", "AAAA")
-    eventually(lambda: zone.count("two.test", "AAAA") > asked, 15.0, "the lookup")
-    desk = new_peer(DESK)
+    house.srv(f"0 0 {old.address[1]} one.test.")
+    house.open()
+    house.busy_call(old)
+    house.srv(f"0 0 {new.address[1]} two.test.")
 
     def arrives() -> bool:
-        made = call(desk, proxy)
+        made = house.call()
         far = eventually(
             lambda: next((one for one in (old, new) if one.requests("INVITE", made.call_id)), None), PATIENCE
         )
-        incoming(far, proxy.sockets["udp"], made).respond("486 Busy Here")
+        incoming(far, house.udp, made).respond("486 Busy Here")
         assert made.final().status == 486
         return far is new
 
     eventually(arrives, PATIENCE, "a call at the new host")
 
 
-def test_silent_name_server_keeps_what_is_known(start, zone, new_peer) -> None:
+@at("silence")
+def test_silent_name_server_keeps_what_is_known(house, zone, new_peer) -> None:
     far = new_peer(PROVIDER)
-    srv(zone, f"0 0 {far.address[1]} one.test.")
-    proxy = start()
+    house.srv(f"0 0 {far.address[1]} one.test.")
+    house.open()
+    reloads = "trunkwarden_policy_reloads_total"
+    before = house.proxy.metric(reloads, result="success")
     zone.silent = True
-    proxy.reload()
-    eventually(lambda: proxy.metric("trunkwarden_policy_reloads_total", result="success") >= 1, 15.0)
-    whole_call(new_peer(DESK), proxy, far)
+    try:
+        house.proxy.reload()
+        eventually(lambda: house.proxy.metric(reloads, result="success") > before, PATIENCE)
+        house.busy_call(far)
+    finally:
+        zone.silent = False

@@ -12,7 +12,7 @@ import pytest
 from policy.compiled import Provider
 from proxy.call.reach import Hop
 from proxy.routing import resolver as module
-from proxy.routing.names import Names
+from proxy.routing.names import Addresses, Names
 from proxy.routing.resolver import Resolver
 from proxy.sip.message import HURRIED, Flow
 from tests.admission.bench import policy
@@ -302,6 +302,22 @@ async def test_without_an_answer_the_system_is_asked() -> None:
     resolver, local = Resolver([V4], names=Deaf()), provider("localhost:5090")
     await resolver.refresh([local])
     assert remotes(resolver, local) == [("127.0.0.1", 5090)]
+
+
+async def test_system_is_not_asked_over_the_head_of_what_is_known(zone: DnsServer) -> None:
+    """It would give the address of the domain's web server for that of its service."""
+
+    class WithSystem(Names):
+        async def by_system(self, name: str) -> Addresses:
+            return Addresses(("192.0.2.99",), 30.0)
+
+    zone.put(SRV, "SRV", "0 0 5071 a.test.")
+    zone.put("a.test", "A", "192.0.2.7")
+    resolver, carrier = Resolver([V4], names=WithSystem([zone.address])), provider()
+    await resolver.refresh([carrier])
+    zone.broken.add(SRV)
+    await resolver.refresh([carrier])
+    assert remotes(resolver, carrier) == [("192.0.2.7", 5071)]
 
 
 async def test_lookup_that_takes_too_long_is_given_up(
