@@ -11,7 +11,9 @@ import asyncio
 import ipaddress
 import os
 import socket
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import dns.asyncresolver
@@ -63,6 +65,7 @@ class Names:
     def __init__(self, servers: Sequence[tuple[str, int]] = (), hosts_file: str = HOSTS_FILE) -> None:
         self._servers = tuple(servers)
         self._hosts_file = hosts_file
+        self._asking: set[str] = set()
 
     @classmethod
     def of_environment(cls) -> Names:
@@ -132,14 +135,25 @@ class Names:
 
     async def by_system(self, name: str) -> Addresses:
         """What the system's own resolver says; nothing where name servers were named instead."""
-        if self._servers:
+        if self._servers or name in self._asking:
             return Addresses((), LOCAL_SECONDS)
         loop = asyncio.get_running_loop()
-        try:
-            found = await loop.getaddrinfo(name, None, type=socket.SOCK_DGRAM)
-        except (OSError, UnicodeError):  # the last: a label that no name can have
-            return Addresses((), LOCAL_SECONDS)
-        return Addresses(tuple(dict.fromkeys(str(entry[4][0]) for entry in found)), LOCAL_SECONDS)
+        answer: asyncio.Future[list[str]] = loop.create_future()
+
+        def look_up() -> None:
+            try:
+                found = socket.getaddrinfo(name, None, type=socket.SOCK_DGRAM)
+            except (OSError, UnicodeError):  # the last: a label that no name can have
+                found = []
+            self._asking.discard(name)
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(_give, answer, [str(entry[4][0]) for entry in found])
+
+        # A thread of its own, one at a time for a name: it may hang for minutes, and hold up neither other
+        # threads' work nor the end of the program.
+        self._asking.add(name)
+        threading.Thread(target=look_up, name=f"look up {name}", daemon=True).start()
+        return Addresses(tuple(dict.fromkeys(await answer)), LOCAL_SECONDS)
 
     def _resolver(self) -> dns.asyncresolver.Resolver:
         resolver = dns.asyncresolver.Resolver(configure=False)
@@ -172,3 +186,8 @@ class Names:
                 if host not in known:
                     known.append(host)
         return found
+
+
+def _give(answer: asyncio.Future[list[str]], found: list[str]) -> None:
+    if not answer.done():
+        answer.set_result(found)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -125,3 +128,27 @@ async def test_second_server_is_asked_when_the_first_is_silent(zone: DnsServer) 
         assert await names.ask("example.test", "A") != Found((), 0.0)
     finally:
         other.close()
+
+
+async def test_system_that_hangs_is_asked_once_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, free = [], threading.Event()
+
+    def hangs(name: str, *_: object, **__: object) -> list[object]:
+        asked.append(name)
+        free.wait(10)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", hangs)
+    names = Names()
+    for _ in range(3):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await names.by_system("carrier.test")
+    assert asked == ["carrier.test"]
+    free.set()
+    for _ in range(200):
+        if not names._asking:
+            break
+        await asyncio.sleep(0.01)
+    assert (await names.by_system("carrier.test")).hosts == ()
+    assert asked == ["carrier.test"] * 2
