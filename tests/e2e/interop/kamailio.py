@@ -1,0 +1,137 @@
+"""Kamailio: Debian's, as an ordinary record-routing proxy, with a configuration of our own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+from tests.e2e.waiting import eventually, socket_is_bound
+
+READY_SECONDS = 10.0
+_TAIL = 4_000
+
+# Everything with a To-tag goes where its Route says; every new INVITE to one next hop. What the next hop
+# answers is passed on as it is: no failure route.
+_CONFIGURATION = """\
+#!KAMAILIO
+children=2
+tcp_children=2
+auto_aliases=no
+dns=no
+rev_dns=no
+fork=yes
+log_stderror=yes
+debug=1
+server_header="Server: edge"
+{listen}tcp_source_ipv4={host}
+loadmodule "tm.so"
+loadmodule "tmx.so"
+loadmodule "sl.so"
+loadmodule "rr.so"
+loadmodule "pv.so"
+loadmodule "maxfwd.so"
+loadmodule "siputils.so"
+loadmodule "textops.so"
+modparam("rr", "enable_double_rr", 1)
+modparam("tm", "fr_timer", 5000)
+modparam("tm", "auto_inv_100", 1)
+
+request_route {{
+    if (!mf_process_maxfwd_header("20")) {{
+        sl_send_reply("483", "Too Many Hops");
+        exit;
+    }}
+    if (is_method("CANCEL")) {{
+        if (t_check_trans()) {{
+            t_relay();
+        }}
+        exit;
+    }}
+    if (has_totag()) {{
+        if (loose_route()) {{
+            t_relay();
+            exit;
+        }}
+        if (is_method("ACK")) {{
+            if (t_check_trans()) {{
+                t_relay();
+            }}
+            exit;
+        }}
+        sl_send_reply("404", "No Such Dialog Here");
+        exit;
+    }}
+    t_check_trans();
+    if (!is_method("INVITE")) {{
+        sl_send_reply("405", "Method Not Allowed");
+        exit;
+    }}
+    record_route();
+    $du = "sip:{next_host}:{next_port};transport={next_transport}";
+    if (!t_relay()) {{
+        sl_reply_error();
+    }}
+}}
+"""
+
+
+class Kamailio:
+    """Listens on `host`, UDP and TCP on one port that is free, and sends new calls to `next_hop`; it serves
+    when the constructor returns."""
+
+    def __init__(
+        self, folder: Path, host: str, next_hop: tuple[str, int], next_transport: str = "udp"
+    ) -> None:
+        folder.mkdir(parents=True)
+        self.address = (host, _free_port(host))
+        listen = "".join(f"listen={kind}:{host}:{self.address[1]}\n" for kind in ("udp", "tcp"))
+        file = folder / "kamailio.cfg"
+        file.write_text(
+            _CONFIGURATION.format(
+                listen=listen,
+                host=host,
+                next_host=next_hop[0],
+                next_port=next_hop[1],
+                next_transport=next_transport,
+            )
+        )
+        self._log = folder / "log"
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                ["kamailio", "-f", str(file), "-DD", "-E", "-m", "32", "-M", "4", "-Y", str(folder),
+                 "-P", str(folder / "pid")],
+                cwd=folder, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )  # fmt: skip
+        try:
+            eventually(self._serves, READY_SECONDS, "Kamailio's sockets")
+        except AssertionError as error:
+            self.stop()
+            raise AssertionError(f"{error}\n{self.diagnostics()}") from None
+
+    def _serves(self) -> bool:
+        if self.process.poll() is not None:
+            raise AssertionError(f"Kamailio ended with {self.process.returncode}")
+        return all(socket_is_bound(transport, *self.address) for transport in ("udp", "tcp"))
+
+    def diagnostics(self) -> str:
+        """The end of its log."""
+        return self._log.read_text(errors="replace")[-_TAIL:]
+
+    def stop(self) -> None:
+        """It and its children. Asked by SIGTERM it may take seconds, and has nothing to put in order."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def _free_port(host: str) -> int:
+    """A port that is free for UDP and for TCP."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream:
+        stream.bind((host, 0))
+        port = int(stream.getsockname()[1])
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram:
+            datagram.bind((host, port))
+    return port

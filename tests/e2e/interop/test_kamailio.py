@@ -1,0 +1,152 @@
+"""Kamailio on either side of us: as the customer's edge proxy, and as the provider's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+import pytest
+
+from tests.e2e.configuration import LONDON, PARIS, WASHINGTON, configuration, provider, trunk
+from tests.e2e.interop.installed import needs_program
+from tests.e2e.interop.kamailio import Kamailio
+from tests.e2e.ports import PROVIDER, free_udp_port
+from tests.e2e.sipp import SippResult
+from tests.e2e.trunkwarden_process import Trunkwarden
+
+DESK = "127.0.0.10"
+EDGE = "127.0.0.50"  # Kamailio before us
+FAR_EDGE = "127.0.0.60"  # Kamailio behind us
+HOLD_MS = 150
+CALLS = 3
+MANY_CALLS = 100
+RATE = 40
+LIMIT = 20.0
+BOTH = ["udp:127.0.0.1:0", "tcp:127.0.0.1:0"]
+
+
+@dataclass
+class Way:
+    """Desk and carrier, with us and Kamailio between them: `entry` is where the desk sends its calls.
+    `transport` is used on every hop; `poor` is the trunk whose money ends soon, the prefix 2 chooses it."""
+
+    proxy: Trunkwarden
+    kamailio: Kamailio
+    entry: tuple[str, int]
+    carrier: tuple[str, int]
+    transport: str
+    poor: str
+
+
+def _config(folder, ledger, source: str, next_hop: tuple[str, int], transport: str, poor: str) -> dict:
+    fields = {"rate_deck": "retail"}
+    return configuration(
+        folder,
+        ledger,
+        [provider("carrier", next_hop, transport=transport)],
+        [
+            trunk("desk", source, **fields, tech_prefix="1", threshold_amount="1000.00", capacity_limit=200),
+            trunk(poor, source, **fields, tech_prefix="2", threshold_amount="0.0530", reserve_seconds=2),
+        ],
+        listen=BOTH,
+        timers={"no_answer_seconds": 10},
+        ledger={"lease_seconds": 2},
+    )
+
+
+@pytest.fixture(scope="module", params=["udp", "tcp"])
+def transport(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module", params=["before", "behind"])
+def way(request, transport, serve_module, redis_server, tmp_path_factory) -> Iterator[Way]:
+    needs_program("kamailio", "kamailio")
+    folder = tmp_path_factory.mktemp("kamailio")
+    carrier = (PROVIDER, free_udp_port(PROVIDER))
+    poor = f"poor-{request.param}-{transport}"  # the ledger, and what was spent, outlives one way
+    if request.param == "before":
+        proxy = serve_module(_config(folder, redis_server.url, EDGE, carrier, transport, poor))
+        kamailio = Kamailio(folder / "edge", EDGE, proxy.sockets[transport], transport)
+        entry = kamailio.address
+    else:
+        kamailio = Kamailio(folder / "edge", FAR_EDGE, carrier, transport)
+        proxy = serve_module(_config(folder, redis_server.url, DESK, kamailio.address, transport, poor))
+        entry = proxy.sockets[transport]
+    yield Way(proxy, kamailio, entry, carrier, transport, poor)
+    kamailio.stop()
+
+
+Pair = Callable[..., tuple[SippResult, SippResult]]
+
+
+@pytest.fixture
+def pair(way: Way, sipp) -> Pair:
+    """Runs a caller and a callee against each other; no lease may be left."""
+
+    def run(
+        caller: str,
+        callee: str,
+        *,
+        called: str = WASHINGTON,
+        calls: int = CALLS,
+        rate: int | None = None,
+        money: str = "1",
+        variables: dict[str, str] | None = None,
+    ) -> tuple[SippResult, SippResult]:
+        far_end = sipp(
+            callee, way.carrier, calls=calls, hold_ms=HOLD_MS, transport=way.transport, limit=LIMIT
+        )
+        near_end = sipp(
+            caller, (DESK, free_udp_port(DESK)), target=way.entry, called=money + called, calls=calls,
+            rate=rate, hold_ms=HOLD_MS, variables=variables, transport=way.transport, limit=LIMIT,
+        )  # fmt: skip
+        near, far = near_end.wait(), far_end.wait()
+        near.assert_all_succeeded(calls)
+        far.assert_all_succeeded(calls)
+        way.proxy.wait_until_idle()
+        return near, far
+
+    return run
+
+
+def test_hundred_calls(pair: Pair) -> None:
+    pair("uac_admitted", "uas_answering", calls=MANY_CALLS, rate=RATE)
+
+
+def test_caller_is_hung_up_on(pair: Pair) -> None:
+    pair("uac_hung_up_on", "uas_hanging_up")
+
+
+def test_renegotiation(pair: Pair) -> None:
+    pair("uac_long_call", "uas_long_call")
+
+
+def test_cancelled(pair: Pair) -> None:
+    pair("uac_cancelled", "uas_ringing")
+
+
+def test_busy(pair: Pair) -> None:
+    pair("uac_failed", "uas_busy", variables={"expected_status": "486 Busy Here"})
+
+
+def test_cut_off_when_the_money_ends(way: Way, pair: Pair) -> None:
+    """Our own BYEs follow the route through Kamailio, and are answered by both ends."""
+    pair("uac_hung_up_on", "uas_answering", called=LONDON, calls=1, money="2")
+
+    assert Decimal(way.proxy.usage(way.poor)["reserved_amount"]) == 0
+
+
+def test_refusal_reaches_the_caller_with_its_reason(way: Way, sipp) -> None:
+    caller = sipp(
+        "uac_refused", (DESK, free_udp_port(DESK)), target=way.entry, called="1" + PARIS, calls=CALLS,
+        transport=way.transport,
+        variables={
+            "expected_status": "403 Destination Country Not Whitelisted",
+            "expected_cause": "21",
+            "expected_code": "COUNTRY",
+        },
+    )  # fmt: skip
+
+    caller.wait().assert_all_succeeded(CALLS)
