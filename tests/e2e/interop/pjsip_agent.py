@@ -48,10 +48,13 @@ class Call(pj.Call):
 
     def onCallState(self, prm: pj.OnCallStateParam) -> None:
         info = self.getInfo()
+        if prm.e.type == pj.PJSIP_EVENT_TSX_STATE and info.state == pj.PJSIP_INV_STATE_DISCONNECTED:
+            self.onCallTsxState(prm)
         tell("state", state=_NAMES.get(info.state, "?"), status=info.lastStatusCode, reason=info.lastReason)
 
     def onCallMediaState(self, prm: pj.OnCallMediaStateParam) -> None:
-        for media in self.getInfo().media:
+        info = self.getInfo()  # owns the memory of what it holds
+        for media in info.media:
             if media.type == pj.PJMEDIA_TYPE_AUDIO:
                 tell("media", held=media.status in _HELD, direction=media.dir)
                 if media.status == pj.PJSUA_CALL_MEDIA_ACTIVE:
@@ -129,6 +132,7 @@ class Phone:
         config.callConfig.timerSessExpiresSec = 90
         config.callConfig.prackUse = pj.PJSUA_100REL_MANDATORY
         config.natConfig.contactRewriteUse = 0
+        config.natConfig.contactUseSrcPort = 0
         config.natConfig.viaRewriteUse = 0
         config.natConfig.sdpNatRewriteUse = 0
         config.mediaConfig.transportConfig.boundAddress = settings["host"]
@@ -147,7 +151,7 @@ class Phone:
         """Answer the incoming call."""
         self._in_call().answer(self._parameters(status))
 
-    def hangup(self, status: int = 603) -> None:
+    def hangup(self, status: int = 0) -> None:
         """End the call, whatever it is doing."""
         if self.call is not None and self.call.isActive():
             self.call.hangup(self._parameters(status))

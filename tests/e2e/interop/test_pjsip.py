@@ -50,17 +50,19 @@ def line(request, serve_module, redis_server, trusted, tmp_path_factory) -> Iter
     needs_module("pjsua2")
     transport = request.param
     folder = tmp_path_factory.mktemp("pjsip")
+    # Over a stream its Contact names the address that its connections come from, which nothing binds.
+    desk_host, far_host = (DESK, PROVIDER) if transport == "udp" else ("127.0.0.1", "127.0.0.1")
     common = {"transport": transport, "certificates": trusted}
     phones = []
     try:
-        carrier = Pjsip(folder / "carrier", PROVIDER, LONDON, **common)
+        carrier = Pjsip(folder / "carrier", far_host, LONDON, **common)
         phones.append(carrier)
         ways = dict.fromkeys(TRANSPORTS, carrier.address)
-        sources = [DESK, "127.0.0.1"]
+        sources = [desk_host]
         config = three_transports(folder, redis_server.url, sources, ways, trusted, f"pjsip-{transport}")
         proxy = serve_module(config)
         way = f"sip:127.0.0.1:{proxy.sockets[transport][1]};transport={transport};lr"
-        desk = Pjsip(folder / "desk", DESK, CLI, proxy=way, media_port=26_000, **common)
+        desk = Pjsip(folder / "desk", desk_host, CLI, proxy=way, media_port=26_000, **common)
         phones.append(desk)
         yield Line(proxy, desk, carrier, transport)
     finally:
@@ -133,7 +135,6 @@ def test_session_refresh_by_update(line: Line, side: str) -> None:
 
 def test_hold_and_resume(line: Line) -> None:
     line.call()
-    line.carrier.expect("media", held=False)
 
     line.desk.do("hold")
     line.carrier.expect("media", held=True)
