@@ -4,7 +4,7 @@
 # that need them skip and say why. With CI=true a program that is still missing is a failure.
 set -eu
 
-tools='sipp:sip-tester redis-server:redis-server faketime:faketime promtool:prometheus kamailio:kamailio baresip:baresip-core sipsak:sipsak ip:iproute2'
+tools='sipp:sip-tester redis-server:redis-server faketime:faketime promtool:prometheus kamailio:kamailio baresip:baresip-core sipsak:sipsak ip:iproute2 nft:nftables'
 
 missing() {
     for pair in $tools; do

@@ -1,4 +1,4 @@
-"""Network namespaces of a test's own: hosts behind a router that translates addresses, as the kernel does it."""
+"""Network namespaces of a test's own: hosts behind a router that translates addresses."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def _checked(result: int) -> None:
 
 
 class Namespace:
-    """A network namespace. It lives as long as something uses it: sockets that were made in it, processes that
-    were started in it, or this object."""
+    """A network namespace. It lives as long as something uses it: this object, sockets that were made in it,
+    processes that were started in it."""
 
     def __init__(self) -> None:
         before = os.open(_OWN, os.O_RDONLY)

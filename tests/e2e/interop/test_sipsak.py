@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
-from tests.e2e.configuration import WASHINGTON, configuration, provider, trunk
+from tests.e2e.configuration import WASHINGTON, configuration, trunk
 from tests.e2e.interop.installed import needs_program
-from tests.e2e.ports import PROVIDER, STRANGER
+from tests.e2e.ports import STRANGER
 from tests.e2e.trunkwarden_process import Trunkwarden
 from tests.e2e.user_agents import OutgoingCall, hang_up, incoming
 
