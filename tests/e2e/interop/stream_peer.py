@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import threading
@@ -30,7 +31,6 @@ class StreamPeer(Peer):
         if context is not None:
             stream = context.wrap_socket(stream, server_hostname=server_name or target[0])
             self.transport = b"TLS"
-        stream.settimeout(_TICK_SECONDS)
         self._socket = stream
         self._target = target
         self.address: tuple[str, int] = stream.getsockname()
@@ -39,7 +39,8 @@ class StreamPeer(Peer):
         self.closed = threading.Event()
         self._taken: set[int] = set()
         self._news = threading.Condition()
-        self._writing = threading.Lock()
+        # TLS is not for two threads at once.
+        self._using = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._read, name=f"stream peer {self.address}", daemon=True)
         self._thread.start()
@@ -48,14 +49,19 @@ class StreamPeer(Peer):
         """One message. `target` is where the connection leads, whatever it says."""
         if not data.startswith(b"SIP/2.0 "):
             data = data.replace(b"Via: SIP/2.0/UDP", b"Via: SIP/2.0/" + self.transport, 1)
-        with self._writing:
+        with self._using:
+            self._socket.settimeout(CONNECT_SECONDS)
             self._socket.sendall(data)
 
     def _read(self) -> None:
         pending = b""
         while not self._closed:
+            if not select.select([self._socket], [], [], _TICK_SECONDS)[0]:
+                continue
             try:
-                data = self._socket.recv(65_536)
+                with self._using:
+                    self._socket.settimeout(_TICK_SECONDS)
+                    data = self._socket.recv(65_536)
             except (TimeoutError, ssl.SSLWantReadError):
                 continue
             except OSError:
