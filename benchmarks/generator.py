@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import shutil
@@ -20,6 +21,7 @@ CALLED = "+442079460123"
 CALLER_HOST = "127.0.0.1"
 FINISH = signal.SIGUSR1  # SIPp places no more calls, and ends with the last that it has
 _BIND_SECONDS = 5.0
+_FIRST = -10  # as of nice(1)
 _SOCKET_BYTES = "4194304"
 _POLL_SECONDS = 0.05
 _SAMPLE_SECONDS = 0.5
@@ -50,6 +52,13 @@ def free_port() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind((CALLER_HOST, 0))
         return int(probe.getsockname()[1])
+
+
+def go_first(process: subprocess.Popen[bytes]) -> None:
+    """Let the generator keep time on a busy machine, where we may: late by T1, it would send everything
+    twice."""
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, process.pid, _FIRST)
 
 
 def sipp(scenario: str, folder: Path, address: tuple[str, int], *arguments: str) -> subprocess.Popen[bytes]:

@@ -87,6 +87,7 @@ def stage(folder: Path) -> Iterator[tuple[Target, Path]]:
     callee = (CALLER_HOST, generator.free_port())
     with trunkwarden(folder / "trunkwarden", generator.free_port(), callee) as target:
         answering = sipp("uas_patient", folder / "callee", callee, "-l", str(_NO_LIMIT))
+        generator.go_first(answering)
         try:
             wait_until_bound(callee)
             yield target, folder
@@ -111,6 +112,7 @@ def _phase(target: Target, folder: Path, seconds: int, rate: int, at_once: int) 
         "-r", str(rate), "-l", str(at_once), "-trace_counts", *calls,
         f"{target.address[0]}:{target.address[1]}",
     )  # fmt: skip
+    generator.go_first(placing)
     samples: list[tuple[float, float, dict[str, int]]] = []
     started = time.monotonic()
     try:
