@@ -13,7 +13,7 @@ from proxy.admission.decision_log import DecisionLog
 from proxy.admission.pipeline import AdmissionPipeline
 from proxy.call.commands import Answered, Command, Ended, Refused, Reserve, Shed, StrangerRefused
 from proxy.call.core import ProxyCore
-from proxy.call.overload import BURST_SECONDS, STANDING_SECONDS, Overload
+from proxy.call.overload import LATE_SECONDS, MOST_NEW, STALE_SECONDS, Overload
 from proxy.call.session import CallSession
 from proxy.ledger.ledger import Ledger
 from proxy.observe.logs import Sampler
@@ -115,7 +115,7 @@ class SipServer:
         """What arrived on a connection. A peer that sends faster than we serve is slowed down by its own
         connection, so nothing is queued here; how late timers are tells how long it waited."""
         now = self._loop.time()
-        self.core.overloaded = self._overload.sheds(min(self._lateness(now), BURST_SECONDS), now)
+        self.core.overloaded = self._overload.stands(now) and self._lateness(now) > LATE_SECONDS
         for data, flow in batch:
             self._serve(data, flow, now)
         self.pump(now)
@@ -125,13 +125,20 @@ class SipServer:
         now = self._loop.time()
         inbox = self._inbox
         core = self.core
-        sheds = self._overload.sheds
-        taken = inbox.take()
-        oldest = inbox.oldest()
+        overload = self._overload
+        stale_before = now - STALE_SECONDS
+        taken = inbox.take(stale_before, MOST_NEW if overload.stands(now) else SLICE)
+        overload.begin_turn(inbox.urgent, now)
         for since, data, flow in taken:
-            core.overloaded = sheds(now - (since if oldest is None else min(since, oldest)), now)
-            if not (core.overloaded and core.shedder.deal_with(data, flow, now)):
+            core.overloaded = stale = False
+            if data.startswith(b"INVITE "):
+                stale = since < stale_before
+                core.overloaded = not stale and overload.sheds()
+            if (stale or core.overloaded) and core.shedder.turn_away(data, flow, stale, now):
+                continue
+            if not core.shedder.acknowledged(data):
                 self._serve(data, flow, now)
+        core.overloaded = False
         self.pump(now)
         if inbox:
             self._loop.call_soon(self._serve_inbox)
@@ -152,7 +159,7 @@ class SipServer:
         return self._late if now - self._late_at < _LATENESS_SECONDS else 0.0
 
     def _caught_up(self, now: float) -> None:
-        if self._lateness(now) <= STANDING_SECONDS and not self._inbox:
+        if self._lateness(now) <= LATE_SECONDS and not self._inbox:
             self._overload.caught_up(now)
 
     def pump(self, now: float) -> None:

@@ -105,17 +105,16 @@ class Shedder:
         self._core.stack.respond_stateless(request, data)
         self._count(hash((request.via.branch, request.call_id, request.flow.remote[0])), verdict, now)
 
-    def deal_with(self, data: bytes, flow: Flow, now: float) -> bool:
-        """Whether that was all that a datagram wanted: the INVITE of a call to be shed, or the ACK to such an
-        answer, which wants nothing."""
-        if data.startswith(b"INVITE "):
-            return self._invite(data, flow, now)
+    def acknowledged(self, data: bytes) -> bool:
+        """Whether the datagram is the ACK to such an answer, which wants nothing."""
         if data.startswith(b"ACK ") and self._ack_mark in data:
             self._core.stack.counters.message(IN, "udp", "ACK")
             return True
         return False
 
-    def _invite(self, data: bytes, flow: Flow, now: float) -> bool:
+    def turn_away(self, data: bytes, flow: Flow, stale: bool, now: float) -> bool:
+        """Turn a call away, if its INVITE is in the usual form and the policy lets it be shed; whether it was
+        done. A `stale` one gets no answer: its next copy will."""
         start = _START.match(data)
         if start is None:
             return False
@@ -138,6 +137,9 @@ class Shedder:
         verdict = core.judge.judge(CallAttempt(source, "udp", "sip", user, (), "", ReasonCode.OVERLOAD))
         if verdict.reason is not ReasonCode.OVERLOAD:
             return False  # strangers, emergency calls
+        if stale:
+            stack.counters.message(IN, "udp", "INVITE")
+            return True
         asked = early or late
         sent_by = host if port_text is None else host + b":" + port_text
         lines[0] = b"Via: SIP/2.0/UDP %b;branch=%b;received=%b" % (sent_by, branch, source.encode())

@@ -20,6 +20,8 @@ replies and connections have their turns."""
 
 # Of each slice, what a lane gets at least when it wants it; what others leave goes by the order of lanes.
 _SHARES: Final = (44, 16, 4)
+# Stale ones taken beside a slice.
+_MOST_STALE: Final = 256
 _MEBIBYTE: Final = 1_048_576
 _BOUNDS: Final = (16 * _MEBIBYTE, 16 * _MEBIBYTE, _MEBIBYTE // 2)
 # What a waiting datagram takes beside its bytes.
@@ -55,22 +57,32 @@ class Inbox:
         self._room[lane] -= size
         self._lanes[lane].append((now, data, flow))
 
-    def take(self) -> list[Waiting]:
-        """The next slice, with the times at which its datagrams came."""
-        counts = [min(len(lane), share) for lane, share in zip(self._lanes, _SHARES, strict=True)]
-        spare = SLICE - sum(counts)
+    def take(self, stale_before: float, most_new: int = SLICE) -> list[Waiting]:
+        """The next slice, with the times at which its datagrams came: of new calls at most `most_new`, not
+        counting those that came before `stale_before`, which go for next to nothing."""
+        under_way, new, strangers = self._lanes
+        spare = SLICE - sum(min(len(lane), share) for lane, share in zip(self._lanes, _SHARES, strict=True))
         taken: list[Waiting] = []
-        for number, lane in enumerate(self._lanes):
-            more = min(spare, len(lane) - counts[number])
-            spare -= more
-            room = self._room
-            for _ in range(counts[number] + more):
-                one = lane.popleft()
-                room[number] += len(one[1]) + _OVERHEAD
-                taken.append(one)
+        most = min(len(under_way), _SHARES[0] + spare)
+        spare -= max(0, most - _SHARES[0])
+        self._move(0, most, taken)
+        most = min(len(new), _SHARES[1] + spare, most_new)
+        spare -= max(0, most - _SHARES[1])
+        stale = 0
+        while stale < _MOST_STALE and stale < len(new) and new[stale][0] < stale_before:
+            stale += 1
+        self._move(1, min(len(new), most + stale), taken)
+        self._move(2, min(len(strangers), _SHARES[2] + spare), taken)
         return taken
 
-    def oldest(self) -> float | None:
-        """When the first of what still waits for a call came; strangers do not count."""
-        heads = [lane[0][0] for lane in self._lanes[:2] if lane]
-        return min(heads) if heads else None
+    def _move(self, number: int, count: int, taken: list[Waiting]) -> None:
+        lane = self._lanes[number]
+        for _ in range(count):
+            one = lane.popleft()
+            self._room[number] += len(one[1]) + _OVERHEAD
+            taken.append(one)
+
+    @property
+    def urgent(self) -> bool:
+        """Whether something of calls under way waits."""
+        return bool(self._lanes[0])

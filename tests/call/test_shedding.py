@@ -35,9 +35,14 @@ class Overloaded(Playbook):
         self.core.overloaded = True
         self.dealt_with: list[bool] = []
 
+    def deal_with(self, data: bytes, flow: Flow, stale: bool = False) -> bool:
+        shedder = self.core.shedder
+        new = data.startswith(b"INVITE ")
+        return shedder.turn_away(data, flow, stale, self.now) if new else shedder.acknowledged(data)
+
     def receive(self, data: bytes, source: tuple[str, int] = PBX, local: tuple[str, int] = PROXY) -> Playbook:
         if self.short and self.core.overloaded:
-            self.dealt_with.append(self.core.shedder.deal_with(data, Flow("udp", local, source), self.now))
+            self.dealt_with.append(self.deal_with(data, Flow("udp", local, source)))
             if self.dealt_with[-1]:
                 return self._pump()
         return super().receive(data, source, local)
@@ -230,7 +235,7 @@ def test_what_looks_otherwise_takes_the_usual_way(change: Any) -> None:
     data = change(invite())
     assert data != invite()
     play = Overloaded()
-    assert not play.core.shedder.deal_with(data, Flow("udp", PROXY, PBX), play.now)
+    assert not play.core.shedder.turn_away(data, Flow("udp", PROXY, PBX), False, play.now)
     assert play.stack.outbox == []
 
 
@@ -248,13 +253,13 @@ def test_every_run_has_a_tag_of_its_own() -> None:
     one, other = Overloaded(), Overloaded()
     other.core.shedder = type(one.core.shedder)(other.core, b"twsother")
     one.receive(invite())
-    assert not other.core.shedder.deal_with(ack_to(one.last(PBX)), Flow("udp", PROXY, PBX), 0.0)
+    assert not other.core.shedder.acknowledged(ack_to(one.last(PBX)))
 
 
 def test_answer_can_be_parsed_whatever_the_number() -> None:
     for user in ("+1", "+" * 32, "0" * 32, "442071838750"):
         play = Overloaded()
-        play.core.shedder.deal_with(invite(f"sip:{user}@127.0.0.1"), Flow("udp", PROXY, PBX), play.now)
+        play.deal_with(invite(f"sip:{user}@127.0.0.1"), Flow("udp", PROXY, PBX))
         for data, flow in play.stack.outbox:
             assert parse_message(data, flow) is not None
 
@@ -299,6 +304,28 @@ def test_draining_goes_before_overload() -> None:
     play.core.gate = ReasonCode.DRAINING
     play.receive(invite())
     assert play.last(PBX).first(b"warning").startswith(b'399 trunkwarden "DRAINING')
+
+
+def test_stale_call_is_dropped_and_its_next_copy_served() -> None:
+    """Its caller has sent it again meanwhile, or is about to."""
+    play = Overloaded()
+    flow = Flow("udp", PROXY, PBX)
+    assert play.deal_with(invite(), flow, stale=True)
+    assert play.pump().take() == []
+    assert play.commands == []
+    play.core.overloaded = False
+    play.receive(invite())
+    assert play.take() == ["pbx <- 100 (INVITE)", "carrier <- INVITE"]
+
+
+def test_stale_emergency_call_stranger_and_reinvite_are_served() -> None:
+    play = Overloaded()
+    play.core.overloaded = False
+    ok = established(play)
+    renewing = in_dialog("INVITE", ok, cseq=2, branch="z9hG4bK-re", uri="sip:+442071838750@127.0.0.3")
+    assert not play.deal_with(renewing, Flow("udp", PROXY, PBX), stale=True)
+    assert not play.deal_with(invite("sip:112@127.0.0.1"), Flow("udp", PROXY, PBX), stale=True)
+    assert not play.deal_with(invite(), Flow("udp", PROXY, STRANGER), stale=True)
 
 
 # --- what is remembered ---

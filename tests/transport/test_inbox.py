@@ -15,7 +15,7 @@ def inbox() -> Inbox:
 
 
 def taken(made: Inbox) -> list[bytes]:
-    return [data for _, data, _ in made.take()]
+    return [data for _, data, _ in made.take(0.0)]
 
 
 def test_calls_under_way_before_new_ones_before_strangers() -> None:
@@ -28,10 +28,10 @@ def test_calls_under_way_before_new_ones_before_strangers() -> None:
     ):
         made.put(data, flow, 1.0)
     assert len(made) == 4
-    assert made.oldest() == 1.0
+    assert made.urgent
     assert taken(made) == [b"BYE a", b"SIP/2.0 200 OK", b"INVITE a", b"OPTIONS a"]
     assert not made
-    assert made.oldest() is None
+    assert not made.urgent
 
 
 def test_cancel_stays_behind_its_invite() -> None:
@@ -45,8 +45,7 @@ def test_times_and_flows_come_back() -> None:
     made = inbox()
     made.put(b"BYE a", PBX, 3.5)
     made.put(b"INVITE a", STRANGER, 3.0)
-    assert made.oldest() == 3.5  # strangers may wait
-    assert made.take() == [(3.5, b"BYE a", PBX), (3.0, b"INVITE a", STRANGER)]
+    assert made.take(0.0) == [(3.5, b"BYE a", PBX), (3.0, b"INVITE a", STRANGER)]
 
 
 def test_no_lane_starves() -> None:
@@ -99,8 +98,33 @@ def test_every_lane_is_bounded_and_strangers_fill_only_their_own() -> None:
     assert len(made) * len(large) < 40_000_000
     waiting = len(made)
     while made:
-        waiting -= len(made.take())
+        waiting -= len(made.take(0.0))
     assert waiting == 0
     dropped = made.dropped[0]
     made.put(b"BYE " + large, PBX, 1.0)  # the room is given back
     assert made.dropped[0] == dropped
+
+
+def test_new_calls_can_be_held_back() -> None:
+    made = inbox()
+    for number in range(100):
+        made.put(b"INVITE %d" % number, PBX, 1.0)
+        made.put(b"OPTIONS %d" % number, STRANGER, 1.0)
+    made.put(b"BYE", PBX, 1.0)
+    first = [data for _, data, _ in made.take(0.0, 16)]
+    assert [data.split()[0] for data in first] == [b"BYE"] + [b"INVITE"] * 16 + [b"OPTIONS"] * 47
+    assert len(made) == 201 - 64
+    assert not made.urgent
+
+
+def test_stale_calls_take_no_room_of_fresh_ones() -> None:
+    made = inbox()
+    for number in range(1000):
+        made.put(b"INVITE %d" % number, PBX, 1.0 if number < 300 else 2.0)
+    sizes = []
+    while made:
+        times = [since for since, _, _ in made.take(1.5, 16)]
+        sizes.append((times.count(1.0), times.count(2.0)))
+    assert sizes[0] == (272, 0)  # 256 beside the slice, which is all stale as well
+    assert sizes[1] == (28, 16)
+    assert set(sizes[2:-1]) == {(0, 16)}
