@@ -190,6 +190,7 @@ def test_transfer_is_refused(line: Line) -> None:
     line.desk.do("transfer", to="sip:+19005550123@127.0.0.1")
 
     eventually(lambda: line.desk.received("SIP/2.0 403 Transfer Not Allowed"), what="the refusal")
+    hears(line.desk)
 
 
 def test_we_hang_up(line: Line) -> None:
