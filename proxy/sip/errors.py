@@ -15,6 +15,7 @@ CAUSES: Final = frozenset(
         "header",  # a line that is no header
         "max_forwards",  # not a number from 0 to 255
         "not_sip",  # nothing that looks like a SIP message
+        "route",  # a Route that is no list of addresses in angle brackets
         "size",  # too large a head, or too many headers
         "start_line",  # a request line or status line with wrong parts or spaces
         "to",  # absent, twice, or not an address

@@ -37,10 +37,10 @@ VIA_PLAIN: Final = re.compile(
 )
 
 # (name-addr / addr-spec) *( SEMI param ): groups are quoted display name, token display name, URI in <>,
-# bare URI, parameters with their leading ";". A bare URI has no parameters of its own (§20.10).
+# bare URI, parameters with their leading ";". A bare URI has no parameters or headers of its own (§20.10).
 NAME_ADDR: Final = re.compile(
     WS + rb"(?:(?:(" + QUOTED + rb")" + WS + rb"|([" + TOKEN_CHARS + rb" \t]*+))<([^<>\"\x00-\x20]++)>"
-    rb"|([A-Za-z][A-Za-z0-9+.\-]*+:[^<>\"; \t\x00-\x1f,]++))" + WS + rb"(;.*+)?+\Z",
+    rb"|([A-Za-z][A-Za-z0-9+.\-]*+:[^<>\";? \t\x00-\x1f,]++))" + WS + rb"(;.*+)?+\Z",
     re.DOTALL,
 )
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from proxy.sip.errors import HeaderError, ParseError, UriError
 from proxy.sip.grammar import CALL_ID, NAME_ADDR, QUOTED_STRING, TOKEN
-from proxy.sip.headers import NAMES, parse_params, parse_via
+from proxy.sip.headers import NAMES, parse_params, parse_via, split_list
 from proxy.sip.message import Flow, Header, SipMessage, SipRequest, SipResponse, Via, unfold
 from proxy.sip.uri import SipUri
 
@@ -47,6 +47,7 @@ _CALL_ID: Final = b"call-id"
 _CSEQ: Final = b"cseq"
 _MAX_FORWARDS: Final = b"max-forwards"
 _CONTENT_LENGTH: Final = b"content-length"
+_ROUTE: Final = b"route"
 
 _READ: Final[dict[bytes, str]] = {
     _VIA: "via",
@@ -56,9 +57,10 @@ _READ: Final[dict[bytes, str]] = {
     _CSEQ: "cseq",
     _MAX_FORWARDS: "max_forwards",
     _CONTENT_LENGTH: "content_length",
+    _ROUTE: "route",
 }
-"""Headers that the parser reads → cause when one is wrong. All but Via and Content-Length may stand once
-only."""
+"""Headers that the parser reads → cause when one is wrong. All but Via, Route and Content-Length may stand
+once only."""
 
 
 def parse_message(data: bytes, flow: Flow) -> SipRequest | SipResponse | None:
@@ -93,6 +95,9 @@ def parse_message(data: bytes, flow: Flow) -> SipRequest | SipResponse | None:
         for key in values:
             values[key] = unfold(values[key])
     _read_values(message, values)
+    route = values.get(_ROUTE)
+    if route is not None:
+        _check_route(route.strip(b" \t"))
     length_text = values.get(_CONTENT_LENGTH)
     message.has_length = length_text is not None
     if length_text is not None:
@@ -217,6 +222,8 @@ def _read_headers(lines: list[bytes], message: SipMessage) -> dict[bytes, bytes]
                     unfold(values[key]), 0xFFFFFFFF, "content_length"
                 ):
                     raise ParseError("content_length")
+            elif key == _ROUTE:
+                _check_route(unfold(value))
             elif key != _VIA:
                 raise ParseError(read[key])
     message.headers = headers
@@ -288,6 +295,28 @@ def _known_tag(value: bytes, cause: str) -> bytes:
     except HeaderError:
         raise ParseError(cause) from None
     return found
+
+
+def _check_route(value: bytes) -> None:
+    """Routes are not followed; but a list that two elements read as two lists is nobody's to pass over."""
+    if not (_known_routes(value) if len(value) <= _REMEMBERED else _known_routes.__wrapped__(value)):
+        raise ParseError("route")
+
+
+# Route = "Route" HCOLON route-param *( COMMA route-param ); route-param = name-addr *( SEMI rr-param )
+@lru_cache(maxsize=4096)
+def _known_routes(value: bytes) -> bool:
+    """Whether it is a list of addresses in angle brackets. Ours stand on every request of a dialog."""
+    for item in split_list(value):
+        match = NAME_ADDR.match(item)
+        if match is None or match.group(3) is None:
+            return False
+        if match.group(5) is not None:
+            try:
+                parse_params(match.group(5))
+            except HeaderError:
+                return False
+    return True
 
 
 # 1*DIGIT

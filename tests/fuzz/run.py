@@ -1,4 +1,5 @@
-"""`make fuzz`: every check under libFuzzer, as many at a time as there are processors, and one line for each.
+"""`make fuzz`: every check under libFuzzer, as many at a time as there are processors, and one line for each;
+then our reading of generated messages beside that of others.
 
 `python -m tests.fuzz.run --replay FILE --check NAME` runs one kept input again, without atheris.
 """
@@ -11,13 +12,16 @@ import os
 import re
 import subprocess
 import sys
-import threading
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from random import Random
 from types import CodeType, FrameType
 from typing import Any
 
-from tests.fuzz import checks, oracle
+from tests.fuzz import checks, oracle, readers
+from tests.fuzz.dialects import dialect
+from tests.fuzz.differences import KNOWN, compare
 
 FOLDER = Path(".reports/fuzz")
 INPUTS = {"parser": 1_000_000, "parts": 150_000, "framer": 150_000, "stack": 150_000, "calls": 40_000}
@@ -91,7 +95,6 @@ def coverage(folder: Path) -> dict[str, float]:
     for name, check in checks.CHECKS.items():
         inputs = [path.read_bytes() for path in sorted((folder / "corpus" / name).glob("*"))]
         sys.settrace(trace)
-        threading.settrace(None)  # type: ignore[arg-type]
         try:
             for data in inputs:
                 check(data)
@@ -115,6 +118,31 @@ def coverage(folder: Path) -> dict[str, float]:
     return shares
 
 
+def beside_others(count: int, seed: int) -> list[str]:
+    """Compare our reading of `count` messages with the others'; the differences that nobody has decided."""
+    random = Random(seed)
+    messages = [dialect(number, random) for number in range(count)]
+    theirs = None
+    missing = readers.Kamailio.missing()
+    if missing is not None:
+        print(f"not compared with Kamailio: {missing}")
+    else:
+        with tempfile.TemporaryDirectory(prefix="tw-fuzz-") as folder:
+            peer = readers.Kamailio(Path(folder))
+            try:
+                theirs = list(peer.read([one.data for one in messages]))
+            finally:
+                peer.stop()
+    found = compare(messages, theirs)
+    for what, times in sorted(found.counts.items()):
+        print(f"{count} messages: {times} {what}")
+    for (reader, name, way), times in sorted(found.differences.items()):
+        print(
+            f"{times} times {reader} differs in {name}, {way}: {KNOWN.get((reader, name, way), 'undecided')}"
+        )
+    return found.failures
+
+
 def main() -> int:
     """Returns 1 where any check failed."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -125,6 +153,7 @@ def main() -> int:
         "--folder", type=Path, default=FOLDER, help="corpora and failures (default: %(default)s)"
     )
     parser.add_argument("--replay", type=Path, help="run this input once, without atheris")
+    parser.add_argument("--messages", type=int, default=20_000, help="how many to compare with other readers")
     parser.add_argument("--no-coverage", action="store_true", help="do not replay the corpora at the end")
     arguments = parser.parse_args()
     if arguments.replay is not None:
@@ -144,6 +173,8 @@ def main() -> int:
             if failure is not None
         ]
     failures += [failure for name in names if (failure := _slowest(name, arguments.folder)) is not None]
+    if not arguments.check:
+        failures += beside_others(arguments.messages, arguments.seed)[:10]
     for failure in failures:
         print(failure, file=sys.stderr)
     if not failures and not arguments.no_coverage:

@@ -56,7 +56,7 @@ def test_the_inputs_are_no_walkover() -> None:
     assert 0.2 < readable / 6_000 < 0.8
     assert causes == {
         "body", "call_id", "content_length", "cseq", "encoding", "from", "header", "max_forwards", "not_sip",
-        "size", "start_line", "to", "uri", "uri_length", "version", "via",
+        "route", "size", "start_line", "to", "uri", "uri_length", "version", "via",
     }  # fmt: skip
 
 
