@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Final
 
 from proxy.sip.errors import HeaderError, ParseError, UriError
-from proxy.sip.grammar import CALL_ID, NAME_ADDR, QUOTED_STRING, TOKEN
+from proxy.sip.grammar import CALL_ID, NAME_ADDR, TOKEN
 from proxy.sip.headers import NAMES, parse_params, parse_via, split_list
 from proxy.sip.message import Flow, Header, SipMessage, SipRequest, SipResponse, Via, unfold
 from proxy.sip.uri import SipUri
@@ -173,15 +173,12 @@ _known_uri = lru_cache(maxsize=4096)(SipUri.parse)
 def _refuse_bare_nul(lines: list[bytes]) -> None:
     """NUL may stand as a quoted-pair in a quoted-string (RFC 4475 §3.1.1.2 has one), and nowhere else."""
     for line in lines:
-        if b"\0" in line:
-            if b"\0" in QUOTED_STRING.sub(b"", line):
-                raise ParseError("encoding")
-            for quoted in QUOTED_STRING.findall(line):
-                if b"\0" in _QUOTED_PAIR.sub(b"", quoted):
-                    raise ParseError("encoding")
+        if b"\0" in line and _NUL_IN_PAIRS_ALONE.match(line) is None:
+            raise ParseError("encoding")
 
 
-_QUOTED_PAIR: Final = re.compile(rb"\\.", re.DOTALL)
+# One pass, also over quotes that nothing closes; in what follows such a quote no NUL may stand.
+_NUL_IN_PAIRS_ALONE: Final = re.compile(rb'(?:[^"\0]|"(?:[^"\\\0]|\\.)*+")*+(?:"[^\0]*+)?+\Z', re.DOTALL)
 
 
 def _join_folds(lines: list[bytes]) -> list[bytes]:
@@ -306,8 +303,9 @@ def _check_route(value: bytes) -> None:
 # Route = "Route" HCOLON route-param *( COMMA route-param ); route-param = name-addr *( SEMI rr-param )
 @lru_cache(maxsize=4096)
 def _known_routes(value: bytes) -> bool:
-    """Whether it is a list of addresses in angle brackets. Ours stand on every request of a dialog."""
-    for item in split_list(value):
+    """Whether it is a list of addresses in angle brackets; empty items are passed over, since user agents
+    copy them from a broken Record-Route. Ours stand on every request of a dialog."""
+    for item in filter(None, split_list(value)):
         match = NAME_ADDR.match(item)
         if match is None or match.group(3) is None:
             return False

@@ -13,7 +13,10 @@ from tests.fuzz.mutator import mutate
 MOST_STEPS = 12
 _METHODS = ("INVITE", "ACK", "BYE", "CANCEL", "INFO", "UPDATE", "PRACK", "REFER", "OPTIONS", "ODD")
 _STATUSES = (100, 180, 183, 200, 200, 302, 404, 408, 422, 481, 486, 487, 491, 503, 603)
-_OURS = frozenset({b"via", b"route", b"record-route", b"max-forwards", b"max-breadth", b"content-length"})
+_OURS = frozenset(
+    {b"via", b"route", b"record-route", b"max-forwards", b"max-breadth", b"content-length",
+     b"session-expires", b"min-se"}
+)  # fmt: skip
 
 
 class Choices:

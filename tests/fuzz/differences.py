@@ -21,6 +21,10 @@ KNOWN: dict[tuple[str, str, str], str] = {
         "RFC 3261 §25.1: `;` is user-unreserved, so it belongs to the user; Kamailio keeps what follows "
         "it apart, as parameters of a telephone number"
     ),
+    ("kamailio", "routes", "comma after Route"): (
+        "RFC 3261 §25.1: no empty item may stand in the list; Kamailio reads none of its values, we those "
+        "that are there; no element follows a Route of ours"
+    ),
     ("sipmessage", "length", "space around Content-Length"): (
         "RFC 3261 §7.3.1 and §25.1 (HCOLON): whitespace may stand before the colon; sipmessage takes it for "
         "another header"
@@ -43,6 +47,9 @@ KNOWN: dict[tuple[str, str, str], str] = {
 """(reader, field, the way of writing that brings it about) → what decides it, in our favour."""
 
 TOLERATED: dict[str, str] = {
+    "empty Route": "RFC 3261 §25.1 wants an address; user agents copy it from a broken Record-Route",
+    "empty Route value": "the same; readers pass it over",
+    "comma after Route": "the same; Routes are neither followed nor passed on",
     "empty user": "RFC 3261 §25.1 wants one character at least; it is no number, and so 484 by the policy",
     "hash in user": "devices dial `#` without the escape that RFC 3261 §19.1.2 wants; all readers take it",
     "not UTF-8 in a header": "RFC 3261 §7.3.1 wants UTF-8; the header is not read, and leaves as it came",

@@ -39,7 +39,7 @@ def ours(data: bytes) -> Reading | None:
         routes = tuple(
             plain(item)
             for value in request.all(b"route")
-            for item in split_list(value)
+            for item in filter(None, split_list(value))
             if name_addr(item).uri and b"<" in item
         )
     except HeaderError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import process_time
 
 import pytest
 
@@ -197,9 +197,9 @@ def test_cost_is_linear_for_messages_that_come_byte_by_byte() -> None:
     def seconds(body: int) -> float:
         data = head(b"l: %d\r\n" % body, b"x" * body)
         framer = StreamFramer()
-        begun = perf_counter()
+        begun = process_time()
         assert fed(framer, data, 1) == [data]
-        return perf_counter() - begun
+        return process_time() - begun
 
     seconds(1000)
     small = min(seconds(7_000) for _ in range(3))
@@ -208,14 +208,14 @@ def test_cost_is_linear_for_messages_that_come_byte_by_byte() -> None:
 
 
 def test_cost_is_linear_for_endless_heads_and_keepalives() -> None:
-    begun = perf_counter()
+    begun = process_time()
     framer = StreamFramer()
     fed(framer, b"INVITE sip:a SIP/2.0\r\n" + b"a:b\r\n\t" * 3000, 1)
     assert framer.error is not None
     framer = StreamFramer()
     framer.feed(b"\r\n" * 500_000)
     assert framer.pings == 250_000
-    assert perf_counter() - begun < 1.0
+    assert process_time() - begun < 1.0
 
 
 def test_any_cut_of_any_stream_gives_the_same() -> None:
