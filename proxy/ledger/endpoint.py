@@ -67,7 +67,11 @@ class Endpoint:
         try:
             async with asyncio.timeout(self.timeout):
                 await opened.connect()  # type: ignore[no-untyped-call]
-                info = await self._info(opened)
+                # All at once: on a slow way each answer would cost a round trip.
+                await opened.send_command("INFO", check_health=False)
+                for verb in lua.VERBS:
+                    await opened.send_command("SCRIPT", "LOAD", lua.script(verb).source, check_health=False)
+                info = _fields(await opened.read_response())
                 if self.topology.moves and info.get("role") != "master":
                     raise redis.exceptions.ReadOnlyError("this server is a replica")
                 self.run_id = info.get("run_id", "").encode()
@@ -75,8 +79,7 @@ class Endpoint:
                     if warning not in self._warned:
                         self._warned.add(warning)
                         _log.warning("ledger %s: %s", self.shown, warning)
-                for verb in lua.VERBS:
-                    await opened.send_command("SCRIPT", "LOAD", lua.script(verb).source, check_health=False)
+                for _ in lua.VERBS:
                     await opened.read_response()
         except BaseException as error:
             await opened.disconnect(nowait=True)
@@ -86,12 +89,12 @@ class Endpoint:
             raise
         return opened
 
-    async def _info(self, opened: AbstractConnection) -> dict[str, str]:
-        await opened.send_command("INFO", check_health=False)
-        reply = await opened.read_response()
-        text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else str(reply)
-        pairs = (line.partition(":") for line in text.splitlines())
-        return {name: value for name, colon, value in pairs if colon}
+
+def _fields(reply: object) -> dict[str, str]:
+    """What INFO says."""
+    text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else str(reply)
+    pairs = (line.partition(":") for line in text.splitlines())
+    return {name: value for name, colon, value in pairs if colon}
 
 
 def _connection(url: str, timeout: float) -> AbstractConnection:

@@ -46,6 +46,7 @@ RENEWALS_AT_ONCE: Final = 64
 SWEPT_AT_ONCE: Final = 64
 CALLS_AT_ONCE: Final = 100
 LEASES_AT_ONCE: Final = 200
+OPEN_SECONDS: Final = 3.0  # for connecting and looking at the server, on a slow way
 PATIENCE: Final = 3.0  # seconds in which an instance's first connection must succeed
 MOST_STATE: Final = 16_384  # bytes
 ADOPTION_LEASES: Final = 4  # leases for which a call that can be adopted is left alone after its own lapsed
@@ -427,7 +428,7 @@ async def _open(
     watcher = observer or Unobserved()
     keeper = TaskKeeper()
     before = None if embedded is None else embedded.ensure_running
-    endpoint = Endpoint(url, timeout=max(deadline, 1.0), before_connect=before)
+    endpoint = Endpoint(url, timeout=max(deadline, OPEN_SECONDS), before_connect=before)
     link = Link(endpoint, deadline=deadline, keeper=keeper, observer=watcher)
     outbox = Outbox(link, watcher)
     requests = Requests(link, watcher)

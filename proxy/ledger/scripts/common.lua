@@ -227,11 +227,14 @@ function ring_of(id, now)
   return rolling, today, oldest, day
 end
 
--- Count places and holds of the named scopes (all that calls name, when `only` is nil) anew from the live calls, which
+-- Count places and holds of the named scopes (all of them, when `only` is nil) anew from the live calls, which
 -- are the proof. A lease without a call is dropped. Answers what was wrong: {scope, 'calls' or 'reserved', was, is}.
 function recount(only)
   local places, holds = {}, {}
   for id in pairs(only or {}) do
+    places[id], holds[id] = 0, 0
+  end
+  for _, id in ipairs(only and {} or redis.call('SMEMBERS', prefix .. 'scopes')) do
     places[id], holds[id] = 0, 0
   end
   for _, ref in ipairs(redis.call('ZRANGE', prefix .. 'leases', 0, -1)) do

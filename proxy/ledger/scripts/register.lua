@@ -27,7 +27,11 @@ end
 
 local function create(ref, key, at, epoch, answered, moved, spent, hold)
   if redis.call('ZSCORE', KEYS[2], ref) then
-    recount(nil)  -- its record alone was lost: the scopes still count it
+    -- Its record alone was lost: the scopes still count it.
+    for i = 1, tonumber(ARGV[at + 9]) do
+      redis.call('SADD', prefix .. 'scopes', ARGV[at + 9 + i])
+    end
+    recount(nil)
   end
   local scopes, count = {}, tonumber(ARGV[at + 9])
   local record = {'HSET', key, 'r', text(ms - tonumber(ARGV[at + 3])), 't', ARGV[at + 2], 'o', owner, 'e', epoch,
