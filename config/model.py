@@ -33,6 +33,7 @@ from config.values import (
     Currency,
     ExchangeRate,
     Flag,
+    Kind,
     Name,
     NonGeographicCode,
     NumberPrefix,
@@ -238,6 +239,7 @@ class AccountConfig(_Section):
     cps_limit: CallsPerSecond | None = None
     threshold_amount: Amount | None = None
     threshold_window: ThresholdWindow = "rolling_24h"
+    deny_kinds: tuple[Kind, ...] = ()
     codecs: tuple[str, ...] = ()
 
 
@@ -255,6 +257,7 @@ class ProfileConfig(_Section):
     daily_spend_limit: Amount | None = None
     daily_spend_limit_enabled: Flag = False
     threshold_window: ThresholdWindow = "utc_day"
+    deny_kinds: tuple[Kind, ...] = ()
     max_destination_rate: Price | None = None
 
 
@@ -311,7 +314,10 @@ Did = Annotated[str, BeforeValidator(_did)]
 
 
 class TrunkConfig(_Section):
-    """A customer's connection. `password_file` is read into `password` when the file is loaded."""
+    """A customer's connection. `password_file` is read into `password` when the file is loaded.
+
+    `deny_kinds` None: premium and satellite, but for calling codes that `allow_non_geographic` names.
+    """
 
     name: Name
     status: Status = "active"
@@ -339,6 +345,7 @@ class TrunkConfig(_Section):
         "allow_all"
     )
     dst_prefixes: DstPrefixes = DstPrefixes()
+    deny_kinds: tuple[Kind, ...] | None = None
     capacity_limit: Capacity | None = None
     cps_limit: CallsPerSecond | None = None
     threshold_amount: Amount | None = None

@@ -20,7 +20,6 @@ LATER_KEYS = frozenset(
         "stir",
         "calling_window",
         "destination_limits",
-        "deny_kinds",
         "high_risk",
         "cli_format",
         "refuse_below_margin",

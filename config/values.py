@@ -18,6 +18,9 @@ from config.countries import COUNTRIES, OFTEN_MEANT
 NON_GEOGRAPHIC = ("+800", "+808", "+870", "+878", "+881", "+882", "+883", "+888", "+979")
 """Calling codes that the ITU gave to no country."""
 
+KINDS = ("premium", "shared_cost", "personal", "satellite", "pager", "toll_free")
+"""Kinds of numbers that a scope may deny."""
+
 REASON_CODES = (
     "SOURCE", "AUTH", "DISABLED", "NUMBER", "COUNTRY", "COUNTRY_UNKNOWN", "PREFIX", "CLI", "RATE", "NO_RATE",
     "WINDOW", "SPEND", "CAPACITY", "CPS", "MEDIA", "ROUTE", "LEDGER", "DRAINING", "OVERLOAD",
@@ -185,5 +188,6 @@ TrunkTechPrefix = Annotated[str, _pattern(_TRUNK_TECH_PREFIX, "1 to 8 digits and
 ProviderAffix = Annotated[
     str, _pattern(_PROVIDER_AFFIX, "at most 32 characters that may stand before `@` in a SIP URI")
 ]
+Kind = Annotated[str, one_of(*KINDS)]
 Capacity = Annotated[int, integer(0, 32767)]
 CallsPerSecond = Annotated[int, integer(1, 10000)]

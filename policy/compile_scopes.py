@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from config.model import AccountConfig, ProfileConfig, ProviderConfig, TrunkConfig
 from policy.cidr_table import CidrTable
-from policy.compiled import CountryRule, Provider, RateLimit, Scope, Window
+from policy.compiled import CountryRule, KindRule, Provider, RateLimit, Scope, Window
 from policy.rating.compile_deck import micro, nano
 from policy.verdict import PASS, Check
+
+_DENIED_UNLESS_SAID = ("premium", "satellite")
 
 
 def compile_provider(provider: ProviderConfig) -> Provider:
@@ -51,6 +53,25 @@ def country_rules(
 def _country_checks(scope: str, countries: Sequence[str]) -> dict[str, Check]:
     codes = [country.upper() for country in countries]
     return {code: Check("country", scope, PASS, f"{code} is in destination_whitelist") for code in codes}
+
+
+def kind_rules(
+    trunk: TrunkConfig, account: AccountConfig | None, profile: ProfileConfig | None
+) -> tuple[KindRule, ...]:
+    """The kinds that account, profile and trunk deny. A trunk that says nothing denies those that fraud
+    lives on, but not the calling codes that it allows by name."""
+    rules: list[KindRule] = []
+    for kind, section in (("account", account), ("profile", profile), ("trunk", trunk)):
+        if section is None:
+            continue
+        denied, spared = section.deny_kinds, frozenset[str]()
+        if denied is None:
+            denied, spared = _DENIED_UNLESS_SAID, frozenset(trunk.allow_non_geographic)
+        if denied:
+            scope = f"{kind}:{section.name}"
+            passed = Check("kind", scope, PASS, f"none of {', '.join(denied)}")
+            rules.append(KindRule(scope, frozenset(denied), passed, spared))
+    return tuple(rules)
 
 
 def rate_limits(trunk: TrunkConfig, profile: ProfileConfig | None, currency: str) -> tuple[RateLimit, ...]:

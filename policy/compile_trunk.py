@@ -15,7 +15,7 @@ from config.model import (
     unenforced_fields,
 )
 from policy.cidr_table import CidrTable, Network
-from policy.compile_scopes import country_rules, rate_limits, scopes_of
+from policy.compile_scopes import country_rules, kind_rules, rate_limits, scopes_of
 from policy.compiled import OnLedgerUnavailable, OnThreshold, Provider, Trunk
 from policy.numbering.dial_plan import DialPlan
 from policy.prefix_table import PrefixRules
@@ -87,6 +87,7 @@ class TrunkCompiler:
             allow_non_geographic=frozenset(config.allow_non_geographic),
             prefix_rules=prefix_rules,
             prefix_checks=_prefix_checks(prefix_rules, own.id),
+            kind_rules=kind_rules(config, account, profile),
             rate_limits=limits,
             rates=rates,
             needs_rate=bool(limits) or any(scope.threshold is not None for scope in scopes),

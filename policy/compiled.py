@@ -115,6 +115,17 @@ class CountryRule:
 
 
 @dataclass(frozen=True, slots=True)
+class KindRule:
+    """The kinds of numbers that one scope denies. `passed` is the check of a number that is of none of them.
+    `spared`: calling codes (`+870`) that it does not judge."""
+
+    scope_id: str
+    denied: frozenset[str]
+    passed: Check
+    spared: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class RateLimit:
     """The highest price that one scope allows: `per_minute_nano` are 10^-9 units of the accounting currency a
     minute; `passed` is the check of a price that keeps to it."""
@@ -135,6 +146,7 @@ class Trunk:
     country_rules: one for each scope that has a whitelist. rate_limits: one for each scope that has a highest
         price. needs_rate: a spend or rate limit is set somewhere, so that a call without a rate is refused.
     scopes: account, profile, trunk and, when it has a provider, provider, in that order: the claim of a call.
+    kind_rules: one for each scope that denies kinds of numbers.
     prefix_checks: the check of every rule of `prefix_rules`, by its digits; None for the default action.
     route: the check of the provider.
     """
@@ -151,6 +163,7 @@ class Trunk:
     allow_non_geographic: frozenset[str]
     prefix_rules: PrefixRules
     prefix_checks: Mapping[str | None, Check]
+    kind_rules: tuple[KindRule, ...]
     rate_limits: tuple[RateLimit, ...]
     rates: RateTable | None
     needs_rate: bool

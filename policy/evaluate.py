@@ -13,6 +13,7 @@ from policy.attempt import CallAttempt
 from policy.compiled import Policy, SourceMatch, Trunk
 from policy.numbering.country import country_of
 from policy.numbering.dialled import Dialled, canonical_number, read_dialled
+from policy.numbering.kind import kinds_of
 from policy.rating.rate import Rate
 from policy.reasons import ReasonCode
 from policy.verdict import PASS, REFUSE, SKIP, Check, Verdict
@@ -157,6 +158,8 @@ def _judge_destination(trunk: Trunk, number: str, secure: bool, verdict: Verdict
     checks.append(trunk.prefix_checks[decision.prefix])
     if not decision.allowed:
         return ReasonCode.PREFIX
+    if trunk.kind_rules and not _judge_kind(trunk, number, place, verdict):
+        return ReasonCode.PREFIX
     checks.append(_CLI_NOT_JUDGED)
     reason = _judge_rate(trunk, rate, checks)
     if reason is not None:
@@ -199,6 +202,20 @@ def _judge_country(trunk: Trunk, place: str | None, checks: list[Check]) -> Reas
             return ReasonCode.COUNTRY
         checks.append(passed)
     return None
+
+
+def _judge_kind(trunk: Trunk, number: str, place: str | None, verdict: Verdict) -> bool:
+    """Whether every scope lets numbers of this kind pass."""
+    kinds = kinds_of(number)
+    verdict.kinds = kinds
+    checks = verdict.checks
+    for rule in trunk.kind_rules:
+        if kinds and not rule.denied.isdisjoint(kinds) and place not in rule.spared:
+            detail = f"{number} is of a kind that deny_kinds names: {', '.join(sorted(kinds & rule.denied))}"
+            checks.append(Check("kind", rule.scope_id, REFUSE, detail))
+            return False
+        checks.append(rule.passed)
+    return True
 
 
 def _judge_rate(trunk: Trunk, rate: Rate | None, checks: list[Check]) -> ReasonCode | None:

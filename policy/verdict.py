@@ -19,8 +19,8 @@ SKIP: Final = "skip"
 class Check(NamedTuple):
     """One step of a judgement.
 
-    name: `source`, `number`, `emergency`, `gate`, `status`, `country`, `prefix`, `cli`, `rate`, `window`,
-        `route`, and of the ledger `cps`, `capacity`, `spend`.
+    name: `source`, `number`, `emergency`, `gate`, `status`, `country`, `prefix`, `kind`, `cli`, `rate`,
+        `window`, `route`, and of the ledger `cps`, `capacity`, `spend`.
     scope: what was asked, such as `trunk:office-pbx` or `profile:office`; empty for the instance itself.
     outcome: `pass`, `refuse` or `skip`.
     detail: the rule that decided, in words for an operator; never sent to the caller.
@@ -42,7 +42,7 @@ class Verdict:
     target set in the order in which it is tried: one forced provider, or those configured for emergency
     calls. `called` is canonical E.164 with its plus, or the bare emergency number. `country` is upper-case
     ISO 3166 alpha-2; None where no country can be told. `destination` is the rate deck's name for what is
-    called.
+    called. `kinds` is empty for an ordinary number, and where no scope denies any kind.
     """
 
     reason: ReasonCode | None
@@ -54,3 +54,4 @@ class Verdict:
     destination: str | None = None
     rate: Rate | None = None
     emergency: bool = False
+    kinds: frozenset[str] = frozenset()

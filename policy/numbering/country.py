@@ -12,6 +12,8 @@ from importlib.resources import files
 
 import phonenumbers
 
+from policy.numbering.metadata import parsed
+
 NO_COUNTRY = "001"  # the metadata's region of calling codes that the ITU gave to no country
 
 
@@ -80,19 +82,8 @@ def country_of(number: str) -> str | None:
 @lru_cache(maxsize=4096)
 def _narrow(digits: str) -> str | None:
     """The one region in which the whole number is valid, by phonenumbers; None when it is valid in none."""
-    for length in (1, 2, 3):
-        code = int(digits[:length])
-        if code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
-            break
-    else:
+    number = parsed(digits)
+    if number is None:
         return None
-    national = digits[length:]
-    zeros = len(national) - len(national.lstrip("0"))
-    parsed = phonenumbers.PhoneNumber(
-        country_code=code,
-        national_number=int(national or "0"),
-        italian_leading_zero=zeros > 0,
-        number_of_leading_zeros=zeros or None,
-    )
-    region: str | None = phonenumbers.region_code_for_number(parsed)
+    region: str | None = phonenumbers.region_code_for_number(number)
     return region

@@ -48,6 +48,7 @@ def test_an_admitted_call_with_its_whole_trace(judge: Judge) -> None:
         Check("status", "trunk:office-pbx", "pass", "active"),
         Check("country", "trunk:office-pbx", "pass", "GB is in destination_whitelist"),
         Check("prefix", "trunk:office-pbx", "pass", "default_dst_action allow_all"),
+        Check("kind", "trunk:office-pbx", "pass", "none of premium, satellite"),
         Check("cli", "", "skip", "no rule on caller identity"),
         Check("rate", "", "skip", "no rate is known, and no spend or rate limit wants one"),
         Check("window", "", "skip", "no calling window"),
@@ -377,3 +378,30 @@ def test_strangers_leave_no_trace_in_the_policy(policy_of: PolicyOf) -> None:
     for number in range(100):
         evaluate(policy, CallAttempt(f"203.0.113.{number}", "udp", "sip", LONDON))
     assert policy._source_cache == {}
+
+
+def test_premium_and_satellite_numbers_are_denied_unless_the_trunk_says_otherwise(judge: Judge) -> None:
+    refused = judge("+19005551234")
+    assert refused.reason is ReasonCode.PREFIX
+    assert refused.checks[-1].name == "kind"
+    assert refused.checks[-1].detail == "+19005551234 is of a kind that deny_kinds names: premium"
+    assert judge("+19005551234", deny_kinds=[]).reason is None
+    assert judge("+447012345678").reason is None
+    assert judge("+447012345678", deny_kinds=["personal"]).reason is ReasonCode.PREFIX
+
+
+def test_a_satellite_code_that_is_allowed_by_name_is_denied_only_by_name(judge: Judge) -> None:
+    allowed = {"allow_non_geographic": ["+870"]}
+    assert judge("+870773111632", **allowed).reason is None
+    assert judge("+870773111632", **allowed, deny_kinds=["satellite"]).reason is ReasonCode.PREFIX
+    assert judge("+881612345678", **allowed).reason is ReasonCode.COUNTRY_UNKNOWN
+
+
+@pytest.mark.parametrize("scope", ["account", "profile"])
+def test_every_scope_denies_kinds_of_its_own(judge: Judge, scope: str) -> None:
+    whole = {f"{scope}s": [{"name": "acme", "deny_kinds": ["toll_free"]}]}
+    verdict = judge("+18005551234", whole=whole, **{scope: "acme"})
+    assert verdict.reason is ReasonCode.PREFIX
+    assert verdict.checks[-1].scope == f"{scope}:acme"
+    assert judge("+19005551234", whole=whole, **{scope: "acme"}).reason is ReasonCode.PREFIX
+    assert judge("+19005551234", whole=whole, deny_kinds=[], **{scope: "acme"}).reason is None
