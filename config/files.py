@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, SecretStr
 
-from config.deck import DeckRow
+from config.deck import Deck
 from config.problem import Finding, Problem, join
 from config.rate_deck import read_deck
 from config.structure import Draft
@@ -70,10 +71,10 @@ def _secret(file: Path, path: str, findings: list[Finding]) -> SecretStr | None:
 
 def read_decks(
     draft: Draft,
-) -> tuple[dict[str, tuple[DeckRow, ...]], list[bytes], list[Finding], list[Problem]]:
-    """Rows of every deck by name, contents of the files, findings at the model, problems in the files."""
-    decks: dict[str, tuple[DeckRow, ...]] = {}
-    contents: list[bytes] = []
+) -> tuple[dict[str, Deck], list[bytes], list[Finding], list[Problem]]:
+    """Every deck by name, digests of the files, findings at the model, problems in the files."""
+    decks: dict[str, Deck] = {}
+    digests: list[bytes] = []
     findings: list[Finding] = []
     problems: list[Problem] = []
     for name, deck in sorted(draft.entries.get("rate_decks", {}).items()):
@@ -84,10 +85,10 @@ def read_decks(
                 Finding(f"rate_decks.{name}.file", f"`{deck.file}` cannot be read: {error.strerror}")
             )
             continue
-        rows, faults = read_deck(data)
-        if not rows and not faults:
+        deck_read, faults = read_deck(data)
+        if not len(deck_read) and not faults:
             findings.append(Finding(f"rate_decks.{name}.file", f"`{deck.file}` has no rows"))
         problems.extend(Problem(str(deck.file), fault.line, fault.column, fault.message) for fault in faults)
-        decks[name] = rows
-        contents.append(data)
-    return decks, contents, findings, problems
+        decks[name] = deck_read
+        digests.append(hashlib.sha256(data).digest())
+    return decks, digests, findings, problems

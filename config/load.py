@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from config.deck import DeckRow
+from config.deck import Deck
 from config.files import read_decks, read_files
 from config.model import Config
 from config.problem import Finding, Problem, join
@@ -36,7 +36,7 @@ class Loaded:
 
     file: str
     config: Config | None = None
-    decks: dict[str, tuple[DeckRow, ...]] = field(default_factory=dict)
+    decks: dict[str, Deck] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
     digest: str = ""
@@ -87,13 +87,13 @@ def _read_model(loaded: Loaded, base: Path, now: datetime) -> None:
     report = check_references(draft) if isinstance(loaded.tree.value, dict) else Report()
     findings += read_files(draft, base)
     certificates = _certificates(draft, now)
-    loaded.decks, contents, more, deck_problems = read_decks(draft)
+    loaded.decks, digests, more, deck_problems = read_decks(draft)
     for finding in [*findings, *report.problems, *certificates.problems, *more]:
         if finding.path not in reported or not finding.path:
             loaded.problems.append(loaded.problem(*finding))
     loaded.problems += (fault._replace(file=_as_given(fault.file, loaded.file)) for fault in deck_problems)
     loaded.warnings = [loaded.problem(*finding) for finding in [*report.warnings, *certificates.warnings]]
-    loaded.digest = _digest(loaded.tree.value, contents)
+    loaded.digest = _digest(loaded.tree.value, digests)
     if not loaded.problems:
         loaded.config = draft.config()
 
@@ -142,12 +142,12 @@ def _in_order(problems: Iterable[Problem], more: Iterable[Problem] = ()) -> list
     return sorted(unique, key=lambda problem: (files.index(problem.file), problem.line))
 
 
-def _digest(tree: Value, contents: Sequence[bytes]) -> str:
+def _digest(tree: Value, digests: Sequence[bytes]) -> str:
     digest = hashlib.sha256()
     for path, text in sorted(_flat(tree, "")):
         digest.update(f"{path}\0{text}\0".encode())
-    for data in contents:
-        digest.update(hashlib.sha256(data).digest())
+    for data in digests:
+        digest.update(data)
     return digest.hexdigest()[:16]
 
 

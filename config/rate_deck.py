@@ -5,27 +5,36 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
-from io import StringIO
+from io import BytesIO, TextIOWrapper
 from typing import NamedTuple
 
 from config.deck import (
-    DEFAULT_CONNECT_FEE,
+    ALWAYS,
     DEFAULT_INITIAL_INCREMENT,
     DEFAULT_SUBSEQUENT_INCREMENT,
-    DeckRow,
+    ZERO,
+    Deck,
+    Period,
+    Tariff,
 )
 from config.structure import nearest
 from config.values import read_decimal, show
 
-COLUMNS = DeckRow._fields[:6]
+COLUMNS = (
+    "prefix", "destination", *Tariff._fields, "effective_date", "end_date",
+)  # fmt: skip
 REQUIRED = ("prefix", "rate_per_minute")
+_USUAL = COLUMNS[:6]
 
 _PREFIX = re.compile(r"\+?([1-9][0-9]{0,14})", re.ASCII)
 _SECONDS = re.compile(r"[0-9]{1,6}", re.ASCII)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _MAX_INCREMENT = 86_400
+_LONGEST_DESTINATION = 200
 _MAX_RATE = 1_000_000
+# What a deck's rows repeat is read once; one whose rows are all different must not be kept twice.
+_MOST_REMEMBERED = 65_536
 
 
 class DeckFinding(NamedTuple):
@@ -36,34 +45,41 @@ class DeckFinding(NamedTuple):
     message: str
 
 
-def read_deck(data: bytes) -> tuple[tuple[DeckRow, ...], list[DeckFinding]]:
-    """The rows of a deck that are sound, in the order of the file, and what is wrong with the others.
+def read_deck(data: bytes) -> tuple[Deck, list[DeckFinding]]:
+    """The rows of a deck that are sound, and what is wrong with the others.
 
     The first line names the columns, in any order: `prefix` and `rate_per_minute`; where wanted `destination`
-    (default empty), `connect_fee` (0), `initial_increment` and `subsequent_increment` (60). UTF-8, commas.
+    (default empty), `connect_fee` (0), `initial_increment` and `subsequent_increment` (60), `minimum_charge`
+    (0), `grace_seconds` (0), `effective_date` and `end_date` (always in force). UTF-8, commas.
     """
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        return (), [DeckFinding(line, "", "is not UTF-8 text")]
     findings: list[DeckFinding] = []
-    records = _records(text, findings)
-    _, header = next(records, (1, []))
-    if not header:
-        if not findings:
-            findings.append(DeckFinding(1, "", f"is empty; its first line must be `{','.join(COLUMNS)}`"))
-        return (), findings
-    columns = [name.strip().lower() for name in header]
-    findings.extend(_header_findings(columns))
-    if findings:
-        return (), findings
-    return _rows(records, columns, findings), findings
+    deck = Deck()
+    records = _records(data, findings)
+    try:
+        _, header = next(records, (1, []))
+        if header:
+            columns = [name.strip().lower() for name in header]
+            findings.extend(_header_findings(columns))
+            if not findings:
+                _rows(records, columns, deck, findings)
+        elif not findings:
+            findings.append(DeckFinding(1, "", f"is empty; its first line must be `{','.join(_USUAL)}`"))
+    except UnicodeDecodeError:
+        return Deck(), [DeckFinding(_undecodable_line(data), "", "is not UTF-8 text")]
+    return deck, findings
 
 
-def _records(text: str, findings: list[DeckFinding]) -> Iterator[tuple[int, list[str]]]:
+def _undecodable_line(data: bytes) -> int:
+    try:
+        data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return data.count(b"\n", 0, error.start) + 1
+    return 1
+
+
+def _records(data: bytes, findings: list[DeckFinding]) -> Iterator[tuple[int, list[str]]]:
     """The records with the line that each begins on, blank lines left out."""
-    reader = csv.reader(StringIO(text, newline=""), strict=True)
+    reader = csv.reader(TextIOWrapper(BytesIO(data), "utf-8-sig", newline=""), strict=True)
     before = 0
     try:
         for record in reader:
@@ -76,7 +92,7 @@ def _records(text: str, findings: list[DeckFinding]) -> Iterator[tuple[int, list
 
 def _header_findings(columns: Sequence[str]) -> Iterator[DeckFinding]:
     if not set(columns) & set(COLUMNS):
-        yield DeckFinding(1, "", f"has no header: the first line must be `{','.join(COLUMNS)}`")
+        yield DeckFinding(1, "", f"has no header: the first line must be `{','.join(_USUAL)}`")
         return
     for index, column in enumerate(columns):
         if column not in COLUMNS:
@@ -89,57 +105,72 @@ def _header_findings(columns: Sequence[str]) -> Iterator[DeckFinding]:
 
 
 def _rows(
-    records: Iterator[tuple[int, list[str]]], columns: Sequence[str], findings: list[DeckFinding]
-) -> tuple[DeckRow, ...]:
-    position: dict[str, int | None] = {
-        name: columns.index(name) if name in columns else None for name in COLUMNS
-    }
-    order = [position[name] for name in COLUMNS]
-    rows: dict[str, DeckRow] = {}
+    records: Iterator[tuple[int, list[str]]],
+    columns: Sequence[str],
+    deck: Deck,
+    findings: list[DeckFinding],
+) -> None:
+    wide = len(columns)
+    at_prefix = columns.index("prefix")
+    at_destination = columns.index("destination") if "destination" in columns else wide
+    order = [columns.index(name) if name in columns else wide for name in COLUMNS[2:]]
+    read: dict[tuple[str, ...], tuple[int, Period]] = {}
     for line, record in records:
-        if len(record) > len(columns):
-            findings.append(
-                DeckFinding(line, "", f"has {len(record)} fields, but the header has {len(columns)}")
-            )
+        if len(record) > wide:
+            findings.append(DeckFinding(line, "", f"has {len(record)} fields, but the header has {wide}"))
             continue
-        cells = ["" if at is None or at >= len(record) else record[at].strip() for at in order]
-        row = _row(line, cells, findings)
-        if row is None:
-            continue
-        first = rows.get(row.prefix)
-        if first is not None:
-            findings.append(
-                DeckFinding(line, "prefix", f"`{row.prefix}` stands on line {first.line} already")
-            )
-            continue
-        rows[row.prefix] = row
-    return tuple(rows.values())
+        # A column that is missing, in the header or at the end of the row, is empty.
+        record.extend([""] * (wide + 1 - len(record)))
+        prefix = record[at_prefix].strip()
+        match = _PREFIX.fullmatch(prefix)
+        if match is None:
+            findings.append(DeckFinding(line, "prefix", _BAD_PREFIX.format(show(prefix))))
+        destination = record[at_destination].strip()
+        if len(destination) > _LONGEST_DESTINATION or not destination.isprintable():
+            findings.append(DeckFinding(line, "destination", _BAD_DESTINATION))
+        rest = tuple([record[at] for at in order])
+        known = read.get(rest)
+        if known is None:
+            known = _tariff(line, rest, deck, findings)
+            if known is None:
+                continue
+            if len(read) < _MOST_REMEMBERED:
+                read[rest] = known
+        if match is not None:
+            digits = match[1]
+            earlier = deck.add(digits, deck.terms(destination, known[0]), line, known[1])
+            if earlier is not None:
+                findings.append(DeckFinding(line, "prefix", _twice(digits, earlier, known[1])))
 
 
-def _row(line: int, cells: Sequence[str], findings: list[DeckFinding]) -> DeckRow | None:
-    """A row from its cells in the order of COLUMNS; None, and a finding for each bad cell, if it is none."""
+def _twice(digits: str, earlier: int, period: Period) -> str:
+    if period == ALWAYS:
+        return f"`+{digits}` stands on line {earlier} already"
+    return f"`+{digits}` is in force at the same time by line {earlier}"
+
+
+def _tariff(
+    line: int, cells: tuple[str, ...], deck: Deck, findings: list[DeckFinding]
+) -> tuple[int, Period] | None:
+    """The tariff's number and the period that the cells beside prefix and destination give. None
+    if they give none, and a finding for each bad cell."""
     values: list[object] = []
-    for column, cell, read in zip(COLUMNS, cells, _READERS, strict=True):
+    for column, cell, read in zip(COLUMNS[2:], cells, _READERS, strict=True):
         try:
-            values.append(read(cell))
+            values.append(read(cell.strip()))
         except ValueError as error:
             findings.append(DeckFinding(line, column, str(error)))
-    return DeckRow._make([*values, line]) if len(values) == len(COLUMNS) else None
+    if len(values) < len(cells):
+        return None
+    period = Period._make(values[6:])
+    if period.begin is not None and period.end is not None and period.end <= period.begin:
+        findings.append(DeckFinding(line, "end_date", "must be later than effective_date"))
+        return None
+    return deck.number(Tariff._make(values[:6])), ALWAYS if period == ALWAYS else period
 
 
-def _prefix(cell: str) -> str:
-    match = _PREFIX.fullmatch(cell)
-    if match is None:
-        raise ValueError(
-            f"must be 1 to 15 digits that do not begin with 0, with or without `+`, not {show(cell)}"
-        )
-    return f"+{match[1]}"
-
-
-def _destination(cell: str) -> str:
-    if len(cell) > 200 or _CONTROL.search(cell):
-        raise ValueError("must be at most 200 characters on one line")
-    return cell
+_BAD_DESTINATION = f"must be at most {_LONGEST_DESTINATION} characters on one line"
+_BAD_PREFIX = "must be 1 to 15 digits that do not begin with 0, with or without `+`, not {}"
 
 
 def _rate(cell: str) -> Decimal:
@@ -147,7 +178,7 @@ def _rate(cell: str) -> Decimal:
 
 
 def _fee(cell: str) -> Decimal:
-    return _rate(cell) if cell else DEFAULT_CONNECT_FEE
+    return _rate(cell) if cell else ZERO
 
 
 def _increment(default: int) -> Callable[[str], int]:
@@ -161,11 +192,34 @@ def _increment(default: int) -> Callable[[str], int]:
     return read
 
 
+def _grace(cell: str) -> int:
+    if not cell:
+        return 0
+    if _SECONDS.fullmatch(cell) is None or int(cell) > _MAX_INCREMENT:
+        raise ValueError(f"must be whole seconds from 0 to {_MAX_INCREMENT}, not {show(cell)}")
+    return int(cell)
+
+
+def _moment(cell: str) -> datetime | None:
+    """ISO 8601; without an offset, UTC; a date alone is its first moment."""
+    if not cell:
+        return None
+    try:
+        moment = datetime.fromisoformat(cell)
+    except ValueError:
+        raise ValueError(
+            f"must be a date such as `2027-01-01` or `2027-01-01T06:00:00+01:00`, not {show(cell)}"
+        ) from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
 _READERS: tuple[Callable[[str], object], ...] = (
-    _prefix,
-    _destination,
     _rate,
     _fee,
     _increment(DEFAULT_INITIAL_INCREMENT),
     _increment(DEFAULT_SUBSEQUENT_INCREMENT),
+    _fee,
+    _grace,
+    _moment,
+    _moment,
 )

@@ -6,17 +6,17 @@ References, prices and sources are resolved here once, and whatever cannot be re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from config.deck import Deck, DeckRow
 from config.model import Config
 from policy.cidr_table import CidrTable, Network, unmapped
 from policy.compile_scopes import compile_provider
 from policy.compile_trunk import TrunkCompiler
 from policy.compiled import Policy, Provider, SourceMatch, Trunk
 from policy.rating.compile_deck import compile_decks
-from policy.rating.deck import DeckRow
 from policy.reasons import REFUSALS, ReasonCode, Refusal
 from policy.verdict import PASS, Check
 
@@ -33,18 +33,19 @@ class CompileResult:
 
 
 def compile_policy(
-    config: Config, decks: Mapping[str, Sequence[DeckRow]], *, version: str, loaded_at: datetime
+    config: Config, decks: Mapping[str, Deck | Iterable[DeckRow]], *, version: str, loaded_at: datetime
 ) -> CompileResult:
     """Compile `config` with the rows of its rate decks by name; all problems at once.
 
     Never raises for a valid model. What must hold for safety is checked here even where reading a file checks
     it as well, since a configuration may come from elsewhere. `version` names the result, such as a digest of
-    the files; `loaded_at` is aware.
+    the files; `loaded_at` is aware; dated prices are those of that moment.
     """
     result = CompileResult(None)
     problems = result.problems
     providers = {provider.name: compile_provider(provider) for provider in config.providers}
-    compiler = TrunkCompiler(config, compile_decks(config, decks, problems), providers, problems)
+    tables = compile_decks(config, decks, loaded_at, problems)
+    compiler = TrunkCompiler(config, tables, providers, problems)
     trunks = [compiler.trunk(index) for index in range(len(config.trunks))]
     _name_twice(config, problems)
     _told_apart(config, problems)
@@ -63,6 +64,7 @@ def compile_policy(
         emergency_called=called,
         emergency_providers=emergency_providers,
         refusals=refusals,
+        decks=tables,
     )
     return result
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from decimal import Decimal
 
+from config.deck import Deck, DeckRow, Tariff
 from config.model import Config
-from policy.rating.deck import DeckRow, RateTable
+from policy.rating.deck import RateTable
 from policy.rating.rate import MICRO, NANO, Rate
 
 Finding = tuple[str, str]
 
 
 def compile_decks(
-    config: Config, decks: Mapping[str, Sequence[DeckRow]], problems: list[Finding]
+    config: Config, decks: Mapping[str, Deck | Iterable[DeckRow]], at: datetime, problems: list[Finding]
 ) -> dict[str, RateTable]:
-    """The tables of all `rate_decks` by name; a deck with problems is empty."""
-    return {name: _deck(config, name, decks.get(name), problems) for name in config.rate_decks}
+    """The tables of all `rate_decks` by name, with the prices in force at `at`; one with problems is
+    empty."""
+    return {name: _deck(config, name, decks.get(name), at, problems) for name in config.rate_decks}
 
 
 def exact(amount: Decimal, unit: int) -> int | None:
@@ -38,7 +41,9 @@ def nano(price: Decimal) -> int:
     return numerator * NANO // denominator
 
 
-def _deck(config: Config, name: str, rows: Sequence[DeckRow] | None, problems: list[Finding]) -> RateTable:
+def _deck(
+    config: Config, name: str, rows: Deck | Iterable[DeckRow] | None, at: datetime, problems: list[Finding]
+) -> RateTable:
     path = f"rate_decks.{name}"
     found_before = len(problems)
     currency = config.rate_decks[name].currency
@@ -52,34 +57,49 @@ def _deck(config: Config, name: str, rows: Sequence[DeckRow] | None, problems: l
             numerator, denominator = exchange.as_integer_ratio()
     if rows is None:
         problems.append((path, "its rows were not loaded"))
-    rates: dict[str, Rate] = {}
-    for row in rows or ():
-        rate = _rate(row, currency, numerator, denominator)
+    try:
+        deck = rows if isinstance(rows, Deck) else Deck(rows or ())
+    except ValueError as error:
+        problems.append((path, str(error)))
+        deck = Deck()
+    tariffs: list[Rate] = []
+    bad: set[int] = set()
+    for number, tariff in enumerate(deck.tariffs):
+        rate = _rate(tariff, currency, numerator, denominator)
         if rate is None:
-            problems.append((path, f"prefix `{row.prefix}`: a price or increment is out of range"))
-        elif rate.prefix in rates:
-            problems.append((path, f"prefix `{row.prefix}` stands twice"))
+            bad.add(number)
         else:
-            rates[rate.prefix] = rate
-    return RateTable(name, rates.values() if len(problems) == found_before else (), currency=config.currency)
+            tariffs.append(rate)
+    for row in deck if bad or not isinstance(rows, Deck) else ():
+        digits = row.prefix[1:]
+        wrong = not (digits.isascii() and digits.isdigit())
+        if wrong or _rate(row.tariff, currency, numerator, denominator) is None:
+            problems.append((path, f"prefix `{row.prefix}`: a price or increment is out of range"))
+    if len(problems) > found_before:
+        return RateTable.of(name, (), currency=config.currency)
+    table = RateTable(name, tariffs, deck.destinations, deck.rates, deck.dated, currency=config.currency)
+    table.prices_at(at)
+    return table
 
 
-def _rate(row: DeckRow, currency: str, numerator: int, denominator: int) -> Rate | None:
-    per_minute = exact(row.rate_per_minute, NANO)
-    connect_fee = exact(row.connect_fee, NANO)
-    prefix = row.prefix.removeprefix("+")
-    if per_minute is None or connect_fee is None or not (prefix.isascii() and prefix.isdigit()):
+def _rate(tariff: Tariff, currency: str, numerator: int, denominator: int) -> Rate | None:
+    per_minute = exact(tariff.rate_per_minute, NANO)
+    connect_fee = exact(tariff.connect_fee, NANO)
+    minimum = exact(tariff.minimum_charge, NANO)
+    if per_minute is None or connect_fee is None or minimum is None:
         return None
-    if row.initial_increment < 1 or row.subsequent_increment < 1:
+    if tariff.initial_increment < 1 or tariff.subsequent_increment < 1 or tariff.grace_seconds < 0:
         return None
     return Rate(
-        prefix=prefix,
-        destination=row.destination,
+        prefix="",
+        destination="",
         currency=currency,
         per_minute_nano=per_minute,
         connect_fee_nano=connect_fee,
-        initial_increment=row.initial_increment,
-        subsequent_increment=row.subsequent_increment,
+        initial_increment=tariff.initial_increment,
+        subsequent_increment=tariff.subsequent_increment,
         exchange_numerator=numerator,
         exchange_denominator=denominator,
+        minimum_nano=minimum,
+        grace_seconds=tariff.grace_seconds,
     )

@@ -2,59 +2,119 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from decimal import Decimal
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from itertools import chain
 
+from config.deck import Dated, destination_of, tariff_of
 from policy.rating.rate import Rate
 from policy.verdict import PASS, Check
 
+# Which lengths of prefixes there are is known for each beginning of this many digits.
+_HEAD = 3
 
-class DeckRow(Protocol):
-    """A row of a rate deck as it was read.
 
-    Prices per minute and per call are in the deck's currency, increments in seconds; a plus before the
-    prefix's digits means nothing.
-    """
-
-    @property
-    def prefix(self) -> str: ...
-    @property
-    def destination(self) -> str: ...
-    @property
-    def rate_per_minute(self) -> Decimal: ...
-    @property
-    def connect_fee(self) -> Decimal: ...
-    @property
-    def initial_increment(self) -> int: ...
-    @property
-    def subsequent_increment(self) -> int: ...
+def _lengths(prefixes: Iterable[str]) -> tuple[dict[str, tuple[int, ...]], tuple[int, ...]]:
+    """The lengths of the prefixes that may match, the longest first, by the first digits of a number; and
+    those that may match any number."""
+    found: dict[str, int] = {}
+    short = 0
+    for prefix in prefixes:
+        length = len(prefix)
+        if length < _HEAD:
+            short |= 1 << length
+        else:
+            head = prefix[:_HEAD]
+            found[head] = found.get(head, 0) | 1 << length
+    spelt = {bits | short: () for bits in (*found.values(), 0)}
+    lengths = {bits: tuple(at for at in range(bits.bit_length(), 0, -1) if bits >> at & 1) for bits in spelt}
+    return {head: lengths[bits | short] for head, bits in found.items()}, lengths[short]
 
 
 class RateTable:
-    """An immutable rate deck. Numbers and prefixes are digits; one leading plus of a number is ignored.
+    """A rate deck. Numbers and prefixes are digits; one leading plus of a number is ignored.
 
-    `currency` is the accounting currency, in which checks name prices.
+    `currency` is the accounting currency, in which checks name prices. Rows that are in force for a time come
+    and go by `prices_at`; nothing else changes. `switches_at` is when it has to be called next, or None.
     """
 
-    __slots__ = ("_checks", "_lengths", "_rates", "currency", "name")
+    __slots__ = (
+        "_checks", "_dated", "_destinations", "_lengths", "_rates", "_short", "_tariffs", "_used", "currency",
+        "name", "switches_at",
+    )  # fmt: skip
 
-    def __init__(self, name: str, rates: Iterable[Rate], *, currency: str = "") -> None:
+    def __init__(
+        self,
+        name: str,
+        tariffs: Sequence[Rate],
+        destinations: Sequence[str],
+        rates: dict[str, int],
+        dated: Mapping[str, Sequence[Dated]] | None = None,
+        *,
+        currency: str = "",
+    ) -> None:
+        """`tariffs` have no prefix or destination of their own; `rates` gives the terms of each prefix that
+        is always in force, and is the table's own from now on; `dated` are the rows of the other prefixes,
+        none of them in force before `prices_at`."""
         self.name = name
         self.currency = currency
-        self._rates: dict[str, Rate] = {rate.prefix: rate for rate in rates}
-        self._lengths = tuple(sorted({len(prefix) for prefix in self._rates}, reverse=True))
+        self.switches_at: datetime | None = None
+        self._tariffs = tariffs
+        self._destinations = destinations
+        self._rates = rates
+        self._dated = dict(dated or {})
+        self._lengths, self._short = _lengths(chain(rates, self._dated))
+        # Rates with their prefixes, made when first wanted: of a large deck few rows are ever called.
+        self._used: dict[str, Rate] = {}
         self._checks: dict[str, Check] = {}
 
+    @classmethod
+    def of(cls, name: str, rates: Iterable[Rate], *, currency: str = "") -> RateTable:
+        """A table of rates that bring their prefixes."""
+        used = {rate.prefix: rate for rate in rates}
+        table = cls(name, (), (), dict.fromkeys(used, 0), currency=currency)
+        table._used = used
+        return table
+
     def lookup(self, number: str) -> Rate | None:
-        """The rate of the longest prefix; None when the deck knows none."""
+        """The rate of the longest prefix that is in force; None when the deck knows none."""
         digits = number[1:] if number.startswith("+") else number
         rates = self._rates
-        for length in self._lengths:
-            rate = rates.get(digits[:length])
-            if rate is not None:
-                return rate
+        for length in self._lengths.get(digits[:_HEAD], self._short):
+            prefix = digits[:length]
+            if prefix in rates:
+                rate = self._used.get(prefix)
+                return self._use(prefix) if rate is None else rate
         return None
+
+    def _use(self, prefix: str) -> Rate:
+        terms = self._rates[prefix]
+        destination = self._destinations[destination_of(terms)]
+        rate = replace(self._tariffs[tariff_of(terms)], prefix=prefix, destination=destination)
+        self._used[prefix] = rate
+        return rate
+
+    def prices_at(self, now: datetime) -> None:
+        """Bring the rows into force that are so at `now`, aware; take the others out."""
+        following: datetime | None = None
+        for prefix, rows in self._dated.items():
+            terms = None
+            for period, own, _ in rows:
+                if period.holds(now):
+                    terms = own
+                for moment in period:
+                    if moment is not None and moment > now and (following is None or moment < following):
+                        following = moment
+            if terms == self._rates.get(prefix):
+                continue
+            self._used.pop(prefix, None)
+            self._checks.pop(prefix, None)
+            if terms is None:
+                del self._rates[prefix]
+            else:
+                self._rates[prefix] = terms
+        self.switches_at = following
 
     def check(self, rate: Rate) -> Check:
         """The check that names a rate of this deck; made when it is first wanted."""

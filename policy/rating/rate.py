@@ -22,6 +22,8 @@ class Rate:
     prefix: digits of the row's prefix, without plus.
     per_minute_nano, connect_fee_nano: price in 10^-9 units of `currency`, not negative.
     initial_increment, subsequent_increment: seconds, at least 1: `60/60`, `30/6`, `1/1`.
+    minimum_nano: what an answered call costs at least, in 10^-9 units of `currency`.
+    grace_seconds: a call that lasts no longer costs nothing.
     exchange_numerator / exchange_denominator: units of the accounting currency for one unit of `currency`.
     """
 
@@ -34,6 +36,8 @@ class Rate:
     subsequent_increment: int = 60
     exchange_numerator: int = 1
     exchange_denominator: int = 1
+    minimum_nano: int = 0
+    grace_seconds: int = 0
 
     def billed_seconds(self, duration_ms: int) -> int:
         """The seconds that an answered call of `duration_ms` milliseconds pays: at least the initial
@@ -46,15 +50,23 @@ class Rate:
         return initial + -(-(seconds - initial) // step) * step
 
     def cost_of_seconds(self, billed: int) -> int:
-        """Connect fee and `billed` seconds, in micro-units of the accounting currency, rounded up."""
+        """Connect fee and `billed` seconds, at least the minimum, in micro-units of the accounting currency,
+        rounded up."""
         nano_seconds = self.connect_fee_nano * 60 + self.per_minute_nano * billed
+        if nano_seconds < self.minimum_nano * 60:
+            nano_seconds = self.minimum_nano * 60
         unit = _NANO_SECONDS_PER_MICRO_MINUTE * self.exchange_denominator
         return -(-nano_seconds * self.exchange_numerator // unit)
 
     def cost(self, duration_ms: int) -> int:
         """What an answered call of `duration_ms` milliseconds costs, in micro-units of the accounting
         currency."""
-        return self.cost_of_seconds(self.billed_seconds(duration_ms))
+        return 0 if self.spares(duration_ms) else self.cost_of_seconds(self.billed_seconds(duration_ms))
+
+    def spares(self, duration_ms: int) -> bool:
+        """Whether an answered call of `duration_ms` milliseconds costs nothing, because it was within the
+        grace."""
+        return duration_ms <= self.grace_seconds * 1000 and self.grace_seconds > 0
 
     def block(self, seconds: int, elapsed_ms: int = 0) -> int:
         """Micro-units that pay a call from its answer to at least `seconds` beyond `elapsed_ms`.

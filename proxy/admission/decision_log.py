@@ -67,7 +67,7 @@ class DecisionLog:
             duration = round((finish - session.answered_at) * 1000)
             answered = f'"{iso_ms(end_ms - duration)}"'
             rate = session.verdict.rate
-            billed = 0 if rate is None else rate.billed_seconds(duration)
+            billed = 0 if rate is None or rate.spares(duration) else rate.billed_seconds(duration)
         provider = _text(session.provider.name if session.provider is not None else None)
         line = (
             f'{{"record":"call",{caller},"provider":{provider},{judged},"answered_at":{answered},'

@@ -67,8 +67,8 @@ def test_decks_are_read_by_name(tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text("prefix,rate_per_minute\nx,0.01\n")
     draft, _ = read_structure({"rate_decks": {name: {"file": f"{name}.csv"} for name in "rst"}})
     read_files(draft, tmp_path)
-    decks, contents, findings, problems = read_decks(draft)
+    decks, digests, findings, problems = read_decks(draft)
     assert [row.prefix for row in decks["r"]] == ["+44"]
-    assert len(contents) == 2
+    assert len(digests) == 2
     assert [finding.path for finding in findings] == ["rate_decks.t.file"]
     assert [(problem.file, problem.line) for problem in problems] == [(str(tmp_path / "s.csv"), 2)]

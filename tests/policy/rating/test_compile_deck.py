@@ -63,9 +63,10 @@ PROBLEMS: list[tuple[Mapping[str, Sequence[DeckRow]], dict[str, Any], list[tuple
     ({"retail": [row(), row("44")]}, {}, [("rate_decks.retail", "prefix `44` stands twice")]),
     ({"retail": [row(price="0.0000000001")]}, {},
      [("rate_decks.retail", "prefix `+44`: a price or increment is out of range")]),
-    ({"retail": [row(price="-1"), row(initial_increment=0), row(subsequent_increment=-1), row("+44x")]}, {},
+    ({"retail": [row(price="-1"), row("+45", initial_increment=0), row("+46", subsequent_increment=-1),
+                 row("+44x")]}, {},
      [("rate_decks.retail", f"prefix `{prefix}`: a price or increment is out of range")
-      for prefix in ("+44", "+44", "+44", "+44x")]),
+      for prefix in ("+44", "+45", "+46", "+44x")]),
 ]  # fmt: skip
 
 
