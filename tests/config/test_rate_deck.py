@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 
-from config.deck import DeckRow
+import pytest
+
+from config.deck import DeckRow, Period, Tariff
 from config.rate_deck import COLUMNS, read_deck
 
 HEADER = ",".join(COLUMNS)
@@ -47,3 +50,45 @@ def test_sound_rows_are_kept_beside_bad_ones() -> None:
 def test_a_rate_is_exact() -> None:
     rows, _ = read_deck(b"prefix,rate_per_minute\n1,0.123456789\n2,0.100000000000\n")
     assert [row.rate_per_minute for row in rows] == [Decimal("0.123456789"), Decimal("0.1")]
+
+
+def test_rows_may_be_in_force_for_a_time() -> None:
+    rows = "44,0.1,,2027-01-01\n44,0.2,2027-01-01T01:00:00+01:00,\n"
+    deck, findings = read_deck(f"prefix,rate_per_minute,effective_date,end_date\n{rows}".encode())
+    assert findings == []
+    new_year = datetime(2027, 1, 1, tzinfo=UTC)
+    assert [(row.rate_per_minute, row.period) for row in deck] == [
+        (Decimal("0.1"), Period(None, new_year)),
+        (Decimal("0.2"), Period(new_year, None)),
+    ]
+
+
+def test_minimum_charge_and_grace() -> None:
+    deck, findings = read_deck(b"prefix,rate_per_minute,minimum_charge,grace_seconds\n44,0.1,0.05,3\n")
+    assert findings == []
+    assert deck.tariffs == [Tariff(Decimal("0.1"), minimum_charge=Decimal("0.05"), grace_seconds=3)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "column", "message"),
+    [
+        ("44,0.1,,\n44,0.2,2027-01-01,\n", "prefix", "`+44` is in force at the same time by line 2"),
+        ("44,0.1,2026-01-01,\n44,0.2,2027-01-01,\n", "prefix",
+         "`+44` is in force at the same time by line 2"),
+        ("44,0.1,,2027-01-01\n44,0.2,,\n", "prefix", "`+44` stands on line 2 already"),
+        ("44,0.1,2027-01-01,2026-01-01\n", "end_date", "must be later than effective_date"),
+        ("44,0.1,tomorrow,\n", "effective_date",
+         "must be a date such as `2027-01-01` or `2027-01-01T06:00:00+01:00`, not `tomorrow`"),
+    ],
+)  # fmt: skip
+def test_periods_that_cannot_be(rows: str, column: str, message: str) -> None:
+    _, findings = read_deck(f"prefix,rate_per_minute,effective_date,end_date\n{rows}".encode())
+    assert [(finding.column, finding.message) for finding in findings] == [(column, message)]
+
+
+def test_every_bad_row_of_a_large_deck_is_reported_at_once() -> None:
+    rows = "".join(f"{at},{'x' if at % 3 else '0.1'}\n" for at in range(100, 30_100))
+    deck, findings = read_deck(f"prefix,rate_per_minute\n{rows}{rows}".encode())
+    assert len(deck) == 10_000
+    assert len(findings) == 20_000 * 2 + 10_000
+    assert findings[-1].message == f"`+30099` stands on line {29_999 + 2} already"

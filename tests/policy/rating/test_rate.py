@@ -137,3 +137,23 @@ def test_a_price_at_the_limit_keeps_to_it() -> None:
 def test_price_as_text(nano: int, numerator: int, denominator: int, text: str) -> None:
     priced = Rate("44", "", "EUR", nano, exchange_numerator=numerator, exchange_denominator=denominator)
     assert priced.per_minute_text == text
+
+
+def test_an_answered_call_costs_at_least_the_minimum() -> None:
+    rate = Rate(
+        "44", "", "USD", 60_000_000, initial_increment=1, subsequent_increment=1, minimum_nano=50_000_000
+    )
+    assert rate.cost(1_000) == 50_000
+    assert rate.cost(50_000) == 50_000
+    assert rate.cost(51_000) == 51_000
+    assert rate.paid_seconds(49_999) == 0
+    assert rate.paid_seconds(50_000) == 50
+    assert rate.paid_seconds(51_000) == 51
+
+
+def test_a_call_within_the_grace_costs_nothing_and_one_beyond_it_everything() -> None:
+    rate = Rate("44", "", "USD", 60_000_000, initial_increment=1, subsequent_increment=1, grace_seconds=3)
+    assert rate.cost(3_000) == 0
+    assert rate.cost(3_001) == 4_000
+    assert rate.cost_of_seconds(1) == 1_000  # what is reserved knows no grace
+    assert Rate("44", "", "USD", 60_000_000).cost(0) > 0
