@@ -200,7 +200,8 @@ class RateDeckRef(_Section):
 
 class ProviderConfig(_Section):
     """A carrier that calls are sent to. Over TLS: `ca_file` verifies its certificate (None: the system's
-    authorities), `certificate_file` and `key_file` are shown where it asks for one (None: the listener's)."""
+    authorities), `certificate_file` and `key_file` are shown where it asks for one (None: the listener's).
+    `rate_deck` is what it charges."""
 
     name: Name
     hostname: HostPort
@@ -217,6 +218,7 @@ class ProviderConfig(_Section):
     status: Status = "active"
     capacity_limit: Capacity | None = None
     cps_limit: CallsPerSecond | None = None
+    rate_deck: Name | None = None
 
     @property
     def host(self) -> str:
@@ -316,7 +318,9 @@ Did = Annotated[str, BeforeValidator(_did)]
 class TrunkConfig(_Section):
     """A customer's connection. `password_file` is read into `password` when the file is loaded.
 
-    `deny_kinds` None: premium and satellite, but for calling codes that `allow_non_geographic` names.
+    `refuse_below_margin`: what a minute must be sold for above what its provider charges, in the accounting
+    currency; None: not looked at. `deny_kinds` None: premium and satellite, but for calling codes that
+    `allow_non_geographic` names.
     """
 
     name: Name
@@ -353,6 +357,7 @@ class TrunkConfig(_Section):
     on_threshold: Annotated[Literal["cut_off", "finish"], one_of("cut_off", "finish")] = "cut_off"
     max_destination_rate: Price | None = None
     rate_deck: Name | None = None
+    refuse_below_margin: Price | None = None
     dial_plan: DialPlanConfig | None = None
     reserve_seconds: Annotated[int, integer(1, 3600, " seconds")] = 60
     call_probe_seconds: Annotated[int, integer(0, 86400, " seconds")] = 0

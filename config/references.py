@@ -48,6 +48,7 @@ def check_references(draft: Draft) -> Report:
     verified: dict[str, tuple[str, ProviderConfig]] = {}
     for path, provider in draft.items.get("providers", []):
         _check_provider(provider, path, draft, report)
+        scopes.refer(report, "rate_decks", provider.rate_deck, join(path, "rate_deck"))
         check_provider_certificates(provider, path, verified, report)
     for path, account in draft.items.get("accounts", []):
         if account.destination_whitelist == ():

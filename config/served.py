@@ -22,7 +22,6 @@ LATER_KEYS = frozenset(
         "destination_limits",
         "high_risk",
         "cli_format",
-        "refuse_below_margin",
         "media_encryption_mode",
         "allowed_rtp_ips",
         "callback_url",

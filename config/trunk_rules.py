@@ -109,6 +109,18 @@ def _check_rates(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) 
         report.problem(path, text)
 
 
+def _check_margin(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) -> None:
+    if trunk.refuse_below_margin is None:
+        return
+    below = join(path, "refuse_below_margin")
+    if trunk.rate_deck is None:
+        report.problem(below, "needs a `rate_deck`: what the trunk's calls are sold for")
+    name = trunk.provider or scopes.default_provider or ""
+    provider = scopes.providers.get(name)
+    if provider is not None and provider.rate_deck is None:
+        report.problem(below, f"needs a `rate_deck` of provider `{name}`: what its calls are bought for")
+
+
 def _check_dial_plan(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) -> None:
     if trunk.dial_plan is not None:
         _check_readings(trunk.dial_plan, join(path, "dial_plan"), report)
@@ -205,6 +217,7 @@ _RULES: tuple[tuple[_Rule, tuple[str, ...]], ...] = (
     (_check_countries, ("destination_whitelist", "allow_any_country", "account", "profile")),
     (_check_prefixes, ("dst_prefixes", "default_dst_action")),
     (_check_rates, ("rate_deck",)),
+    (_check_margin, ("refuse_below_margin", "rate_deck", "provider")),
     (_check_dial_plan, ()),
     (_check_ledger_mode, ("on_ledger_unavailable", "local_capacity_limit")),
     (_check_credentials, ("auth", "username", "password", "password_file", "ha1")),

@@ -19,6 +19,7 @@ from policy.compile_scopes import country_rules, kind_rules, rate_limits, scopes
 from policy.compiled import OnLedgerUnavailable, OnThreshold, Provider, Trunk
 from policy.numbering.dial_plan import DialPlan
 from policy.prefix_table import PrefixRules
+from policy.rating.compile_deck import nano
 from policy.rating.deck import RateTable
 from policy.verdict import PASS, REFUSE, Check
 
@@ -61,6 +62,7 @@ class TrunkCompiler:
         where = f"{path}.provider" if config.provider else "default_provider"
         wanted = config.provider or self._config.default_provider
         provider = self._named(self._providers, wanted, where, "provider")
+        buying = self._buying(config, wanted, path)
         self._check_sources(config, path)
         self._check_dial_plan(config.dial_plan, f"{path}.dial_plan")
         countries = country_rules(config, account, profile)
@@ -90,6 +92,8 @@ class TrunkCompiler:
             kind_rules=kind_rules(config, account, profile),
             rate_limits=limits,
             rates=rates,
+            buying=buying,
+            margin_nano=None if config.refuse_below_margin is None else nano(config.refuse_below_margin),
             needs_rate=bool(limits) or any(scope.threshold is not None for scope in scopes),
             scope=own,
             scopes=scopes,
@@ -110,6 +114,15 @@ class TrunkCompiler:
         if found is None and (path, f"there is no {kind} `{name}`") not in self._problems:
             self._problems.append((path, f"there is no {kind} `{name}`"))
         return found
+
+    def _buying(self, config: TrunkConfig, provider: str | None, path: str) -> RateTable | None:
+        """The deck of the trunk's provider, which a margin cannot do without."""
+        names = {section.name: section.rate_deck for section in self._config.providers}
+        table = self._decks.get(names.get(provider or "") or "")
+        if config.refuse_below_margin is not None and (table is None or config.rate_deck is None):
+            message = "needs a `rate_deck` of the trunk and one of its provider"
+            self._problems.append((f"{path}.refuse_below_margin", message))
+        return table
 
     def _check_sources(self, config: TrunkConfig, path: str) -> None:
         path = f"{path}.allowed_sip_ips"

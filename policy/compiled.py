@@ -145,6 +145,8 @@ class Trunk:
     allow_non_geographic: calling codes without a country (`+870`) that may be called.
     country_rules: one for each scope that has a whitelist. rate_limits: one for each scope that has a highest
         price. needs_rate: a spend or rate limit is set somewhere, so that a call without a rate is refused.
+    buying: what the provider charges. margin_nano: by how much a minute's price must be above that, in 10^-9
+        units of the accounting currency.
     scopes: account, profile, trunk and, when it has a provider, provider, in that order: the claim of a call.
     kind_rules: one for each scope that denies kinds of numbers.
     prefix_checks: the check of every rule of `prefix_rules`, by its digits; None for the default action.
@@ -166,6 +168,8 @@ class Trunk:
     kind_rules: tuple[KindRule, ...]
     rate_limits: tuple[RateLimit, ...]
     rates: RateTable | None
+    buying: RateTable | None
+    margin_nano: int | None
     needs_rate: bool
     scope: Scope
     scopes: tuple[Scope, ...]

@@ -162,6 +162,8 @@ def _judge_destination(trunk: Trunk, number: str, secure: bool, verdict: Verdict
         return ReasonCode.PREFIX
     checks.append(_CLI_NOT_JUDGED)
     reason = _judge_rate(trunk, rate, checks)
+    if reason is None and trunk.buying is not None:
+        reason = _judge_margin(trunk, number, verdict)
     if reason is not None:
         return reason
     checks += (_NO_WINDOW, trunk.route)
@@ -216,6 +218,24 @@ def _judge_kind(trunk: Trunk, number: str, place: str | None, verdict: Verdict) 
             return False
         checks.append(rule.passed)
     return True
+
+
+def _judge_margin(trunk: Trunk, number: str, verdict: Verdict) -> ReasonCode | None:
+    """Whether the call earns what it should. One that does not has no route that pays."""
+    buying = verdict.buying = trunk.buying.lookup(number) if trunk.buying is not None else None
+    if trunk.margin_nano is None:
+        return None
+    scope, rate = trunk.scope.id, verdict.rate
+    if buying is None or rate is None:
+        detail = "what the provider charges for this number is not known"
+        verdict.checks.append(Check("margin", scope, REFUSE, detail))
+        return ReasonCode.NO_RATE
+    prices = f"sold at {rate.per_minute_text}, bought at {buying.per_minute_text} a minute"
+    if rate.exceeds_by(buying, trunk.margin_nano):
+        verdict.checks.append(Check("margin", scope, PASS, prices))
+        return None
+    verdict.checks.append(Check("margin", scope, REFUSE, f"{prices}: less than refuse_below_margin"))
+    return ReasonCode.ROUTE
 
 
 def _judge_rate(trunk: Trunk, rate: Rate | None, checks: list[Check]) -> ReasonCode | None:

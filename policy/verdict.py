@@ -20,7 +20,7 @@ class Check(NamedTuple):
     """One step of a judgement.
 
     name: `source`, `number`, `emergency`, `gate`, `status`, `country`, `prefix`, `kind`, `cli`, `rate`,
-        `window`, `route`, and of the ledger `cps`, `capacity`, `spend`.
+        `margin`, `window`, `route`, and of the ledger `cps`, `capacity`, `spend`.
     scope: what was asked, such as `trunk:office-pbx` or `profile:office`; empty for the instance itself.
     outcome: `pass`, `refuse` or `skip`.
     detail: the rule that decided, in words for an operator; never sent to the caller.
@@ -42,7 +42,8 @@ class Verdict:
     target set in the order in which it is tried: one forced provider, or those configured for emergency
     calls. `called` is canonical E.164 with its plus, or the bare emergency number. `country` is upper-case
     ISO 3166 alpha-2; None where no country can be told. `destination` is the rate deck's name for what is
-    called. `kinds` is empty for an ordinary number, and where no scope denies any kind.
+    called. `rate` is what the call is sold for, `buying` what the provider
+    charges. `kinds` is empty for an ordinary number, and where no scope denies any kind.
     """
 
     reason: ReasonCode | None
@@ -53,5 +54,6 @@ class Verdict:
     country: str | None = None
     destination: str | None = None
     rate: Rate | None = None
+    buying: Rate | None = None
     emergency: bool = False
     kinds: frozenset[str] = frozenset()

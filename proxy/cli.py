@@ -114,6 +114,32 @@ def explain(
 
 
 @app.command()
+def rate(
+    number: Annotated[str, typer.Argument(help="an international number, such as +442071838750")],
+    deck: Annotated[str, typer.Option(help="the rate deck, by its name in the file", metavar="NAME")],
+    config: ConfigFile = _DEFAULT_FILE,
+    seconds: Annotated[int, typer.Option(min=0, max=604_800, help="how long the call lasts")] = 60,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Say what calls to a number cost by a rate deck: the row that decides, its increments, and the cost."""
+    from proxy.rates import quote, render
+
+    compiled = _load(config)
+    try:
+        fields = quote(compiled.policy, deck, number, seconds) if compiled.policy is not None else None
+    except ValueError as error:
+        _complain(str(error))
+        raise typer.Exit(USAGE) from None
+    if fields is None:
+        _complain(f"deck `{deck}` has no rate for {number}")
+        raise typer.Exit(FAILED)
+    if as_json:
+        typer.echo(json.dumps(fields, indent=2))
+    else:
+        render(fields)
+
+
+@app.command()
 def hangup(
     config: ConfigFile = _DEFAULT_FILE,
     trunk: Annotated[

@@ -96,6 +96,13 @@ class Rate:
         currency)."""
         return self.per_minute_nano * self.exchange_numerator > per_minute_nano * self.exchange_denominator
 
+    def exceeds_by(self, other: Rate, margin_nano: int) -> bool:
+        """Whether the price of a minute is at least `margin_nano` (10^-9 units of the accounting currency)
+        above that of `other`."""
+        own = self.per_minute_nano * self.exchange_numerator * other.exchange_denominator
+        theirs = other.per_minute_nano * other.exchange_numerator * self.exchange_denominator
+        return own - theirs >= margin_nano * self.exchange_denominator * other.exchange_denominator
+
     @property
     def per_minute(self) -> Fraction:
         """The price of a minute in the accounting currency, exactly."""

@@ -405,3 +405,43 @@ def test_every_scope_denies_kinds_of_its_own(judge: Judge, scope: str) -> None:
     assert verdict.checks[-1].scope == f"{scope}:acme"
     assert judge("+19005551234", whole=whole, **{scope: "acme"}).reason is ReasonCode.PREFIX
     assert judge("+19005551234", whole=whole, deny_kinds=[], **{scope: "acme"}).reason is None
+
+
+@pytest.mark.parametrize(
+    ("margin", "selling", "reason"),
+    [
+        (None, "0.01", None),
+        ("0", "0.02", None),
+        ("0.01", "0.03", None),
+        ("0.010000001", "0.03", ReasonCode.ROUTE),
+        ("0", "0.019999999", ReasonCode.ROUTE),
+    ],
+)
+def test_a_call_below_the_margin_has_no_route(
+    policy_of: Callable[..., Policy], new_trunk: Callable[..., dict[str, Any]],
+    margin: str | None, selling: str, reason: ReasonCode | None,
+) -> None:  # fmt: skip
+    policy = policy_of(
+        decks={"retail": [DeckRow("+44", "", Decimal(selling))], "buying": [DeckRow("+44", "", Decimal("0.02"))]},
+        rate_decks={"retail": {"file": "a.csv"}, "buying": {"file": "b.csv"}},
+        providers=[{"name": "carrier-a", "hostname": "sip.carrier-a.example", "rate_deck": "buying"}],
+        trunks=[new_trunk(rate_deck="retail", refuse_below_margin=margin)],
+    )
+    verdict = evaluate(policy, CallAttempt("192.0.2.10", "udp", "sip", LONDON))
+    assert verdict.reason is reason
+    assert verdict.buying is not None
+    if reason is not None:
+        assert verdict.checks[-1].name == "margin"
+
+
+def test_a_margin_needs_to_know_what_the_provider_charges(
+    policy_of: Callable[..., Policy], new_trunk: Callable[..., dict[str, Any]]
+) -> None:
+    policy = policy_of(
+        decks={"retail": [DeckRow("+44", "", Decimal(1))], "buying": [DeckRow("+1", "", Decimal("0.02"))]},
+        rate_decks={"retail": {"file": "a.csv"}, "buying": {"file": "b.csv"}},
+        providers=[{"name": "carrier-a", "hostname": "sip.carrier-a.example", "rate_deck": "buying"}],
+        trunks=[new_trunk(rate_deck="retail", refuse_below_margin="0")],
+    )
+    verdict = evaluate(policy, CallAttempt("192.0.2.10", "udp", "sip", LONDON))
+    assert verdict.reason is ReasonCode.NO_RATE
