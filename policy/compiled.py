@@ -224,14 +224,15 @@ class Policy:
     decks: Mapping[str, RateTable] = field(default_factory=dict)
     _source_cache: dict[str, SourceMatch] = field(default_factory=dict, repr=False, compare=False)
 
-    def prices_at(self, now: datetime) -> bool:
-        """Bring the prices into force that decks have dated; whether any changed. Cheap to call often."""
-        due = [
-            deck for deck in self.decks.values() if deck.switches_at is not None and deck.switches_at <= now
-        ]
-        for deck in due:
-            deck.prices_at(now)
-        return bool(due)
+    def prices_at(self, now: datetime, most: int) -> bool:
+        """Bring the prices into force that decks have dated, at most `most` of each deck; whether some are
+        left to do. Costs next to nothing when none has to change."""
+        left = False
+        for deck in self.decks.values():
+            if deck.switches_at is not None and deck.switches_at <= now:
+                deck.prices_at(now, most)
+                left = left or (deck.switches_at is not None and deck.switches_at <= now)
+        return left
 
     def match_source(self, source: str) -> SourceMatch | None:
         """The most specific network that holds `source`; None for an unknown or malformed address.

@@ -11,7 +11,7 @@ def explain(policy: Policy, verdict: Verdict) -> dict[str, object]:
 
     sip_status and sip_reason are what a refused caller sees, None for a call that the policy lets pass.
     provider and request_uri are of the first target. rate is the price of a minute in the accounting
-    currency, a decimal string.
+    currency, a decimal string. kinds is empty for an ordinary number, and where no scope denies any kind.
     """
     refusal = None if verdict.reason is None else policy.refusals[verdict.reason]
     provider = verdict.providers[0] if verdict.providers else None
@@ -27,6 +27,7 @@ def explain(policy: Policy, verdict: Verdict) -> dict[str, object]:
         "provider": None if provider is None else provider.name,
         "called": verdict.called,
         "country": verdict.country,
+        "kinds": sorted(verdict.kinds),
         "destination": verdict.destination,
         "rate": None if verdict.rate is None else verdict.rate.per_minute_text,
         "request_uri": request_uri,

@@ -11,6 +11,7 @@ from proxy.admission.accounting import Accounting
 from proxy.admission.decision_log import DecisionLog
 from proxy.admission.policy_store import PolicyStore
 from proxy.ledger.ledger import Ledger, LedgerUnavailable
+from proxy.observe.clock import utc_now
 from proxy.observe.loop_lag import watch_loop_lag
 from proxy.observe.metrics import Metrics
 from proxy.observe.tasks import TaskKeeper
@@ -23,11 +24,13 @@ _LEDGER_SECONDS = 1.0
 _DRIFT_SECONDS = 10.0
 _AUDIT_SECONDS = 60.0
 _NAMES_SECONDS = 1.0
+_PRICES_SECONDS = 1.0
+_PRICES_AT_ONCE = 1000  # about a millisecond
 
 
 class Housekeeping:
-    """Renewals and records ten times a second; usage, liveness, lapsed leases and names whose time is over
-    once a second; drift and audit now and then."""
+    """Renewals and records ten times a second; usage, liveness, lapsed leases, dated prices and names whose
+    time is over once a second; drift and audit now and then."""
 
     def __init__(
         self,
@@ -54,6 +57,7 @@ class Housekeeping:
         keeper.start(self._every(_DRIFT_SECONDS, self._compare_leases), name="ledger drift")
         keeper.start(self._every(_AUDIT_SECONDS, self._audit), name="ledger audit")
         keeper.start(self._every(_NAMES_SECONDS, self._resolve), name="provider addresses")
+        keeper.start(self._every(_PRICES_SECONDS, self._switch_prices), name="dated prices")
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
@@ -117,6 +121,13 @@ class Housekeeping:
         difference = leases - accounting.to_be_leased
         explained = accounting.changes - changes + under_way
         self._metrics.ledger_drift = 0 if abs(difference) <= explained else difference
+
+    async def _switch_prices(self) -> None:
+        """Bring dated prices into force, a part of them at a time: calls go on meanwhile."""
+        left = True
+        while left:
+            left = self._store.policy.prices_at(utc_now(), _PRICES_AT_ONCE)
+            await asyncio.sleep(0)
 
     async def _resolve(self) -> None:
         policy = self._store.policy

@@ -36,7 +36,7 @@ def file(tmp_path: Path) -> Path:
 # --- all commands ---
 
 
-@pytest.mark.parametrize("name", ["", "serve", "demo", "check", "explain", "hangup"])
+@pytest.mark.parametrize("name", ["", "serve", "demo", "check", "explain", "rate", "hangup"])
 def test_help(name: str) -> None:
     done = command(*([name] if name else []), "--help")
     assert done.exit_code == 0
@@ -53,6 +53,9 @@ def test_help(name: str) -> None:
         ["serve", "--workers", "many"],
         ["serve", "--drain-seconds", "-1"],
         ["explain", "--to", "112"],
+        ["rate"],
+        ["rate", "+442071838750"],
+        ["rate", "--deck", "retail", "--seconds", "-1", "+442071838750"],
         ["hangup"],
         ["hangup", "--trunk", "a", "--call", "b"],
     ],
@@ -153,6 +156,37 @@ def test_default_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert command("check").stdout == "trunkwarden.yaml: ok\n"
 
 
+# --- rate ---
+
+
+@pytest.fixture
+def priced(tmp_path: Path) -> Path:
+    (tmp_path / "retail.csv").write_text("prefix,destination,rate_per_minute\n44,United Kingdom,0.006\n")
+    changes = {
+        "rate_decks": {"retail": {"file": "retail.csv"}},
+        "ledger": {"data_dir": str(tmp_path / "data")},
+    }
+    return write(tmp_path, configuration(**changes))
+
+
+def test_rate_shows_the_row_and_the_cost(priced: Path) -> None:
+    done = command("rate", "-c", str(priced), "--deck", "retail", "--seconds", "90", "+442071838750")
+    assert (done.exit_code, done.stderr) == (0, "")
+    for line in ("prefix: +44", "rate_per_minute: 0.006", "billed_seconds: 120", "cost: 0.012"):
+        assert line in done.stdout.splitlines()
+    asked = command("rate", "-c", str(priced), "--deck", "retail", "--json", "442071838750")
+    assert json.loads(asked.stdout)["cost"] == "0.006"
+
+
+def test_rate_of_what_is_not_known(priced: Path) -> None:
+    done = command("rate", "-c", str(priced), "--deck", "retail", "+33142685300")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == "deck `retail` has no rate for +33142685300\n"
+    done = command("rate", "-c", str(priced), "--deck", "wholesale", "+442071838750")
+    assert done.exit_code == 2
+    assert "no rate deck `wholesale`" in done.stderr
+
+
 # --- explain ---
 
 
@@ -171,7 +205,7 @@ def test_explain_json_has_the_fields_of_the_contract(file: Path) -> None:
     fields = json.loads(done.stdout)
     assert set(fields) == {
         "decision", "reason", "sip_status", "sip_reason", "trunk", "provider", "called", "country",
-        "destination", "rate", "request_uri", "checks", "headroom", "policy_version",
+        "destination", "rate", "request_uri", "checks", "headroom", "policy_version", "kinds",
     }  # fmt: skip
     assert (fields["decision"], fields["trunk"], fields["country"]) == ("admitted", "office", "GB")
     assert {frozenset(check) for check in fields["checks"]} == {

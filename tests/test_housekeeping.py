@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from config.deck import Dated, Period
+from policy.rating.deck import RateTable
+from policy.rating.rate import Rate
 from proxy import housekeeping as module
 from proxy.admission.accounting import Accounting
 from proxy.admission.decision_log import DecisionLog
@@ -14,6 +19,7 @@ from proxy.admission.policy_store import PolicyStore
 from proxy.housekeeping import Housekeeping
 from proxy.ledger.ledger import Claim
 from proxy.ledger.redis_ledger import RedisLedger, open_ledger
+from proxy.observe.clock import utc_now
 from proxy.observe.metrics import Metrics
 from proxy.observe.tasks import TaskKeeper
 from proxy.routing.resolver import Resolver
@@ -198,3 +204,20 @@ async def test_all_of_it_stops_with_the_keeper(house: House) -> None:
     assert len(house.keeper) >= 3
     await house.keeper.stop()
     assert len(house.keeper) == 0
+
+
+async def test_dated_prices_come_into_force_while_it_runs(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them, also where they are more than are switched at once."""
+    monkeypatch.setattr(module, "_PRICES_SECONDS", 0.02)
+    monkeypatch.setattr(module, "_PRICES_AT_ONCE", 3)
+    moment = utc_now() + timedelta(seconds=0.2)
+    dated = {str(at): [Dated(Period(moment, None), 0, at)] for at in range(100, 120)}
+    table = RateTable("retail", [Rate("", "", "USD", 1)], [""], {}, dated)
+    table.prices_at(utc_now())
+    house.store.replace(replace(house.store.policy, decks={"retail": table}))
+    house.keeping.start(house.keeper)
+    assert len(table) == 0
+    await until(lambda: len(table) == 20)
+    assert utc_now() >= moment

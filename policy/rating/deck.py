@@ -12,7 +12,7 @@ from policy.rating.rate import Rate
 from policy.verdict import PASS, Check
 
 # Which lengths of prefixes there are is known for each beginning of this many digits.
-_HEAD = 3
+_HEAD = 4
 
 
 def _lengths(prefixes: Iterable[str]) -> tuple[dict[str, tuple[int, ...]], tuple[int, ...]]:
@@ -32,6 +32,17 @@ def _lengths(prefixes: Iterable[str]) -> tuple[dict[str, tuple[int, ...]], tuple
     return {head: lengths[bits | short] for head, bits in found.items()}, lengths[short]
 
 
+def _coming(dated: Mapping[str, Sequence[Dated]]) -> list[tuple[datetime, list[str]]]:
+    """The moments at which rows come or go, the next one last, each with the prefixes of those rows."""
+    found: dict[datetime, dict[str, None]] = {}
+    for prefix, rows in dated.items():
+        for row in rows:
+            for moment in row.period:
+                if moment is not None:
+                    found.setdefault(moment, {})[prefix] = None
+    return [(moment, list(prefixes)) for moment, prefixes in sorted(found.items(), reverse=True)]
+
+
 class RateTable:
     """A rate deck. Numbers and prefixes are digits; one leading plus of a number is ignored.
 
@@ -40,8 +51,8 @@ class RateTable:
     """
 
     __slots__ = (
-        "_checks", "_dated", "_destinations", "_lengths", "_rates", "_short", "_tariffs", "_used", "currency",
-        "name", "switches_at",
+        "_checks", "_coming", "_dated", "_destinations", "_due", "_lengths", "_rates", "_short", "_tariffs",
+        "_used", "currency", "name", "switches_at",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +75,8 @@ class RateTable:
         self._destinations = destinations
         self._rates = rates
         self._dated = dict(dated or {})
+        self._due = list(self._dated)
+        self._coming = _coming(self._dated)
         self._lengths, self._short = _lengths(chain(rates, self._dated))
         # Rates with their prefixes, made when first wanted: of a large deck few rows are ever called.
         self._used: dict[str, Rate] = {}
@@ -95,26 +108,26 @@ class RateTable:
         self._used[prefix] = rate
         return rate
 
-    def prices_at(self, now: datetime) -> None:
-        """Bring the rows into force that are so at `now`, aware; take the others out."""
-        following: datetime | None = None
-        for prefix, rows in self._dated.items():
-            terms = None
-            for period, own, _ in rows:
-                if period.holds(now):
-                    terms = own
-                for moment in period:
-                    if moment is not None and moment > now and (following is None or moment < following):
-                        following = moment
-            if terms == self._rates.get(prefix):
-                continue
-            self._used.pop(prefix, None)
-            self._checks.pop(prefix, None)
-            if terms is None:
-                del self._rates[prefix]
-            else:
-                self._rates[prefix] = terms
-        self.switches_at = following
+    def prices_at(self, now: datetime, most: int | None = None) -> None:
+        """Bring the rows into force that are so at `now`, aware and never earlier than before; take the
+        others out. At most `most` prefixes at a time: `switches_at` is then `now`, for the rest."""
+        while self._coming and self._coming[-1][0] <= now:
+            self._due += self._coming.pop()[1]
+        for prefix in self._due[:most]:
+            self._switch(prefix, now)
+        del self._due[:most]
+        self.switches_at = now if self._due else self._coming[-1][0] if self._coming else None
+
+    def _switch(self, prefix: str, now: datetime) -> None:
+        terms = next((row.terms for row in self._dated[prefix] if row.period.holds(now)), None)
+        if terms == self._rates.get(prefix):
+            return
+        self._used.pop(prefix, None)
+        self._checks.pop(prefix, None)
+        if terms is None:
+            del self._rates[prefix]
+        else:
+            self._rates[prefix] = terms
 
     def check(self, rate: Rate) -> Check:
         """The check that names a rate of this deck; made when it is first wanted."""

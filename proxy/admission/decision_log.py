@@ -63,16 +63,20 @@ class DecisionLog:
         finish = session.ended_at if session.ended_at is not None else now
         end_ms = at_ms - round((now - finish) * 1000)
         answered, duration, billed = "null", 0, 0
+        buying, bought = session.verdict.buying, 0
         if session.answered_at is not None:
             duration = round((finish - session.answered_at) * 1000)
             answered = f'"{iso_ms(end_ms - duration)}"'
             rate = session.verdict.rate
             billed = 0 if rate is None or rate.spares(duration) else rate.billed_seconds(duration)
+            if buying is not None:
+                bought = buying.cost(duration)
+        charged = "" if buying is None else f',"provider_cost":"{amount(bought)}"'
         provider = _text(session.provider.name if session.provider is not None else None)
         line = (
             f'{{"record":"call",{caller},"provider":{provider},{judged},"answered_at":{answered},'
             f'"ended_at":"{iso_ms(end_ms)}","duration_ms":{duration},"billed_seconds":{billed},'
-            f'"cost":"{amount(cost)}","sip_status":{session.final_status or "null"},'
+            f'"cost":"{amount(cost)}"{charged},"sip_status":{session.final_status or "null"},'
             f'"ended_by":"{session.ended_by}"}}'
         )
         self._calls.append(line.encode("ascii"))

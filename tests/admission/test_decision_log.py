@@ -82,6 +82,19 @@ async def test_unanswered_call_lasted_and_cost_nothing(bench: MakeBench) -> None
     assert (ended["sip_status"], ended["ended_by"]) == (486, "provider")
 
 
+async def test_what_the_provider_charges(bench: MakeBench) -> None:
+    """Only where its deck knows it; with its own increments."""
+    b = bench(policy(provider={"rate_deck": "retail"}))
+    call = await b.talk(UK)
+    await b.run(10.5)
+    b.bye(call)
+    await b.ring(UK)
+    b.receive(answer(b.last(CARRIER), 486, "Busy Here"), CARRIER)
+    b.records()
+    assert [call["provider_cost"] for call in b.calls] == ["0.011", "0.00"]
+    assert set(b.calls[0]) == FIELDS | {"provider_cost"}
+
+
 async def test_call_lasts_until_its_bye_came_not_until_that_was_answered(bench: MakeBench) -> None:
     b = bench(policy())
     call = await b.talk(UK)

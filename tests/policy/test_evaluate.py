@@ -422,7 +422,10 @@ def test_a_call_below_the_margin_has_no_route(
     margin: str | None, selling: str, reason: ReasonCode | None,
 ) -> None:  # fmt: skip
     policy = policy_of(
-        decks={"retail": [DeckRow("+44", "", Decimal(selling))], "buying": [DeckRow("+44", "", Decimal("0.02"))]},
+        decks={
+            "retail": [DeckRow("+44", "", Decimal(selling))],
+            "buying": [DeckRow("+44", "", Decimal("0.02"))],
+        },
         rate_decks={"retail": {"file": "a.csv"}, "buying": {"file": "b.csv"}},
         providers=[{"name": "carrier-a", "hostname": "sip.carrier-a.example", "rate_deck": "buying"}],
         trunks=[new_trunk(rate_deck="retail", refuse_below_margin=margin)],

@@ -10,8 +10,8 @@ from policy.evaluate import evaluate
 from policy.explain import explain
 
 FIELDS = [
-    "decision", "reason", "sip_status", "sip_reason", "trunk", "provider", "called", "country", "destination",
-    "rate", "request_uri", "checks", "policy_version",
+    "decision", "reason", "sip_status", "sip_reason", "trunk", "provider", "called", "country", "kinds",
+    "destination", "rate", "request_uri", "checks", "policy_version",
 ]  # fmt: skip
 
 
@@ -33,6 +33,7 @@ def test_admitted(policy_of: Callable[..., Policy], new_trunk: Any) -> None:
         "provider": "carrier-a",
         "called": "+442079460018",
         "country": "GB",
+        "kinds": [],
         "destination": "United Kingdom",
         "rate": "0.01",
         "request_uri": "sip:+442079460018@sip.carrier-a.example",
@@ -58,3 +59,8 @@ def test_a_stranger(policy_of: Callable[..., Policy]) -> None:
 
 def test_a_replaced_status(policy_of: Callable[..., Policy]) -> None:
     assert explained(policy_of(refusals={"COUNTRY": 603}), "+18765550100")["sip_status"] == 603
+
+
+def test_kinds_of_the_number(policy_of: Callable[..., Policy], new_trunk: Any) -> None:
+    fields = explained(policy_of(trunks=[new_trunk()]), "+19005550123")
+    assert (fields["reason"], fields["kinds"]) == ("PREFIX", ["premium"])

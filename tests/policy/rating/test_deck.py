@@ -60,3 +60,18 @@ def test_lengths_by_the_first_digits_hide_no_prefix(prefixes: list[str], number:
     wanted = max((prefix for prefix in prefixes if number.startswith(prefix)), key=len, default=None)
     found = table.lookup(number)
     assert (None if found is None else found.prefix) == wanted
+
+
+def test_many_prices_come_a_few_at_a_time() -> None:
+    """A switch of a whole deck may not hold calls up."""
+    moment = datetime(2027, 1, 1, tzinfo=UTC)
+    dated = {str(at): [Dated(Period(moment, None), 0, at)] for at in range(100, 110)}
+    table = RateTable("retail", [Rate("", "", "USD", 1)], [""], {}, dated)
+    table.prices_at(moment - timedelta(seconds=1))
+    assert (len(table), table.switches_at) == (0, moment)
+    for done in (4, 8, 10):
+        assert table.switches_at is not None
+        table.prices_at(moment, 4)
+        assert len(table) == done
+    assert table.switches_at is None
+    assert all(table.lookup(prefix) for prefix in dated)
