@@ -88,11 +88,18 @@ async def test_what_the_provider_charges(bench: MakeBench) -> None:
     call = await b.talk(UK)
     await b.run(10.5)
     b.bye(call)
+    b.records()
+    (ended,) = b.calls
+    assert ended["provider_cost"] == "0.011"
+    assert set(ended) == FIELDS | {"provider_cost"}
+
+
+async def test_unanswered_call_costs_nothing_at_the_provider(bench: MakeBench) -> None:
+    b = bench(policy(provider={"rate_deck": "retail"}))
     await b.ring(UK)
     b.receive(answer(b.last(CARRIER), 486, "Busy Here"), CARRIER)
     b.records()
-    assert [call["provider_cost"] for call in b.calls] == ["0.011", "0.00"]
-    assert set(b.calls[0]) == FIELDS | {"provider_cost"}
+    assert b.calls[0]["provider_cost"] == "0.00"
 
 
 async def test_call_lasts_until_its_bye_came_not_until_that_was_answered(bench: MakeBench) -> None:
