@@ -18,7 +18,7 @@ MakeBench = Callable[[Policy], Bench]
 
 CONTRACT = [
     "decision", "reason", "sip_status", "sip_reason", "trunk", "provider", "called", "country", "destination",
-    "rate", "request_uri", "checks", "headroom", "policy_version",
+    "rate", "request_uri", "checks", "headroom", "policy_version", "kinds",
 ]  # fmt: skip
 
 
