@@ -18,11 +18,14 @@ from policy.reasons import ReasonCode
 from proxy.admin.settings import AdminSettings
 from proxy.admin.spawn import AdminProcess
 from proxy.admission.accounting import Accounting
+from proxy.admission.adoption import Adoption
 from proxy.admission.decision_log import DecisionLog
 from proxy.admission.pipeline import AdmissionPipeline
 from proxy.admission.policy_store import PolicyStore
 from proxy.call.core import CallSettings, ProxyCore
+from proxy.call.elsewhere import Elsewhere
 from proxy.call.forwarding import Identity
+from proxy.call.session import CallSession
 from proxy.call.tokens import tokens_of
 from proxy.configuration import Compiled, load_policy
 from proxy.control import Control
@@ -133,6 +136,7 @@ class Application:
             self.ledger,
             config.ledger.lease_seconds,
             lambda call, why: self.server.hang_up(call, why),
+            self._fenced,
         )
         loop = asyncio.get_running_loop()
         pipeline = AdmissionPipeline(
@@ -149,6 +153,23 @@ class Application:
             now_ms,
             self._knows,
         )
+
+        def tokens(ref: str) -> tuple[bytes, bytes]:
+            return tokens_of(ref, key)
+
+        adoption = Adoption(
+            self.core,
+            self.store,
+            self.ledger,
+            self.accounting,
+            self.metrics,
+            tokens,
+            config.ledger.lease_seconds,
+            loop.time,
+            self.server.pump,
+        )
+        self.core.elsewhere = Elsewhere(self.core, tokens)
+        self.server.fetch = lambda ref: self.keeper.start(adoption.fetch(ref), name="a call from elsewhere")
         for endpoint in endpoints:
             if isinstance(endpoint, UdpEndpoint):
                 self.server.add_endpoint(endpoint)
@@ -158,7 +179,13 @@ class Application:
         self._in_force(self.store.policy)
         await self.resolver.refresh(self.store.policy.providers.values())
         self.housekeeping = Housekeeping(
-            self.store, self.ledger, self.accounting, self.log, self.metrics, self.resolver
+            self.store,
+            self.ledger,
+            self.accounting,
+            adoption.adopt_lapsed,
+            self.log,
+            self.metrics,
+            self.resolver,
         )
         self.housekeeping.start(self.keeper)
         self.ledger.on_hangup(lambda request: self.hang_up(request.ref, request.trunk))
@@ -316,6 +343,12 @@ class Application:
         for section in _START_ONLY:
             if _read_at_start(config, section) != _read_at_start(self._file, section):
                 _log.warning("`%s` has changed: it takes effect when the program is started again", section)
+
+    def _fenced(self, session: CallSession) -> None:
+        """Another instance has the call, or ended it: it is no call of this one any more."""
+        session.fenced()
+        trunk = session.verdict.trunk
+        self.metrics.call_ended(trunk.name if trunk is not None else "")
 
     def _in_force(self, policy: Policy) -> None:
         thresholds = {name: trunk.scope.threshold for name, trunk in policy.trunks.items()}

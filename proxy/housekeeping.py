@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from policy.compiled import Scope
 from proxy.admission.accounting import Accounting
@@ -37,6 +38,7 @@ class Housekeeping:
         store: PolicyStore,
         ledger: Ledger,
         accounting: Accounting,
+        adopt: Callable[[], Awaitable[object]],
         log: DecisionLog,
         metrics: Metrics,
         resolver: Resolver,
@@ -44,6 +46,7 @@ class Housekeeping:
         self._store = store
         self._ledger = ledger
         self._accounting = accounting
+        self._adopt_lapsed = adopt
         self._log = log
         self._metrics = metrics
         self._resolver = resolver
@@ -54,6 +57,7 @@ class Housekeeping:
         keeper.start(self._tick(), name="renewals and records")
         keeper.start(watch_loop_lag(self._metrics), name="loop lag")
         keeper.start(self._every(_LEDGER_SECONDS, self._watch_ledger), name="ledger watch")
+        keeper.start(self._every(_LEDGER_SECONDS, self._adopt), name="calls left behind")
         keeper.start(self._every(_DRIFT_SECONDS, self._compare_leases), name="ledger drift")
         keeper.start(self._every(_AUDIT_SECONDS, self._audit), name="ledger audit")
         keeper.start(self._every(_NAMES_SECONDS, self._resolve), name="provider addresses")
@@ -76,6 +80,10 @@ class Housekeeping:
             except Exception:
                 _log.exception("%s failed; it goes on", work.__name__)
             await asyncio.sleep(seconds)
+
+    async def _adopt(self) -> None:
+        with suppress(LedgerUnavailable):
+            await self._adopt_lapsed()
 
     async def _watch_ledger(self) -> None:
         scopes = self._scopes()

@@ -11,7 +11,17 @@ from policy.reasons import ReasonCode
 from proxy.admission.accounting import Accounting
 from proxy.admission.decision_log import DecisionLog
 from proxy.admission.pipeline import AdmissionPipeline
-from proxy.call.commands import Answered, Command, Ended, Refused, Reserve, Shed, StrangerRefused
+from proxy.call.commands import (
+    Answered,
+    Changed,
+    Command,
+    Ended,
+    Fetch,
+    Refused,
+    Reserve,
+    Shed,
+    StrangerRefused,
+)
 from proxy.call.core import ProxyCore
 from proxy.call.overload import LATE_SECONDS, MOST_NEW, STALE_SECONDS, Overload
 from proxy.call.session import CallSession
@@ -69,6 +79,8 @@ class SipServer:
         self._overload = Overload(self._loop.time())
         self._late = 0.0
         self._late_at = 0.0
+        # Who asks for calls of other instances; without one, there are none.
+        self.fetch: Callable[[str], object] = lambda ref: core.fetched(ref, False, self._loop.time())
 
     def add_endpoint(self, endpoint: UdpEndpoint) -> None:
         """Send through this endpoint what leaves by its local address."""
@@ -225,6 +237,10 @@ class SipServer:
             self._accounting.answered(command.session, now)
         elif isinstance(command, Ended):
             self._ended(command.session, now)
+        elif isinstance(command, Changed):
+            self._accounting.changed(command.session, now)
+        elif isinstance(command, Fetch):
+            self.fetch(command.ref)
         elif isinstance(command, Refused):
             self._pipeline.refused(command.session)
         elif isinstance(command, StrangerRefused):

@@ -17,7 +17,7 @@ from proxy.admission.accounting import Accounting
 from proxy.admission.decision_log import DecisionLog
 from proxy.admission.policy_store import PolicyStore
 from proxy.housekeeping import Housekeeping
-from proxy.ledger.ledger import Claim
+from proxy.ledger.ledger import Claim, LedgerUnavailable
 from proxy.ledger.redis_ledger import RedisLedger, open_ledger
 from proxy.observe.clock import utc_now
 from proxy.observe.metrics import Metrics
@@ -37,9 +37,15 @@ class House:
         self.log = DecisionLog("USD")
         self.resolver = Resolver([("udp", ("127.0.0.1", 5060))])
         self.keeping = Housekeeping(
-            self.store, ledger, self.accounting, self.log, self.metrics, self.resolver
+            self.store, ledger, self.accounting, self.adopt, self.log, self.metrics, self.resolver
         )
+        self.adoptions = 0
         self.keeper = TaskKeeper()
+
+    async def adopt(self) -> None:
+        self.adoptions += 1
+        if self.adoptions == 1:
+            raise LedgerUnavailable("timeout", "gone")
 
     def samples(self, name: str) -> dict[tuple[str, ...], float]:
         return {tuple(labels): value for labels, value in self.metrics.snapshot()["samples"][name]}
@@ -66,6 +72,11 @@ async def test_usage_of_every_trunk_is_shown(house: House) -> None:
     await settled(house.ledger)
     await until(lambda: house.samples("trunkwarden_spend_amount") == {("office",): 0.025})
     assert house.samples("trunkwarden_spend_reserved_amount") == {("office",): 0.06}
+
+
+async def test_calls_left_behind_are_looked_for_again_after_the_ledger_was_away(house: House) -> None:
+    house.keeping.start(house.keeper)
+    await until(lambda: house.adoptions > 2)
 
 
 async def test_whether_the_ledger_answers_is_known(house: House, own_server: Server) -> None:

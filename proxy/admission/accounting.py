@@ -17,8 +17,10 @@ from policy.rating.rate import Rate
 from policy.reasons import ReasonCode
 from proxy.admission.description import description
 from proxy.admission.policy_store import PolicyStore
+from proxy.call.memory import remember
 from proxy.call.session import CallSession
 from proxy.ledger.ledger import Adopted, Ledger, LedgerUnavailable, Registration, Renewal, Renewed
+from proxy.ledger.redis_ledger import MOST_STATE
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +36,8 @@ class CallAccount:
     """What one live call has, in seconds since its answer and in micro-units.
 
     `paid_seconds` of talk are paid for by `committed` in all (spent and held together); of that the ledger is
-    known to have `moved` so much into its window. `epoch` is that of the lease. `counted` is False for a call
+    known to have `moved` so much into its window. `epoch` is that of the lease, `version` that of the state
+    which is left there for others. `counted` is False for a call
     of which the ledger knows nothing: an emergency call, one that was admitted while the ledger was away, or
     one that the ledger `lost`; but for the first they are registered as soon as that is possible. `denied`
     says why there was no further block when one was last asked for: SPEND or LEDGER. `cut` is the farewell by
@@ -53,6 +56,7 @@ class CallAccount:
         "moved",
         "paid_seconds",
         "session",
+        "version",
     )
 
     def __init__(self, session: CallSession, committed: int, paid_seconds: float, counted: bool) -> None:
@@ -64,6 +68,7 @@ class CallAccount:
         self.entry = 0
         self.epoch = 1
         self.moved = 0
+        self.version = 0
         self.lost = False
         self.denied: ReasonCode | None = None
         self.cut: object = None
@@ -139,10 +144,19 @@ class Accounting:
         account = session.account
         if isinstance(account, CallAccount) and session.answered_at is not None:
             if account.counted:
-                self._ledger.answered(session.ref, session.answered_at, epoch=account.epoch)
+                state = _state(session, now)
+                self._ledger.answered(session.ref, session.answered_at, epoch=account.epoch, state=state)
             at = self._next_look(account, now)
             if account.entry == 0 or at < account.due:
                 self._schedule(account, at)
+
+    def changed(self, session: CallSession, now: float) -> None:
+        """What another instance would need to know of the answered call has changed."""
+        account = session.account
+        if isinstance(account, CallAccount) and account.counted:
+            account.version += 1
+            state = _state(session, now)
+            self._ledger.remember(session.ref, state, account.version, epoch=account.epoch)
 
     def ended(self, session: CallSession) -> int:
         """Settle or release; what the call cost, in micro-units."""
@@ -178,7 +192,7 @@ class Accounting:
         if paid is None:  # costs nothing, however long it lasts
             paid = int(max(0.0, now - (session.answered_at or now)))
         account = CallAccount(session, committed, float(paid), True)
-        account.epoch, account.moved = call.epoch, call.spent
+        account.epoch, account.moved, account.version = call.epoch, call.spent, call.version
         self.changes += 1
         session.account = account
         self.live[session.ref] = account
@@ -446,6 +460,12 @@ class Accounting:
         if not session.verdict.emergency:
             name = _trunk_name(session)
             self.uncounted[name] = self.uncounted.get(name, 0) + change
+
+
+def _state(session: CallSession, now: float) -> bytes:
+    """What another instance needs to go on with the call; nothing when it is too large to be kept."""
+    state = remember(session, now)
+    return state if len(state) <= MOST_STATE else b""
 
 
 def _cost(account: CallAccount, until: float) -> int:

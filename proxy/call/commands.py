@@ -69,4 +69,23 @@ class Ended:
         self.session = session
 
 
-Command = Reserve | Refused | StrangerRefused | Shed | Answered | Ended
+class Changed:
+    """What another instance would need to go on with the call is no longer what it was at its answer."""
+
+    __slots__ = ("session",)
+
+    def __init__(self, session: CallSession) -> None:
+        self.session = session
+
+
+class Fetch:
+    """A request of a call that this instance does not have waits for it: ask for the call with this ref, then
+    tell `ProxyCore.fetched`."""
+
+    __slots__ = ("ref",)
+
+    def __init__(self, ref: str) -> None:
+        self.ref = ref
+
+
+Command = Reserve | Refused | StrangerRefused | Shed | Answered | Changed | Ended | Fetch

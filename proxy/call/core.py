@@ -17,6 +17,7 @@ from policy.verdict import Verdict
 from proxy.call.attempt import attempt_of
 from proxy.call.commands import Command, Reserve, StrangerRefused
 from proxy.call.dialog import Dialog
+from proxy.call.elsewhere import Elsewhere
 from proxy.call.forwarding import Identity
 from proxy.call.hangup import FarewellLeg
 from proxy.call.overload import MOST_CALLS, MOST_JUDGED, MOST_TRANSACTIONS
@@ -121,7 +122,8 @@ class ProxyCore:
     `mint` draws a fresh ref and its two tokens, the called side's and the calling side's, of one length;
     `identities` name the proxy, by the local address of a listener. `gate` is set while no new calls are
     taken, `overloaded` while the message at hand waited so long that a new call is shed; `judging` is how
-    many calls wait for the ledger. `commands` is emptied by the server after each batch of events.
+    many calls wait for the ledger. `elsewhere` keeps requests for calls of other instances; None: they are
+    refused. `commands` is emptied by the server after each batch of events.
     """
 
     def __init__(
@@ -155,6 +157,7 @@ class ProxyCore:
         # As random as a token, and never given to anybody.
         self._branch_key = mint()[1]
         tag = blake2b(b"shed", key=self._branch_key, digest_size=6).hexdigest()
+        self.elsewhere: Elsewhere | None = None
         self.shedder = Shedder(self, b"tws" + tag.encode())
 
     # --- events ---------------------------------------------------------------------------------------------
@@ -168,9 +171,7 @@ class ProxyCore:
         elif isinstance(event, RequestReceived):
             self._request(event.request, now)
         elif isinstance(event, AckReceived):
-            found = self._session_of(event.request)
-            if found is not None:
-                relay_request(self, *found, event.request, now)
+            self._in_dialog(event.request, now)
         elif isinstance(event, CancelReceived):
             owner = event.transaction.owner
             if isinstance(owner, (CallSession, Relay)):
@@ -190,13 +191,10 @@ class ProxyCore:
 
     def _request(self, request: SipRequest, now: float) -> None:
         if request.to_tag:
-            found = self._session_of(request)
-            if found is None:
-                self.no_such_dialog(request)
-            elif self.stack.transactions >= _MOST_TRANSACTIONS_IN_DIALOGS and request.method != b"BYE":
+            if self.stack.transactions >= _MOST_TRANSACTIONS_IN_DIALOGS and request.method != b"BYE":
                 self.stack.respond_stateless(request, build_response(request, 503, b"Service Unavailable"))
             else:
-                relay_request(self, *found, request, now)
+                self._in_dialog(request, now)
         elif request.method == b"INVITE":
             self._invite(request, now)
         elif (found := self._session_of(request)) is not None and not found[0].request.from_tag:
@@ -206,6 +204,14 @@ class ProxyCore:
             self._refuse_stranger(request)
         else:
             self._other_method(request)
+
+    def _in_dialog(self, request: SipRequest, now: float) -> None:
+        """Pass a request on within its call. A call that is not here is asked for, and the request held."""
+        found = self._session_of(request)
+        if found is not None:
+            relay_request(self, *found, request, now)
+        elif self.elsewhere is None or not self.elsewhere.holds(request, _token_of(request)):
+            self.no_such_dialog(request)
 
     def _session_of(self, request: SipRequest) -> tuple[CallSession, bool] | None:
         """The call that our own Record-Route in the request names (in Route, or, behind a strict router, the
@@ -434,6 +440,24 @@ class ProxyCore:
             sleeper.wake_at = at
             self._count += 1
             heapq.heappush(self._alarms, (at, self._count, sleeper))
+
+    def resume(self, session: CallSession, probe_at: float, now: float) -> None:
+        """Go on with a call that another instance began; at `probe_at` ask both sides whether they are
+        there."""
+        self.sessions[session.ref] = session
+        session.resumed(probe_at, now)
+
+    def fetched(self, ref: str, known: bool, now: float) -> None:
+        """A call was asked for. `known` is False when nobody could say whether there is one."""
+        if self.elsewhere is None:
+            return
+        if not known:
+            self.elsewhere.unavailable(ref)
+        for request in self.elsewhere.take(ref):
+            if ref in self.sessions:
+                self._in_dialog(request, now)
+            else:
+                self.no_such_dialog(request)
 
     def forget(self, session: CallSession) -> None:
         """The call is over: no request can reach it any more."""

@@ -16,6 +16,7 @@ from proxy.sip.uri import SipUri
 from proxy.sip.via import response_flow
 
 DEFAULT_PORT = 5060
+_LEAP = 1 << 16
 
 
 # What tells a loose router from a strict one (§19.1.1).
@@ -154,6 +155,8 @@ class Dialog:
         "_callee",
         "_cseq",
         "_inserted",
+        "_leap",
+        "_offsets",
         "_origin",
         "_target",
         "_way",
@@ -180,6 +183,8 @@ class Dialog:
         self.expires_at: float | None = None
         # After which CSeq of the callee, and of the caller, there were requests of our own.
         self._inserted: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+        self._offsets = (0, 0)
+        self._leap = 0
         self._origin = origin
         self._callee: Party | None = None
         self._cseq = 0
@@ -203,15 +208,19 @@ class Dialog:
         """The CSeq by which the other side knows a request that its sender numbered `cseq`: requests of our
         own that came before it have taken numbers."""
         inserted = self._inserted[from_caller]
-        return cseq + bisect_left(inserted, cseq) if inserted else cseq
+        number = cseq + self._offsets[from_caller]
+        return number + bisect_left(inserted, cseq) if inserted else number
 
     def last_number(self, sender: Party, from_caller: bool) -> int:
         """The highest CSeq that the other side has seen from `sender`, or from us in its place."""
-        return sender.cseq + len(self._inserted[from_caller])
+        return sender.cseq + self._offsets[from_caller] + len(self._inserted[from_caller])
 
     def own_number(self, sender: Party, from_caller: bool) -> int:
         """The CSeq of a request of ours in the place of `sender`; what the sender itself sends after it is
         numbered one higher from now on."""
+        if self._leap:
+            self._offsets = (self._offsets[0] + self._leap, self._offsets[1] + self._leap)
+            self._leap = 0
         number = self.last_number(sender, from_caller) + 1
         callees, callers = self._inserted
         if from_caller:
@@ -219,6 +228,16 @@ class Dialog:
         else:
             self._inserted = ((*callees, sender.cseq), callers)
         return number
+
+    def resume(self, offsets: tuple[int, int]) -> None:
+        """Go on with a dialog that was recorded elsewhere. `offsets`: by how much the other side's count is
+        ahead of the callee's own, and of the caller's.
+
+        There may have been requests since that nobody recorded: the first request of our own leaps over
+        them, and all that follow are as far ahead.
+        """
+        self._offsets = offsets
+        self._leap = _LEAP
 
     def callee(self, token: bytes) -> Party:
         """The called side, read from the response when first needed; `token` marks our own Record-Route."""
@@ -243,6 +262,16 @@ class Dialog:
         party = Party(contact_uri(origin) or self._target, below, way, self._cseq)
         party.flow = self._ways.towards(party.first_hop(), way) or way
         return party
+
+    @property
+    def origin(self) -> SipResponse:
+        """The response which made the dialog."""
+        return self._origin
+
+    @property
+    def way(self) -> Flow:
+        """The flow that the INVITE went."""
+        return self._way
 
     @property
     def came_from(self) -> str:

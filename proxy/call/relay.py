@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxy.call.checkup import refreshed
+from proxy.call.commands import Changed
 from proxy.call.dialog import Dialog, Party, contact_uri, other_way
 from proxy.call.forwarding import rewrite_token
 from proxy.call.hangup import end_unheard, ends_dialog
@@ -188,12 +189,14 @@ class Relay:
     def _refresh(self, callee: Party, response: SipResponse, caller: Party) -> None:
         """Both ends of a target refresh that was accepted now have the target that they announced
         (§12.2.1.2)."""
-        request = self.server.request
+        request, session = self.server.request, self.session
         sender, answerer = (caller, callee) if self.from_caller else (callee, caller)
         for party, message in ((sender, request), (answerer, response)):
             target = contact_uri(message)
             if target is not None and target != party.target:
                 party.retarget(target)
+                if session.is_answered:
+                    session.core.commands.append(Changed(session))
                 if party is callee and not party.route_set:
                     self._move(callee, target)
 

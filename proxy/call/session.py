@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from policy.reasons import ReasonCode
 from proxy.call.checkup import begin_checkups, checkup, refreshed
-from proxy.call.commands import Answered, Ended, Refused
+from proxy.call.commands import Answered, Changed, Ended, Refused
 from proxy.call.dialog import Dialog, calling_party
 from proxy.call.hangup import Farewell
 from proxy.call.privacy import withheld_from_caller
@@ -217,6 +217,8 @@ class CallSession:
         if not (dialog.over or dialog.confirmed):
             dialog.confirmed = True
             refreshed(self, dialog, interval, now)
+            if self.state is CallState.ANSWERED:
+                self.core.commands.append(Changed(self))
         if self.state is CallState.FORWARDING:
             self.state = MOVES[self.state][SUCCESS]
             self.final_status = response.status
@@ -413,6 +415,23 @@ class CallSession:
             self.farewell = None
             self.max_deadline = now + self.core.settings.ack_seconds
             self.core.wake(self, self.max_deadline, now)
+
+    def resumed(self, probe_at: float, now: float) -> None:
+        """The answered call was begun by another instance and goes on here; at `probe_at` both sides are
+        asked whether they are there."""
+        trunk = self.verdict.trunk
+        if trunk is not None and not self.verdict.emergency and self.answered_at is not None:
+            self.max_deadline = self.answered_at + trunk.max_call_seconds
+            self.core.wake(self, max(self.max_deadline, now), now)
+        begin_checkups(self, now)
+        self.probe_at = probe_at
+        self.look_by(now, now)
+
+    def fenced(self) -> None:
+        """Another instance has the call, or ended it: nothing of it is done here any more."""
+        if self.state is not CallState.ENDED:
+            self.state = MOVES[self.state][OVER]
+        self.core.forget(self)
 
     def _end(self, now: float) -> None:
         if self.state is CallState.ENDED:

@@ -19,9 +19,18 @@ class Ways:
     """What our listeners can reach: `listeners` are their local addresses, by transport."""
 
     def __init__(self, listeners: Iterable[tuple[str, tuple[str, int]]]) -> None:
+        listeners = tuple(listeners)
+        self._all = frozenset(listeners)
         self._locals: dict[tuple[str, bool], tuple[str, int]] = {}
         for transport, local in listeners:
             self._locals.setdefault((transport, ":" in local[0]), local)
+
+    def own(self, flow: Flow) -> Flow | None:
+        """The way of `flow`, which need not be from here, from a listener of ours; None when none can."""
+        if (flow.transport, flow.local) in self._all:
+            return flow
+        local = self._locals.get((flow.transport, ":" in flow.local[0]))
+        return None if local is None else flow._replace(local=local)
 
     def towards(self, uri: bytes, base: Flow) -> Flow | None:
         """The flow to the host of `uri` for a dialog that has used `base`; None when the host is a name,

@@ -13,7 +13,6 @@ from proxy.observe.histogram import Histogram
 _MICRO = 1_000_000
 _LEDGER_ERRORS = (
     *("timeout", "connection", "readonly", "loading", "oom", "noauth", "busy", "script", "other"),
-    "rebuilding",
     "dropped",
 )
 

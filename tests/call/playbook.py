@@ -11,7 +11,7 @@ from policy.compile import compile_policy
 from policy.compiled import Policy, Provider
 from policy.reasons import ReasonCode
 from proxy.admission.policy_store import PolicyStore
-from proxy.call.commands import Reserve
+from proxy.call.commands import Changed, Reserve
 from proxy.call.core import CallSettings, ProxyCore
 from proxy.call.forwarding import Identity
 from proxy.call.reach import Hop
@@ -171,7 +171,8 @@ class Playbook:
                 self.flows.append(flow)
             commands, self.core.commands = self.core.commands, []
             for command in commands:
-                self.commands.append(type(command).__name__)
+                if not isinstance(command, Changed):  # moves no call
+                    self.commands.append(type(command).__name__)
                 self.executed.append(command)
                 if isinstance(command, Reserve):
                     self.sessions.append(command.session)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.ledger.ledger import LedgerUnavailable, Registration, Renewal, Renewed, Reservation
+from proxy.ledger.ledger import LedgerUnavailable, Renewal, Renewed, Reservation
 from proxy.ledger.redis_ledger import RedisLedger
 from tests.ledger.servers import FAKETIME, Opener, Server, claim, scope, settled, until
 
@@ -116,13 +116,6 @@ async def test_killed_in_a_burst(server: Server, opener: Opener, fsync: str) -> 
     server.client().config_set("appendfsync", fsync)
     ledger = await opener(server.url, deadline=0.5)
     admitted: list[str] = []
-
-    async def restore(_: bool) -> None:
-        await ledger.register(
-            [Registration(ref, "t", TRUNK, 1, 1.0, None, 0, 0, 1, b"{}") for ref in admitted]
-        )
-
-    ledger.on_loss(restore)  # with `everysec` the last moments may be lost
 
     async def one(n: int) -> None:
         await asyncio.sleep(n / 2000)

@@ -34,7 +34,6 @@ async def unavailable(ledger: RedisLedger, ref: str) -> tuple[LedgerUnavailable,
 
 
 async def test_a_killed_server_fails_fast_and_is_found_again(server: Server, opener: Opener) -> None:
-    server.client().config_set("appendfsync", "always")  # otherwise the last moments may be lost
     ledger = await opener(server.url)
     trunk = scope()
     await ledger.reserve(claim("before", trunk, hold=3))

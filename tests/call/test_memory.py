@@ -1,0 +1,138 @@
+"""A call that is remembered by one core and gone on with by another."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from proxy.call.commands import Changed
+from proxy.call.forwarding import Identity
+from proxy.call.memory import Forgotten, Terms, recall, remember
+from proxy.call.session import CallSession
+from tests.call.playbook import CARRIER, PBX, Playbook, answer, established, in_dialog
+
+TOKENS = (b"ref1.callee-signed", b"ref1.caller-signed")
+SURVIVOR = ("127.0.0.7", 5060)
+
+
+def left(play: Playbook) -> bytes:
+    return remember(play.sessions[0], play.now)
+
+
+def survivor(**settings: Any) -> Playbook:
+    return Playbook(identities={SURVIVOR: Identity("udp", b"127.0.0.7:5060")}, **settings)
+
+
+def adopted(play: Playbook, state: bytes, *, probe_in: float = 0.0) -> CallSession:
+    compiled = play.store.policy
+
+    def terms(trunk: str | None, provider: str | None) -> Terms:
+        return Terms(compiled.trunks.get(trunk or ""), compiled.providers.get(provider or ""))
+
+    session = recall(play.core, "ref1", TOKENS, state, 990.0, terms, play.now)
+    play.core.resume(session, play.now + probe_in, play.now)
+    return session
+
+
+def test_what_is_remembered_of_the_terms() -> None:
+    first = Playbook()
+    established(first)
+    session = adopted(survivor(), left(first))
+    assert session.answered_at == 990.0
+    verdict = session.verdict
+    assert (verdict.called, verdict.country, verdict.emergency) == ("+442071838750", "GB", False)
+    assert verdict.trunk is not None
+    assert verdict.trunk.name == "office"
+    assert session.attempt.source == PBX[0]
+
+
+@pytest.mark.parametrize("from_callee", [False, True])
+def test_either_side_hangs_up(from_callee: bool) -> None:
+    first = Playbook()
+    ok = established(first)
+    second = survivor()
+    adopted(second, left(first), probe_in=60.0)
+    source, target = (CARRIER, PBX) if from_callee else (PBX, CARRIER)
+    second.receive(in_dialog("BYE", ok, cseq=7, from_callee=from_callee), source, SURVIVOR)
+    request = second.last(target)
+    assert request.method == b"BYE"
+    assert request.uri == (b"sip:alice@127.0.0.2:5070" if from_callee else b"sip:carrier@127.0.0.3:5090")
+    second.receive(answer(request, 200), target, SURVIVOR)
+    assert second.commands == ["Ended"]
+    assert second.core.sessions == {}
+
+
+def test_an_adopted_call_is_probed_below_the_last_cseq_and_ended_above_all() -> None:
+    first = Playbook()
+    established(first)
+    second = survivor()
+    session = adopted(second, left(first))
+    second.pass_time(0.1)
+    assert second.take() == ["carrier <- OPTIONS", "pbx <- OPTIONS"]
+    session.hang_up(b"SIP;cause=200", second.now)
+    second.pump()
+    bye = second.last(CARRIER)
+    # There may have been requests that nobody remembered.
+    assert (bye.method, bye.cseq > 60_000) == (b"BYE", True)
+
+
+def test_what_changed_after_the_answer_is_remembered() -> None:
+    first = Playbook()
+    ok = established(first)
+    first.receive(in_dialog("UPDATE", ok, cseq=2, extra="Contact: <sip:moved@127.0.0.2:5999>\r\n"))
+    first.receive(answer(first.last(CARRIER), 200), CARRIER)
+    assert isinstance(first.executed[-1], Changed)
+    second = survivor()
+    session = adopted(second, left(first), probe_in=60.0)
+    assert session.caller.target == b"sip:moved@127.0.0.2:5999"
+    assert session.caller.cseq == 2
+
+
+def test_a_call_is_remembered_only_while_it_lives() -> None:
+    play = Playbook()
+    ok = established(play)
+    session = play.sessions[0]
+    play.receive(in_dialog("BYE", ok, cseq=2))
+    play.receive(answer(play.last(CARRIER), 200), CARRIER)
+    assert remember(session, play.now) == b""
+
+
+def test_a_trunk_that_is_gone_is_no_reason_to_forget_the_call() -> None:
+    first = Playbook()
+    ok = established(first)
+    state = json.loads(left(first))
+    state["trunk"] = "gone"
+    second = survivor()
+    session = adopted(second, json.dumps(state).encode(), probe_in=60.0)
+    assert session.verdict.trunk is None
+    second.receive(in_dialog("BYE", ok, cseq=2), PBX, SURVIVOR)
+    assert second.take() == ["carrier <- BYE"]
+
+
+@pytest.mark.parametrize(
+    "state",
+    [b"", b"{}", b"[]", b'{"form":2}', b"\xff", b'{"form":1,"invite":7}'],
+)
+def test_what_cannot_be_read_is_said_so(state: bytes) -> None:
+    with pytest.raises(Forgotten):
+        adopted(survivor(), state)
+
+
+def test_every_truncation_is_forgotten_and_nothing_else_is_raised() -> None:
+    play = Playbook()
+    established(play)
+    kept = json.loads(left(play))
+    for name in kept:
+        broken = {key: value for key, value in kept.items() if key != name}
+        with pytest.raises(Forgotten):
+            adopted(survivor(), json.dumps(broken).encode())
+
+
+def test_an_instance_without_such_a_listener_leaves_the_call_to_others() -> None:
+    first = Playbook()
+    established(first)
+    second = Playbook(identities={("::1", 5060): Identity("udp", b"[::1]:5060")})
+    with pytest.raises(Forgotten, match="no listener here for udp"):
+        adopted(second, left(first))

@@ -1,0 +1,230 @@
+"""Instances die with calls up: others go on with them, count them, charge them, and end them when they are
+dead."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+import pytest
+
+from tests.e2e.configuration import WASHINGTON, configuration, trunk
+from tests.e2e.configuration import provider as provider_entry
+from tests.e2e.peer import Peer
+from tests.e2e.ports import PROVIDER
+from tests.e2e.redis_server import RedisServer
+from tests.e2e.sip_text import Dialog, Message, answer
+from tests.e2e.trunkwarden_process import Trunkwarden
+from tests.e2e.user_agents import IncomingCall, OutgoingCall, incoming
+from tests.e2e.waiting import eventually
+
+PBX = "127.0.0.41"
+LEASE_SECONDS = 2
+T1_MS = 50
+TIMEOUT_SECONDS = 64 * T1_MS / 1000
+# A lease, two probes that nobody answers, and a BYE that nobody answers; and time to look.
+FREED_SECONDS = LEASE_SECONDS + 3 * TIMEOUT_SECONDS + 4
+CALLS = 30
+
+
+@dataclass
+class LiveCall:
+    """Both ends of an answered call."""
+
+    caller: OutgoingCall
+    near: Dialog
+    far: IncomingCall
+
+    def hang_up_through(self, proxy: Trunkwarden, limit: float = 5.0) -> None:
+        """The caller's BYE by way of this instance; its 200."""
+        provider = self.far.peer
+        self.caller.peer.send(self.near.request("BYE"), proxy.address)
+        provider.expect_request("BYE", limit, self.caller.call_id)
+        self.caller.peer.expect_response(200, "BYE", limit, self.caller.call_id)
+
+
+def polite(message: Message) -> list[bytes]:
+    """A user agent that answers what it is asked within its calls."""
+    return [answer(message, "200 OK")] if message.method in ("BYE", "OPTIONS") else []
+
+
+def gone(message: Message) -> list[bytes]:
+    """A user agent that knows of no call."""
+    if message.method in ("BYE", "OPTIONS"):
+        return [answer(message, "481 Call/Transaction Does Not Exist")]
+    return []
+
+
+class Site:
+    """Instances on one ledger, a PBX and a provider."""
+
+    def __init__(self, serve, redis_server: RedisServer, folder, new_peer, **fields) -> None:
+        self.provider: Peer = new_peer(PROVIDER, polite)
+        self.pbx: Peer = new_peer(PBX, polite)
+        self._serve = serve
+        self._folder = folder
+        self._config = lambda name: configuration(
+            folder / name,
+            redis_server.url,
+            [provider_entry("carrier", self.provider.address)],
+            [trunk("office", PBX, rate_deck="retail", reserve_seconds=10, **fields)],
+            ledger={"lease_seconds": LEASE_SECONDS},
+            timers={"t1_ms": T1_MS},
+        )
+        self._count = 0
+
+    def start(self) -> Trunkwarden:
+        self._count += 1
+        return self._serve(self._config(f"instance-{self._count}"))
+
+    def call_records(self, number: int) -> list[dict]:
+        """What the instance of this number, from 1, recorded of calls that ended."""
+        path = self._folder / f"instance-{number}" / "records.jsonl"
+        records = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return [record for record in records if record["record"] == "call"]
+
+    def call(self, proxy: Trunkwarden) -> LiveCall:
+        caller = OutgoingCall(self.pbx, proxy.address, WASHINGTON).send()
+        far = incoming(self.provider, proxy.address, caller)
+        far.accept()
+        live = LiveCall(caller, caller.answered(), far)
+        far.expect("ACK")
+        return live
+
+
+@pytest.fixture
+def site(serve, own_redis, tmp_path, new_peer) -> Iterator[Site]:
+    return Site(serve, own_redis, tmp_path, new_peer)
+
+
+def test_calls_of_a_killed_instance_end_through_another(site) -> None:
+    first, second = site.start(), site.start()
+    begun = time.monotonic()
+    calls = [site.call(first) for _ in range(CALLS)]
+    first.kill()
+    for live in calls:
+        live.hang_up_through(second)
+    second.wait_until_idle("office")
+    lasted = time.monotonic() - begun
+    usage = second.usage("office")
+    assert (usage["active_calls"], Decimal(usage["reserved_amount"])) == (0, 0)
+    # Washington is billed by the minute: each call costs 0.10, whoever ended it.
+    assert lasted < 60
+    assert Decimal(usage["spent_amount"]) == CALLS * Decimal("0.10")
+    eventually(lambda: len(site.call_records(2)) == CALLS, 5.0, "all records")
+    records = site.call_records(2)
+    assert sum(Decimal(record["cost"]) for record in records) == CALLS * Decimal("0.10")
+    assert {record["ended_by"] for record in records} == {"caller"}
+
+
+def test_a_call_that_lives_is_adopted_counted_and_left_alone(site) -> None:
+    first, second = site.start(), site.start()
+    live = site.call(first)
+    first.kill()
+    live.far.peer.expect_request("OPTIONS", FREED_SECONDS, live.caller.call_id)
+    live.caller.peer.expect_request("OPTIONS", FREED_SECONDS, live.caller.call_id)
+    assert second.usage("office")["active_calls"] == 1
+    assert live.far.peer.requests("BYE", live.caller.call_id) == []
+    # The provider's hang-up finds its way, too.
+    far = live.far.dialog()
+    site.provider.send(far.request("BYE"), second.address)
+    live.caller.peer.expect_request("BYE", 5.0, live.caller.call_id)
+    site.provider.expect_response(200, "BYE", 5.0, live.caller.call_id)
+    second.wait_until_idle("office")
+    assert Decimal(second.usage("office")["spent_amount"]) == Decimal("0.10")
+
+
+def test_when_one_side_of_an_adopted_call_is_gone_the_other_gets_bye(site) -> None:
+    first, second = site.start(), site.start()
+    live = site.call(first)
+    first.kill()
+    site.provider.reaction = gone
+    bye = live.caller.peer.expect_request("BYE", FREED_SECONDS, live.caller.call_id)
+    assert 'text="Provider Has No Such Call"' in bye.one("reason")
+    second.wait_until_idle("office", FREED_SECONDS)
+    assert Decimal(second.usage("office")["spent_amount"]) == Decimal("0.10")
+
+
+def test_a_call_that_both_sides_have_left_is_freed_in_the_stated_time(site) -> None:
+    first, second = site.start(), site.start()
+    site.call(first)
+    first.kill()
+    site.provider.reaction = site.pbx.reaction = None
+    killed = time.monotonic()
+    eventually(lambda: second.usage("office")["active_calls"] == 0, FREED_SECONDS, "the place")
+    assert time.monotonic() - killed >= LEASE_SECONDS + 2 * TIMEOUT_SECONDS - 1
+    assert Decimal(second.usage("office")["reserved_amount"]) == 0
+
+
+def test_all_instances_are_killed_and_one_comes_back(site) -> None:
+    instances = [site.start(), site.start()]
+    calls = [site.call(one) for one in instances for _ in range(3)]
+    for one in instances:
+        one.kill()
+    again = site.start()
+    assert again.usage("office")["active_calls"] == len(calls)
+    for live in calls[:3]:
+        live.hang_up_through(again)
+    for live in calls[3:]:
+        live.caller.peer.expect_request("OPTIONS", FREED_SECONDS, live.caller.call_id)
+        live.hang_up_through(again)
+    again.wait_until_idle("office")
+    assert Decimal(again.usage("office")["spent_amount"]) == len(calls) * Decimal("0.10")
+
+
+def test_an_instance_that_slept_past_its_lease_neither_charges_nor_frees(site) -> None:
+    first, second = site.start(), site.start()
+    live = site.call(first)
+    first.process.send_signal(signal.SIGSTOP)
+    try:
+        live.caller.peer.expect_request("OPTIONS", FREED_SECONDS, live.caller.call_id)
+    finally:
+        first.process.send_signal(signal.SIGCONT)
+    eventually(lambda: first.metric("trunkwarden_calls_active", trunk="office") == 0, 10.0, "it to know")
+    assert second.usage("office")["active_calls"] == 1
+    live.hang_up_through(second)
+    second.wait_until_idle("office")
+    assert Decimal(second.usage("office")["spent_amount"]) == Decimal("0.10")
+    assert site.call_records(1) == []
+
+
+def test_a_request_that_comes_to_another_instance_takes_its_call_there(site) -> None:
+    first, second = site.start(), site.start()
+    live = site.call(first)
+    info = live.near.request("INFO")
+    live.caller.peer.send(info, second.address)
+    request = site.provider.expect_request("INFO", 5.0, live.caller.call_id)
+    site.provider.send(answer(request, "200 OK"), second.address)
+    live.caller.peer.expect_response(200, "INFO", 5.0, live.caller.call_id)
+    # From there it may go back again.
+    eventually(lambda: first.metric("trunkwarden_calls_active", trunk="office") == 0, 5.0, "it to be gone")
+    live.hang_up_through(first)
+    first.wait_until_idle("office")
+    assert Decimal(first.usage("office")["spent_amount"]) == Decimal("0.10")
+
+
+def test_a_forged_token_takes_no_call_anywhere(site) -> None:
+    first, second = site.start(), site.start()
+    live = site.call(first)
+    routes = [route.replace(";tw=", ";tw=A") for route in live.near.routes]
+    live.caller.peer.send(live.near.request("BYE", routes=routes), second.address)
+    live.caller.peer.expect_response(481, "BYE", 5.0, live.caller.call_id)
+    live.hang_up_through(first)
+
+
+def test_a_call_that_ended_where_it_was_taken_from_is_found_out(site) -> None:
+    first, second = site.start(), site.start()
+    live = site.call(first)
+    live.caller.peer.send(live.near.request("INFO"), second.address)
+    request = site.provider.expect_request("INFO", 5.0, live.caller.call_id)
+    site.provider.send(answer(request, "200 OK"), second.address)
+    live.caller.peer.expect_response(200, "INFO", 5.0, live.caller.call_id)
+    # The first does not know yet that it has no call any more.
+    live.hang_up_through(first)
+    site.provider.reaction = site.pbx.reaction = gone
+    second.wait_until_idle("office", FREED_SECONDS)
+    assert Decimal(second.usage("office")["spent_amount"]) == Decimal("0.10")
