@@ -33,6 +33,7 @@ from config.values import (
     Currency,
     ExchangeRate,
     Flag,
+    HighRiskList,
     Kind,
     Name,
     NonGeographicCode,
@@ -242,6 +243,7 @@ class AccountConfig(_Section):
     threshold_amount: Amount | None = None
     threshold_window: ThresholdWindow = "rolling_24h"
     deny_kinds: tuple[Kind, ...] = ()
+    high_risk: tuple[HighRiskList, ...] = ()
     codecs: tuple[str, ...] = ()
 
 
@@ -260,6 +262,7 @@ class ProfileConfig(_Section):
     daily_spend_limit_enabled: Flag = False
     threshold_window: ThresholdWindow = "utc_day"
     deny_kinds: tuple[Kind, ...] = ()
+    high_risk: tuple[HighRiskList, ...] = ()
     max_destination_rate: Price | None = None
 
 
@@ -320,7 +323,7 @@ class TrunkConfig(_Section):
 
     `refuse_below_margin`: what a minute must be sold for above what its provider charges, in the accounting
     currency; None: not looked at. `deny_kinds` None: premium and satellite, but for calling codes that
-    `allow_non_geographic` names.
+    `allow_non_geographic` names. `high_risk`: lists of ranges known for fraud that are denied.
     """
 
     name: Name
@@ -350,6 +353,7 @@ class TrunkConfig(_Section):
     )
     dst_prefixes: DstPrefixes = DstPrefixes()
     deny_kinds: tuple[Kind, ...] | None = None
+    high_risk: tuple[HighRiskList, ...] = ()
     capacity_limit: Capacity | None = None
     cps_limit: CallsPerSecond | None = None
     threshold_amount: Amount | None = None

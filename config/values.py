@@ -21,6 +21,9 @@ NON_GEOGRAPHIC = ("+800", "+808", "+870", "+878", "+881", "+882", "+883", "+888"
 KINDS = ("premium", "shared_cost", "personal", "satellite", "pager", "toll_free")
 """Kinds of numbers that a scope may deny."""
 
+HIGH_RISK = ("advertised", "carrier_blocked", "diallers", "one_ring")
+"""The lists of policy/numbering/high_risk.csv, which stands above this package; a test keeps both equal."""
+
 REASON_CODES = (
     "SOURCE", "AUTH", "DISABLED", "NUMBER", "COUNTRY", "COUNTRY_UNKNOWN", "PREFIX", "CLI", "RATE", "NO_RATE",
     "WINDOW", "SPEND", "CAPACITY", "CPS", "MEDIA", "ROUTE", "LEDGER", "DRAINING", "OVERLOAD",
@@ -189,5 +192,6 @@ ProviderAffix = Annotated[
     str, _pattern(_PROVIDER_AFFIX, "at most 32 characters that may stand before `@` in a SIP URI")
 ]
 Kind = Annotated[str, one_of(*KINDS)]
+HighRiskList = Annotated[str, one_of(*HIGH_RISK)]
 Capacity = Annotated[int, integer(0, 32767)]
 CallsPerSecond = Annotated[int, integer(1, 10000)]

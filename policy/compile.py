@@ -13,9 +13,10 @@ from datetime import datetime
 from config.deck import Deck, DeckRow
 from config.model import Config
 from policy.cidr_table import CidrTable, Network, unmapped
+from policy.compile_emergency import compile_emergency
 from policy.compile_scopes import compile_provider
 from policy.compile_trunk import TrunkCompiler
-from policy.compiled import Policy, Provider, SourceMatch, Trunk
+from policy.compiled import Policy, SourceMatch, Trunk
 from policy.rating.compile_deck import compile_decks
 from policy.reasons import REFUSALS, ReasonCode, Refusal
 from policy.verdict import PASS, Check
@@ -43,13 +44,14 @@ def compile_policy(
     """
     result = CompileResult(None)
     problems = result.problems
-    providers = {provider.name: compile_provider(provider) for provider in config.providers}
+    urgent = () if config.emergency is None else config.emergency.numbers
+    providers = {provider.name: compile_provider(provider, urgent) for provider in config.providers}
     tables = compile_decks(config, decks, loaded_at, problems)
     compiler = TrunkCompiler(config, tables, providers, problems)
     trunks = [compiler.trunk(index) for index in range(len(config.trunks))]
     _name_twice(config, problems)
     _told_apart(config, problems)
-    numbers, called, emergency_providers = _emergency(config, providers, problems)
+    numbers, called, emergency_providers = compile_emergency(config, providers, problems)
     refusals = _refusals(config, problems)
     if problems:
         return result
@@ -107,27 +109,6 @@ def _match(network: str, group: Iterable[Trunk]) -> SourceMatch:
     trunks = tuple(sorted(group, key=lambda trunk: -len(trunk.tech_prefix or "")))
     passed = tuple(Check("source", trunk.scope.id, PASS, f"in {network}") for trunk in trunks)
     return SourceMatch(network, trunks, passed)
-
-
-def _emergency(
-    config: Config, providers: Mapping[str, Provider], problems: list[Finding]
-) -> tuple[frozenset[str], str | None, tuple[Provider, ...]]:
-    emergency = config.emergency
-    if emergency is None or not emergency.numbers:
-        return frozenset(), None, ()
-    tried: list[Provider] = []
-    for index, name in enumerate(emergency.providers):
-        provider = providers.get(name)
-        if provider is None:
-            problems.append((f"emergency.providers[{index}]", f"there is no provider `{name}`"))
-        elif name not in emergency.providers[:index]:
-            tried.append(provider)
-    if not emergency.providers:
-        problems.append(
-            ("emergency.providers", "names no provider, so that emergency calls could go nowhere")
-        )
-    tried.sort(key=lambda provider: not provider.active)
-    return frozenset(emergency.numbers), emergency.numbers[0], tuple(tried)
 
 
 def _refusals(config: Config, problems: list[Finding]) -> dict[ReasonCode, Refusal]:

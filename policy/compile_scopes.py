@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from config.model import AccountConfig, ProfileConfig, ProviderConfig, TrunkConfig
 from policy.cidr_table import CidrTable
-from policy.compiled import CountryRule, KindRule, Provider, RateLimit, Scope, Window
+from policy.compile_emergency import never_sent
+from policy.compiled import CountryRule, HighRiskRule, KindRule, Provider, RateLimit, Scope, Window
+from policy.numbering.high_risk import HighRisk
 from policy.rating.compile_deck import micro, nano
 from policy.verdict import PASS, Check
 
 _DENIED_UNLESS_SAID = ("premium", "satellite")
 
 
-def compile_provider(provider: ProviderConfig) -> Provider:
-    """The far end that `provider` describes."""
+def compile_provider(provider: ProviderConfig, emergency: Collection[str]) -> Provider:
+    """The far end that `provider` describes. `emergency`: the emergency numbers as dialled."""
     networks = None
     if provider.networks is not None:
         networks = CidrTable((network, True) for network in provider.networks)
@@ -31,6 +33,7 @@ def compile_provider(provider: ProviderConfig) -> Provider:
         trusted=provider.trusted,
         active=provider.status == "active",
         networks=networks,
+        never=never_sent(provider, emergency),
         scope=Scope(
             f"provider:{name}", "provider", name,
             capacity_limit=provider.capacity_limit, cps_limit=provider.cps_limit,
@@ -71,6 +74,19 @@ def kind_rules(
             scope = f"{kind}:{section.name}"
             passed = Check("kind", scope, PASS, f"none of {', '.join(denied)}")
             rules.append(KindRule(scope, frozenset(denied), passed, spared))
+    return tuple(rules)
+
+
+def high_risk_rules(
+    trunk: TrunkConfig, account: AccountConfig | None, profile: ProfileConfig | None
+) -> tuple[HighRiskRule, ...]:
+    """The ranges known for fraud that account, profile and trunk deny."""
+    rules: list[HighRiskRule] = []
+    for kind, section in (("account", account), ("profile", profile), ("trunk", trunk)):
+        if section is not None and section.high_risk:
+            scope = f"{kind}:{section.name}"
+            passed = Check("high_risk", scope, PASS, f"in no range of {', '.join(section.high_risk)}")
+            rules.append(HighRiskRule(scope, HighRisk(section.high_risk), passed))
     return tuple(rules)
 
 

@@ -15,9 +15,9 @@ from config.model import (
     unenforced_fields,
 )
 from policy.cidr_table import CidrTable, Network
-from policy.compile_scopes import country_rules, kind_rules, rate_limits, scopes_of
+from policy.compile_emergency import dial_plan
+from policy.compile_scopes import country_rules, high_risk_rules, kind_rules, rate_limits, scopes_of
 from policy.compiled import OnLedgerUnavailable, OnThreshold, Provider, Trunk
-from policy.numbering.dial_plan import DialPlan
 from policy.prefix_table import PrefixRules
 from policy.rating.compile_deck import nano
 from policy.rating.deck import RateTable
@@ -84,12 +84,13 @@ class TrunkCompiler:
             provider=provider,
             networks=CidrTable((network, True) for network in config.allowed_sip_ips),
             tech_prefix=config.tech_prefix or None,
-            dial_plan=_dial_plan(config.dial_plan),
+            dial_plan=dial_plan(config.dial_plan),
             country_rules=countries,
             allow_non_geographic=frozenset(config.allow_non_geographic),
             prefix_rules=prefix_rules,
             prefix_checks=_prefix_checks(prefix_rules, own.id),
             kind_rules=kind_rules(config, account, profile),
+            high_risk_rules=high_risk_rules(config, account, profile),
             rate_limits=limits,
             rates=rates,
             buying=buying,
@@ -206,14 +207,3 @@ def _prefix_checks(rules: PrefixRules, own: str) -> dict[str | None, Check]:
         decision.prefix: Check("prefix", own, PASS if decision.allowed else REFUSE, decision.rule)
         for decision in rules.decisions()
     }
-
-
-def _dial_plan(plan: DialPlanConfig | None) -> DialPlan:
-    if plan is None:
-        return DialPlan()
-    return DialPlan(
-        country_code=plan.country_code,
-        international_prefixes=plan.international_prefixes,
-        national_prefixes=plan.national_prefixes,
-        bare_e164=plan.bare_e164,
-    )

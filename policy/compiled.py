@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from policy.cidr_table import CidrTable
 from policy.numbering.dial_plan import DialPlan
+from policy.numbering.high_risk import HighRisk
 from policy.prefix_table import PrefixRules
 from policy.rating.deck import RateTable
 from policy.reasons import ReasonCode, Refusal
@@ -63,7 +64,7 @@ class Scope:
 @dataclass(frozen=True, slots=True)
 class Provider:
     """The far end of a forced route. `host` is a name or an address, IPv6 without brackets. `trusted`: of the
-    trust domain of RFC 3325."""
+    trust domain of RFC 3325. `never`: international numbers that it would be sent as emergency numbers."""
 
     name: str
     host: str
@@ -77,6 +78,7 @@ class Provider:
     networks: CidrTable[bool] | None
     scope: Scope
     trusted: bool = field(default=True, kw_only=True)
+    never: frozenset[str] = field(default=frozenset(), kw_only=True)
     _before: str = field(init=False, repr=False, compare=False)
     _after: str = field(init=False, repr=False, compare=False)
 
@@ -126,6 +128,15 @@ class KindRule:
 
 
 @dataclass(frozen=True, slots=True)
+class HighRiskRule:
+    """The ranges known for fraud that one scope denies. `passed` is the check of a number in none of them."""
+
+    scope_id: str
+    ranges: HighRisk
+    passed: Check
+
+
+@dataclass(frozen=True, slots=True)
 class RateLimit:
     """The highest price that one scope allows: `per_minute_nano` are 10^-9 units of the accounting currency a
     minute; `passed` is the check of a price that keeps to it."""
@@ -148,7 +159,8 @@ class Trunk:
     buying: what the provider charges. margin_nano: by how much a minute's price must be above that, in 10^-9
         units of the accounting currency.
     scopes: account, profile, trunk and, when it has a provider, provider, in that order: the claim of a call.
-    kind_rules: one for each scope that denies kinds of numbers.
+    kind_rules: one for each scope that denies kinds of numbers. high_risk_rules: one for each that denies
+        ranges known for fraud.
     prefix_checks: the check of every rule of `prefix_rules`, by its digits; None for the default action.
     route: the check of the provider.
     """
@@ -166,6 +178,7 @@ class Trunk:
     prefix_rules: PrefixRules
     prefix_checks: Mapping[str | None, Check]
     kind_rules: tuple[KindRule, ...]
+    high_risk_rules: tuple[HighRiskRule, ...]
     rate_limits: tuple[RateLimit, ...]
     rates: RateTable | None
     buying: RateTable | None

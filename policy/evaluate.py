@@ -160,6 +160,8 @@ def _judge_destination(trunk: Trunk, number: str, secure: bool, verdict: Verdict
         return ReasonCode.PREFIX
     if trunk.kind_rules and not _judge_kind(trunk, number, place, verdict):
         return ReasonCode.PREFIX
+    if trunk.high_risk_rules and not _judge_risk(trunk, number, checks):
+        return ReasonCode.PREFIX
     checks.append(_CLI_NOT_JUDGED)
     reason = _judge_rate(trunk, rate, checks)
     if reason is None and trunk.buying is not None:
@@ -170,6 +172,10 @@ def _judge_destination(trunk: Trunk, number: str, secure: bool, verdict: Verdict
     provider = trunk.provider
     if provider is None or trunk.route.outcome == REFUSE:
         return ReasonCode.ROUTE
+    if number in provider.never:
+        detail = f"{provider.scope.id} would be sent {number} as an emergency number"
+        checks.append(Check("emergency", provider.scope.id, REFUSE, detail))
+        return ReasonCode.NUMBER
     if secure and provider.transport != "tls":
         detail = f"sips: wants TLS, and {provider.scope.id} is reached over {provider.transport}"
         checks.append(Check("route", provider.scope.id, REFUSE, detail))
@@ -215,6 +221,18 @@ def _judge_kind(trunk: Trunk, number: str, place: str | None, verdict: Verdict) 
         if kinds and not rule.denied.isdisjoint(kinds) and place not in rule.spared:
             detail = f"{number} is of a kind that deny_kinds names: {', '.join(sorted(kinds & rule.denied))}"
             checks.append(Check("kind", rule.scope_id, REFUSE, detail))
+            return False
+        checks.append(rule.passed)
+    return True
+
+
+def _judge_risk(trunk: Trunk, number: str, checks: list[Check]) -> bool:
+    """Whether the number is in no range known for fraud that a scope denies."""
+    for rule in trunk.high_risk_rules:
+        found = rule.ranges.lookup(number)
+        if found is not None:
+            detail = f"+{found.prefix} is in the list {found.name}: {found.why}"
+            checks.append(Check("high_risk", rule.scope_id, REFUSE, detail))
             return False
         checks.append(rule.passed)
     return True

@@ -448,3 +448,40 @@ def test_a_margin_needs_to_know_what_the_provider_charges(
     )
     verdict = evaluate(policy, CallAttempt("192.0.2.10", "udp", "sip", LONDON))
     assert verdict.reason is ReasonCode.NO_RATE
+
+
+# --- ranges known for fraud
+
+
+def test_high_risk_ranges_are_refused_inside_allowed_countries(judge: Judge) -> None:
+    refused = judge("+18095550123", destination_whitelist=["us", "do"], high_risk=["one_ring"])
+    assert refused.reason is ReasonCode.PREFIX
+    check = refused.checks[-1]
+    assert (check.name, check.scope, check.outcome) == ("high_risk", "trunk:office-pbx", "refuse")
+    assert "+1809 is in the list one_ring" in check.detail
+    passed = judge("+12025550123", destination_whitelist=["us", "do"], high_risk=["one_ring"])
+    assert passed.reason is None
+    assert "high_risk" in [check.name for check in passed.checks]
+
+
+def test_high_risk_is_off_unless_named(judge: Judge) -> None:
+    assert judge("+18095550123", destination_whitelist=["do"]).reason is None
+    assert judge("+18095550123", destination_whitelist=["do"], high_risk=["diallers"]).reason is None
+
+
+@pytest.mark.parametrize("scope", ["account", "profile"])
+def test_high_risk_of_another_scope(judge: Judge, new_trunk: Any, scope: str) -> None:
+    whole = {
+        "trunks": [new_trunk(**{scope: "x", "destination_whitelist": None, "allow_any_country": True})],
+        f"{scope}s": [{"name": "x", "high_risk": ["carrier_blocked"]}],
+    }
+    refused = judge("+25261234567", whole=whole)
+    assert (refused.reason, refused.checks[-1].scope) == (ReasonCode.PREFIX, f"{scope}:x")
+
+
+def test_no_allow_widens_what_high_risk_leaves(judge: Judge) -> None:
+    prefixes = {"allow": ["+18095550123"]}
+    refused = judge(
+        "+18095550123", destination_whitelist=["do"], high_risk=["one_ring"], dst_prefixes=prefixes
+    )
+    assert refused.reason is ReasonCode.PREFIX
