@@ -4,6 +4,9 @@
 
 BIN := .venv/bin
 
+# Files of tests run beside each other, as many as this machine has processors; empty: one after the other.
+SIDE_BY_SIDE ?= -n auto --dist loadfile
+
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
 
@@ -14,20 +17,21 @@ test: packages ## everything: make check, then the ledger on real servers, then 
 	@$(MAKE) --no-print-directory check
 	@$(MAKE) --no-print-directory test-ledger
 	@$(MAKE) --no-print-directory test-e2e
-	@$(BIN)/python tools/summary.py unit ledger e2e
+	@$(BIN)/python tools/summary.py unit ledger e2e alone
 
 check: env-dev ## format, lint, strict types, import contracts, unit tests
 	@$(BIN)/ruff format --check --quiet . || { echo 'trunkwarden: run make format' >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
-	@tools/test_stage.sh unit tests --ignore=tests/ledger --ignore=tests/e2e
+	@tools/test_stage.sh unit $(SIDE_BY_SIDE) tests --ignore=tests/ledger --ignore=tests/e2e
 
 test-ledger: env-dev packages ## the ledger's tests, on redis-server and on the embedded server
-	@tools/test_stage.sh ledger tests/ledger
+	@tools/test_stage.sh ledger $(SIDE_BY_SIDE) tests/ledger
 
 test-e2e: env-dev packages ## the end-to-end tests: SIPp and other peers against the running program
-	@tools/test_stage.sh e2e tests/e2e
+	@tools/test_stage.sh e2e $(SIDE_BY_SIDE) -m 'not alone' tests/e2e
+	@tools/test_stage.sh alone -m alone tests/e2e
 
 bench: env-dev packages ## what a call costs, beside Kamailio where that is installed (ARGS='--help' lists the options)
 	@$(BIN)/python -m benchmarks.bench_calls $(ARGS)

@@ -17,7 +17,7 @@ STALE_SECONDS: Final = 0.35
 LATE_SECONDS: Final = 0.05
 """How late timers are when there is more to do than time."""
 
-INTERVAL_SECONDS: Final = 0.4
+INTERVAL_SECONDS: Final = 1.0
 """A queue that was not empty for so long stands."""
 
 NEW_CALLS: Final = 5

@@ -17,6 +17,8 @@ from tests.e2e.trunkwarden_process import Trunkwarden
 from tests.e2e.user_agents import OutgoingCall
 from tests.e2e.waiting import eventually
 
+pytestmark = pytest.mark.alone
+
 CALLS = 500
 CAPACITY = 50
 CALLERS = 5

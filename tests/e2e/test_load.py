@@ -11,6 +11,8 @@ from tests.e2e.configuration import provider as provider_entry
 from tests.e2e.ports import PROVIDER, free_udp_port
 from tests.e2e.waiting import eventually
 
+pytestmark = pytest.mark.alone
+
 RATE = 100
 SECONDS = int(os.environ.get("TRUNKWARDEN_LOAD_SECONDS", "10"))
 HOLD_MS = 200

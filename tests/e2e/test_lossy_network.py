@@ -20,6 +20,8 @@ from tests.e2e.lossy_link import Weather
 from tests.e2e.ports import PROVIDER
 from tests.e2e.waiting import eventually
 
+pytestmark = pytest.mark.alone
+
 CALLS = int(os.environ.get("TRUNKWARDEN_LOSSY_CALLS", "2000"))
 RATE = float(os.environ.get("TRUNKWARDEN_LOSSY_RATE", "80"))
 SEED = 20261121

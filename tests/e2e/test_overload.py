@@ -14,6 +14,8 @@ from tests.e2e.ports import PROVIDER, STRANGER, free_udp_port
 from tests.e2e.user_agents import OutgoingCall
 from tests.e2e.waiting import eventually
 
+pytestmark = pytest.mark.alone
+
 SECONDS = 5
 MOST_ROUNDS = 2
 # The goal is benchmarks.overload.GOAL, which `make soak` asks for on a machine of its own. Where other

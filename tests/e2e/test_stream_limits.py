@@ -20,6 +20,8 @@ from tests.e2e.trunkwarden_process import Trunkwarden
 from tests.e2e.user_agents import OutgoingCall, hang_up, incoming
 from tests.e2e.waiting import eventually
 
+pytestmark = pytest.mark.alone
+
 DESK = "127.0.0.10"
 CROWD = 2_000
 CROWD_ADDRESSES = 50

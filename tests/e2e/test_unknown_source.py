@@ -14,6 +14,8 @@ from tests.e2e.trunkwarden_process import Trunkwarden
 from tests.e2e.user_agents import OutgoingCall
 from tests.e2e.waiting import eventually
 
+pytestmark = pytest.mark.alone
+
 SCAN = 300
 # The ledger's verbs are scripts. Housekeeping (sweep, gauges) runs a few at any time, whatever arrives.
 VERBS = ("cmdstat_evalsha", "cmdstat_eval", "cmdstat_fcall", "cmdstat_xadd", "cmdstat_hset", "cmdstat_set")
