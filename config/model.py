@@ -199,6 +199,35 @@ class RateDeckRef(_Section):
     currency: Currency = "USD"
 
 
+def _dialled_prefix(value: Any) -> str:
+    if not isinstance(value, str) or not (
+        value == "" or (value.isascii() and value.isdigit() and len(value) <= 15)
+    ):
+        raise ValueError("must be digits as they are dialled, such as `00`")
+    return value
+
+
+def _country_code(value: Any) -> str:
+    text = value.removeprefix("+") if isinstance(value, str) else ""
+    if not (text.isascii() and text.isdigit() and 1 <= len(text) <= 3 and not text.startswith("0")):
+        raise ValueError("must be a calling code of 1 to 3 digits that does not begin with 0, such as `44`")
+    return text
+
+
+DialledPrefix = Annotated[str, BeforeValidator(_dialled_prefix)]
+CountryCode = Annotated[str, BeforeValidator(_country_code)]
+
+
+def _did(value: Any) -> str:
+    digits = value.removeprefix("+") if isinstance(value, str) else ""
+    if not (digits.isascii() and digits.isdigit() and 3 <= len(digits) <= 15 and not digits.startswith("0")):
+        raise ValueError("must be an international number such as `+442071838750`")
+    return f"+{digits}"
+
+
+Did = Annotated[str, BeforeValidator(_did)]
+
+
 class ProviderConfig(_Section):
     """A carrier that calls are sent to. Over TLS: `ca_file` verifies its certificate (None: the system's
     authorities), `certificate_file` and `key_file` are shown where it asks for one (None: the listener's).
@@ -212,6 +241,11 @@ class ProviderConfig(_Section):
     tech_headers: dict[str, str] = {}
     strip_plus: Flag = False
     trusted: Flag = True
+    cli_format: (
+        Annotated[Literal["e164", "plus_e164", "national"], one_of("e164", "plus_e164", "national")] | None
+    ) = None
+    cli_country_code: CountryCode | None = None
+    cli_national_prefix: DialledPrefix = ""
     networks: tuple[SourceNetwork, ...] | None = None
     ca_file: Path | None = None
     certificate_file: Path | None = None
@@ -233,7 +267,8 @@ class ProviderConfig(_Section):
 
 
 class AccountConfig(_Section):
-    """A customer: limits over all of his trunks."""
+    """A customer: limits over all of his trunks. `dids`: numbers that are not one trunk's, for those with
+    `allow_any_did_as_cli`."""
 
     name: Name
     status: Status = "active"
@@ -244,6 +279,7 @@ class AccountConfig(_Section):
     threshold_window: ThresholdWindow = "rolling_24h"
     deny_kinds: tuple[Kind, ...] = ()
     high_risk: tuple[HighRiskList, ...] = ()
+    dids: tuple[Did, ...] = ()
     codecs: tuple[str, ...] = ()
 
 
@@ -273,38 +309,13 @@ class DstPrefixes(_Section):
     deny: tuple[NumberPrefix, ...] = ()
 
 
-def _dialled_prefix(value: Any) -> str:
-    if not isinstance(value, str) or not (
-        value == "" or (value.isascii() and value.isdigit() and len(value) <= 15)
-    ):
-        raise ValueError("must be digits as they are dialled, such as `00`")
-    return value
-
-
-def _country_code(value: Any) -> str:
-    text = value.removeprefix("+") if isinstance(value, str) else ""
-    if not (text.isascii() and text.isdigit() and 1 <= len(text) <= 3 and not text.startswith("0")):
-        raise ValueError("must be a calling code of 1 to 3 digits that does not begin with 0, such as `44`")
-    return text
-
-
-DialledPrefix = Annotated[str, BeforeValidator(_dialled_prefix)]
-
-
 class DialPlanConfig(_Section):
     """How a PBX's dialled digits are read as E.164; see the contract of `dial_plan`."""
 
-    country_code: Annotated[str, BeforeValidator(_country_code)] | None = None
+    country_code: CountryCode | None = None
     international_prefixes: tuple[DialledPrefix, ...] = ()
     national_prefixes: tuple[DialledPrefix, ...] = ()
     bare_e164: Flag = False
-
-
-def _did(value: Any) -> str:
-    digits = value.removeprefix("+") if isinstance(value, str) else ""
-    if not (digits.isascii() and digits.isdigit() and 3 <= len(digits) <= 15 and not digits.startswith("0")):
-        raise ValueError("must be an international number such as `+442071838750`")
-    return f"+{digits}"
 
 
 def _ha1(value: Any) -> Any:
@@ -313,9 +324,6 @@ def _ha1(value: Any) -> Any:
             "must be the 32 (MD5) or 64 (SHA-256) hexadecimal digits of `username:realm:password`"
         )
     return value
-
-
-Did = Annotated[str, BeforeValidator(_did)]
 
 
 class TrunkConfig(_Section):
@@ -427,7 +435,7 @@ class Config(_Section):
     emergency: Emergency | None = None
 
 
-UNENFORCED = ("auth", "on_cli_mismatch_action", "codecs")
+UNENFORCED = ("auth", "codecs")
 """Fields that restrict, stored but not enforced by this version: what `accept_unenforced` may list."""
 
 
@@ -435,7 +443,6 @@ def unenforced_fields(trunk: TrunkConfig, account: AccountConfig | None = None) 
     """Those of UNENFORCED that `trunk` or its account uses; with one not accepted, its calls are DISABLED."""
     used = {
         "auth": trunk.auth != "ip",
-        "on_cli_mismatch_action": trunk.on_cli_mismatch_action != "send_original_cli",
         "codecs": account is not None and bool(account.codecs),
     }
     return tuple(field for field in UNENFORCED if used[field])

@@ -147,6 +147,12 @@ def _check_provider(provider: ProviderConfig, path: str, draft: Draft, report: R
         report.problem(
             join(path, "networks"), "is empty, so that nothing could come back; null: no restriction"
         )
+    if provider.cli_format == "national" and provider.cli_country_code is None:
+        text = "`national` needs `cli_country_code`, the country whose numbers are written so"
+        report.problem(join(path, "cli_format"), text)
+    if provider.cli_format != "national" and (provider.cli_country_code or provider.cli_national_prefix):
+        key = "cli_country_code" if provider.cli_country_code else "cli_national_prefix"
+        report.warn(join(path, key), "has no effect unless `cli_format` is `national`")
     if not is_address(provider.host):
         return
     default = [] if "listen" in draft.broken else [("listen", listener) for listener in Config().listen]

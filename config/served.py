@@ -20,7 +20,6 @@ LATER_KEYS = frozenset(
         "stir",
         "calling_window",
         "destination_limits",
-        "cli_format",
         "media_encryption_mode",
         "allowed_rtp_ips",
         "callback_url",

@@ -188,10 +188,14 @@ def _check_identity(trunk: TrunkConfig, path: str, scopes: Scopes, report: Repor
         text = "lists numbers while `allow_any_did_as_cli` is true: one excludes the other"
         report.problem(join(path, "dids"), text)
     action = trunk.on_cli_mismatch_action
+    below = join(path, "on_cli_mismatch_action")
     if action == "replace_cli" and trunk.default_did is None:
-        report.problem(join(path, "on_cli_mismatch_action"), "`replace_cli` needs `default_did`")
-    if action == "randomize_cli" and not trunk.dids:
-        report.problem(join(path, "on_cli_mismatch_action"), "`randomize_cli` needs `dids` to choose from")
+        report.problem(below, "`replace_cli` needs `default_did`")
+    numbers = trunk.dids or trunk.default_did or trunk.allow_any_did_as_cli
+    if action == "randomize_cli" and not numbers:
+        report.problem(below, "`randomize_cli` needs `dids` to choose from")
+    if action == "reject_call" and not numbers:
+        report.warn(below, "`reject_call` without `dids`: every call of this trunk is refused (CLI)")
 
 
 def _check_unenforced(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) -> None:

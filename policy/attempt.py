@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from policy.reasons import ReasonCode
+
+Params = tuple[tuple[str, str | None], ...]
+"""URI parameters: names in lower case, values still escaped, None where there is none."""
+
+
+class AssertedIdentity(NamedTuple):
+    """One address by which a caller is said to be called, beside From. `header`: such as
+    `p-asserted-identity`. The rest as in CallAttempt; an empty scheme: what stood there could not be read."""
+
+    header: str
+    scheme: str
+    user: str
+    params: Params
 
 
 @dataclass(slots=True)
@@ -20,6 +34,8 @@ class CallAttempt:
         escaped, in order of appearance; None where a parameter has no value. Parameters inside the user
         part stay in `user`.
     cli: user part (or tel number) of the From URI, still escaped; an empty string where there is none.
+    cli_scheme, cli_params: the rest of the From URI, as `scheme` and `params`.
+    asserted: P-Asserted-Identity, P-Preferred-Identity and Remote-Party-ID, in order.
     gate: DRAINING or OVERLOAD while the instance takes no new calls, else None. An emergency call passes it.
     """
 
@@ -27,6 +43,9 @@ class CallAttempt:
     transport: str
     scheme: str
     user: str
-    params: tuple[tuple[str, str | None], ...] = ()
+    params: Params = ()
     cli: str = ""
     gate: ReasonCode | None = None
+    cli_scheme: str = "sip"
+    cli_params: Params = ()
+    asserted: tuple[AssertedIdentity, ...] = ()

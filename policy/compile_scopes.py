@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from config.model import AccountConfig, ProfileConfig, ProviderConfig, TrunkConfig
 from policy.cidr_table import CidrTable
+from policy.compile_cli import compile_cli_format
 from policy.compile_emergency import never_sent
 from policy.compiled import CountryRule, HighRiskRule, KindRule, Provider, RateLimit, Scope, Window
 from policy.numbering.high_risk import HighRisk
@@ -31,6 +32,7 @@ def compile_provider(provider: ProviderConfig, emergency: Collection[str]) -> Pr
         tech_headers=tuple(provider.tech_headers.items()),
         strip_plus=provider.strip_plus,
         trusted=provider.trusted,
+        cli_format=compile_cli_format(provider),
         active=provider.status == "active",
         networks=networks,
         never=never_sent(provider, emergency),

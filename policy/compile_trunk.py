@@ -15,6 +15,7 @@ from config.model import (
     unenforced_fields,
 )
 from policy.cidr_table import CidrTable, Network
+from policy.compile_cli import compile_cli
 from policy.compile_emergency import dial_plan
 from policy.compile_scopes import country_rules, high_risk_rules, kind_rules, rate_limits, scopes_of
 from policy.compiled import OnLedgerUnavailable, OnThreshold, Provider, Trunk
@@ -76,6 +77,7 @@ class TrunkCompiler:
         scopes = scopes_of(config, account, profile, provider)
         own = next(scope for scope in scopes if scope.kind == "trunk")
         prefix_rules = _prefix_rules(config)
+        plan = dial_plan(config.dial_plan)
         return Trunk(
             name=config.name,
             account=config.account,
@@ -84,7 +86,7 @@ class TrunkCompiler:
             provider=provider,
             networks=CidrTable((network, True) for network in config.allowed_sip_ips),
             tech_prefix=config.tech_prefix or None,
-            dial_plan=dial_plan(config.dial_plan),
+            dial_plan=plan,
             country_rules=countries,
             allow_non_geographic=frozenset(config.allow_non_geographic),
             prefix_rules=prefix_rules,
@@ -106,6 +108,7 @@ class TrunkCompiler:
             call_probe_seconds=config.call_probe_seconds,
             on_ledger_unavailable=mode,
             local_capacity_limit=local_capacity,
+            cli=compile_cli(self._config, config, plan, wanted),
         )
 
     def _named(self, known: Mapping[str, N], name: str | None, path: str, kind: str) -> N | None:

@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from policy.cidr_table import CidrTable
+from policy.cli import CliFormat, CliRules
 from policy.numbering.dial_plan import DialPlan
 from policy.numbering.high_risk import HighRisk
 from policy.prefix_table import PrefixRules
@@ -64,7 +65,8 @@ class Scope:
 @dataclass(frozen=True, slots=True)
 class Provider:
     """The far end of a forced route. `host` is a name or an address, IPv6 without brackets. `trusted`: of the
-    trust domain of RFC 3325. `never`: international numbers that it would be sent as emergency numbers."""
+    trust domain of RFC 3325. `never`: international numbers that it would be sent as emergency numbers.
+    `cli_format`: how it wants callers' numbers written; None: as they come."""
 
     name: str
     host: str
@@ -79,6 +81,7 @@ class Provider:
     scope: Scope
     trusted: bool = field(default=True, kw_only=True)
     never: frozenset[str] = field(default=frozenset(), kw_only=True)
+    cli_format: CliFormat | None = field(default=None, kw_only=True)
     _before: str = field(init=False, repr=False, compare=False)
     _after: str = field(init=False, repr=False, compare=False)
 
@@ -163,6 +166,7 @@ class Trunk:
         ranges known for fraud.
     prefix_checks: the check of every rule of `prefix_rules`, by its digits; None for the default action.
     route: the check of the provider.
+    cli: what callers may be called; None: nothing is judged, changed or vouched for.
     """
 
     name: str
@@ -194,6 +198,7 @@ class Trunk:
     call_probe_seconds: int
     on_ledger_unavailable: OnLedgerUnavailable
     local_capacity_limit: int | None
+    cli: CliRules | None = None
 
     @property
     def disabled_by(self) -> str | None:

@@ -80,7 +80,7 @@ def evaluate(policy: Policy, attempt: CallAttempt) -> Verdict:
         if trunk.status.outcome == REFUSE:
             verdict.reason = ReasonCode.DISABLED
         else:
-            verdict.reason = _judge_destination(trunk, number, attempt.scheme == "sips", verdict)
+            verdict.reason = _judge_destination(trunk, number, attempt, verdict)
     return verdict
 
 
@@ -138,10 +138,12 @@ def _emergency(policy: Policy, source: SourceMatch, at: int, called: str, dialle
     return verdict
 
 
-def _judge_destination(trunk: Trunk, number: str, secure: bool, verdict: Verdict) -> ReasonCode | None:
+def _judge_destination(
+    trunk: Trunk, number: str, attempt: CallAttempt, verdict: Verdict
+) -> ReasonCode | None:
     """Country, prefix, caller identity, rate, window and route, in that order; fills in the verdict.
 
-    `secure`: the caller asked for TLS all the way (`sips`, RFC 5630), and gets no less.
+    Who asks for TLS all the way (`sips`, RFC 5630) gets no less.
     """
     place = country_of(number)
     if place is not None and place[0] != "+":
@@ -162,7 +164,13 @@ def _judge_destination(trunk: Trunk, number: str, secure: bool, verdict: Verdict
         return ReasonCode.PREFIX
     if trunk.high_risk_rules and not _judge_risk(trunk, number, checks):
         return ReasonCode.PREFIX
-    checks.append(_CLI_NOT_JUDGED)
+    if trunk.cli is None:
+        checks.append(_CLI_NOT_JUDGED)
+    else:
+        check, verdict.cli = trunk.cli.judge(attempt)
+        checks.append(check)
+        if verdict.cli is None:
+            return ReasonCode.CLI
     reason = _judge_rate(trunk, rate, checks)
     if reason is None and trunk.buying is not None:
         reason = _judge_margin(trunk, number, verdict)
@@ -176,7 +184,7 @@ def _judge_destination(trunk: Trunk, number: str, secure: bool, verdict: Verdict
         detail = f"{provider.scope.id} would be sent {number} as an emergency number"
         checks.append(Check("emergency", provider.scope.id, REFUSE, detail))
         return ReasonCode.NUMBER
-    if secure and provider.transport != "tls":
+    if attempt.scheme == "sips" and provider.transport != "tls":
         detail = f"sips: wants TLS, and {provider.scope.id} is reached over {provider.transport}"
         checks.append(Check("route", provider.scope.id, REFUSE, detail))
         return ReasonCode.ROUTE

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from policy.reasons import ReasonCode
 
 if TYPE_CHECKING:
+    from policy.cli import Caller
     from policy.compiled import Provider, Trunk
     from policy.rating.rate import Rate
 
@@ -42,8 +43,9 @@ class Verdict:
     target set in the order in which it is tried: one forced provider, or those configured for emergency
     calls. `called` is canonical E.164 with its plus, or the bare emergency number. `country` is upper-case
     ISO 3166 alpha-2; None where no country can be told. `destination` is the rate deck's name for what is
-    called. `rate` is what the call is sold for, `buying` what the provider
-    charges. `kinds` is empty for an ordinary number, and where no scope denies any kind.
+    called. `rate` is what the call is sold for, `buying` what the provider charges. `kinds` is empty for
+    an ordinary number, and where no scope denies any kind.
+    `cli` is what the far end is told of the caller; None: whatever the caller says.
     """
 
     reason: ReasonCode | None
@@ -57,3 +59,4 @@ class Verdict:
     buying: Rate | None = None
     emergency: bool = False
     kinds: frozenset[str] = frozenset()
+    cli: Caller | None = None

@@ -117,7 +117,7 @@ class DecisionLog:
         checks = self._encoded((*verdict.checks, *ledger_checks))
         judged = (
             f'"source":{quote(attempt.source)},"transport":"{attempt.transport}","cli":{quote(attempt.cli)},'
-            f'"dialled":{quote(attempt.user)},"called":{_text(verdict.called)},'
+            f'"cli_sent":{_text(_sent(session))},"dialled":{quote(attempt.user)},"called":{_text(verdict.called)},'
             f'"country":{_text(verdict.country)},"destination":{_text(verdict.destination)},{outcome},'
             f'"checks":[{checks}],'
         )
@@ -143,6 +143,12 @@ class DecisionLog:
                 known[check] = text
             texts.append(text)
         return ",".join(texts)
+
+
+def _sent(session: CallSession) -> str | None:
+    """The number that the far end is told in place of the caller's; None: what the caller said."""
+    cli = session.verdict.cli
+    return cli.told(session.ref) if cli is not None and cli.replaced else None
 
 
 def _text(value: str | None) -> str:

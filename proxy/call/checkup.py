@@ -72,6 +72,7 @@ def ends_of(session: CallSession, dialog: Dialog) -> Ends:
         dialog.last_number(callee, False),
         dialog.last_number(caller, True),
         believed(session),
+        session.callees_from,
     )
 
 

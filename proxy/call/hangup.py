@@ -167,7 +167,7 @@ class Farewell:
         core = session.core
         party = dialog.callee(session.token)
         identity = core.identity(party.flow)
-        from_value = session.request.first(b"from") or b""
+        from_value = session.callees_from
         call_id = session.request.call_id
         if not dialog.acknowledged:
             ack = originate(

@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING
 
 from proxy.call.dialog import Dialog, Party
 from proxy.call.forwarding import forward_in_dialog
+from proxy.call.presented import show_party
 from proxy.call.reach import LARGEST_DATAGRAM
 from proxy.call.renumber import renumber
 from proxy.sip.message import Flow, SipRequest
 from proxy.sip.serialize import OutgoingRequest, serialize_request
 
 if TYPE_CHECKING:
-    from proxy.call.core import ProxyCore
+    from proxy.call.session import CallSession
     from proxy.call.ways import Ways
 
 
 def request_towards(
-    core: ProxyCore,
+    session: CallSession,
     request: SipRequest,
     to: Party,
     drop: frozenset[bytes],
@@ -32,9 +33,10 @@ def request_towards(
     Over TCP where it is too large for UDP and nobody has found out lately that the far side takes none;
     `surely`: where it is known to, for what cannot be sent again.
     """
-    flow = to.flow
+    core, flow = session.core, to.flow
     outgoing = forward_in_dialog(request, to, core.branch(), core.identity(flow), drop)
     renumber(outgoing, request, dialog, from_caller)
+    show_party(outgoing.headers, session, from_caller)
     data = serialize_request(outgoing)
     if len(data) > LARGEST_DATAGRAM and flow.transport == "udp":
         stream = _stream(to, core.ways)
@@ -42,6 +44,7 @@ def request_towards(
         if stream is not None and (reach.streams(stream, now) if surely else reach.may_stream(stream, now)):
             outgoing = forward_in_dialog(request, to, core.branch(), core.identity(stream), drop)
             renumber(outgoing, request, dialog, from_caller)
+            show_party(outgoing.headers, session, from_caller)
             return outgoing, serialize_request(outgoing), stream
     return outgoing, data, flow
 

@@ -70,6 +70,7 @@ def remember(session: CallSession, now: float) -> bytes:
         "status": session.final_status,
         "record": session.record,
         "caller": (caller.target.decode("latin-1"), caller.flow, caller.roams, caller.cseq),
+        "shown_from": None if session.shown_from is None else session.shown_from.decode("latin-1"),
         "dialogs": dialogs,
     }
     return json.dumps(memory, separators=(",", ":")).encode("ascii")
@@ -174,6 +175,8 @@ def _session(
     session = CallSession(core, request, server, attempt, verdict, ref, *tokens, now)
     session.state = CallState.ANSWERED
     session.provider = terms.provider
+    shown = memory["shown_from"]
+    session.shown_from = None if shown is None else str(shown).encode("latin-1")
     record = memory["record"]
     session.record = None if record is None else (str(record[0]), str(record[1]))
     target, flow, roams, cseq = memory["caller"]

@@ -38,14 +38,14 @@ class Ends:
     """The two sides of a dialog as recorded.
 
     `caller` and `callee` say where each is reached. `caller_value` and `callee_value` are the address values
-    with their tags, as From and To carry them. `seen_by_caller` and `seen_by_callee` are the highest CSeq
-    that each has seen from the other, 0 when none. `senders`: true of the addresses whose answers for the
-    callee are believed; None: of all.
+    with their tags, as From and To carry them; `shown_caller_value` is the caller's as the callee knows it.
+    `seen_by_caller` and `seen_by_callee` are the highest CSeq that each has seen from the other, 0 when none.
+    `senders`: true of the addresses whose answers for the callee are believed; None: of all.
     """
 
     __slots__ = (
         "call_id", "callee", "callee_value", "caller", "caller_value",
-        "seen_by_callee", "seen_by_caller", "senders",
+        "seen_by_callee", "seen_by_caller", "senders", "shown_caller_value",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +58,7 @@ class Ends:
         seen_by_caller: int,
         seen_by_callee: int,
         senders: Callable[[str], object] | None,
+        shown_caller_value: bytes | None = None,
     ) -> None:
         self.call_id = call_id
         self.caller = caller
@@ -67,6 +68,7 @@ class Ends:
         self.seen_by_caller = seen_by_caller
         self.seen_by_callee = seen_by_callee
         self.senders = senders
+        self.shown_caller_value = shown_caller_value or caller_value
 
 
 class Line(Protocol):
@@ -144,7 +146,7 @@ class ProbeLeg:
         self.again_at = now + line.stack.timers.timeout
         if self.towards_callee:
             party, seen, from_value, to_value = (
-                ends.callee, ends.seen_by_callee, ends.caller_value, ends.callee_value,
+                ends.callee, ends.seen_by_callee, ends.shown_caller_value, ends.callee_value,
             )  # fmt: skip
         else:
             party, seen, from_value, to_value = (

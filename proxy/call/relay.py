@@ -10,7 +10,8 @@ from proxy.call.dialog import Dialog, Party, contact_uri, other_way
 from proxy.call.forwarding import rewrite_token
 from proxy.call.hangup import end_unheard, ends_dialog
 from proxy.call.large import request_towards
-from proxy.call.privacy import withheld_from_callee, withheld_from_caller
+from proxy.call.presented import restore_party, withheld_in_dialog
+from proxy.call.privacy import withheld_from_caller
 from proxy.call.renumber import numbered_as
 from proxy.call.session_timer import REFRESHES, Asked, ask, pass_on, too_small
 from proxy.sip.message import SipRequest, SipResponse
@@ -76,7 +77,7 @@ class Relay:
         party = self.dialog.callee(session.token) if self.from_caller else session.caller
         request = self.server.request
         outgoing, data, flow = request_towards(
-            core, request, party, self.drop, now, self.dialog, self.from_caller
+            session, request, party, self.drop, now, self.dialog, self.from_caller
         )
         self.renumbered = self.dialog.number(request.cseq, self.from_caller) != request.cseq
         self.client = core.stack.send_request(outgoing, flow, now, owner=self, data=data)
@@ -116,13 +117,14 @@ class Relay:
         """The response for the side that asked: with its own token and numbers, and without what is kept from
         it."""
         session = self.session
+        restore_party(session, self.server.request, response, self.from_caller)
         if self.renumbered:
             response = numbered_as(response, self.server.request)
         if self.from_caller:
             withheld = withheld_from_caller(session, response)
             seen, shown = session.token, session.caller_token
         else:
-            withheld = withheld_from_callee(session, response)
+            withheld = withheld_in_dialog(session, response)
             seen, shown = session.caller_token, session.token
         if 200 <= response.status < 300 and method in REFRESHES:
             data, interval = pass_on(response, self.asked, withheld)
@@ -251,7 +253,7 @@ def relay_request(
         # A PBX behind NAT is reached by the way that it last used.
         caller.flow = response_flow(request)
     if from_caller:
-        drop = _BEYOND_LIMITS | withheld_from_callee(session, request)
+        drop = _BEYOND_LIMITS | withheld_in_dialog(session, request)
     else:
         drop = withheld_from_caller(session, request)
     if method == b"ACK":
@@ -259,7 +261,7 @@ def relay_request(
             dialog.acknowledged = True
         if request.max_forwards != 0:
             _, data, flow = request_towards(
-                core, request, receiver, drop, now, dialog, from_caller, surely=True
+                session, request, receiver, drop, now, dialog, from_caller, surely=True
             )
             core.stack.send(data, flow)
         return

@@ -12,6 +12,7 @@ from proxy.call.checkup import begin_checkups, checkup, refreshed
 from proxy.call.commands import Answered, Changed, Ended, Refused
 from proxy.call.dialog import Dialog, calling_party
 from proxy.call.hangup import Farewell
+from proxy.call.presented import restore_party
 from proxy.call.privacy import withheld_from_caller
 from proxy.call.refusal import refusal_response
 from proxy.call.session_timer import Asked, pass_on
@@ -45,7 +46,8 @@ class CallSession:
     and the calling side, in Record-Route: what each side is shown tells it nothing of the other's. Times
     are monotonic seconds: `received_at` of the INVITE, `answered_at` of the first 2xx, `ended_at` of the
     end that is charged (None before). `final_status` is the status that the caller was given, 0 before.
-    `account` is the admission layer's own.
+    `account` is the admission layer's own. `shown_from`: the From value that the called side knows the
+    caller by; None: the caller's own.
     """
 
     __slots__ = (
@@ -78,6 +80,7 @@ class CallSession:
         "ref",
         "request",
         "server",
+        "shown_from",
         "state",
         "targets",
         "token",
@@ -114,6 +117,7 @@ class CallSession:
         self.dialogs: dict[bytes, Dialog] = {}
         self.client: ClientTransaction | None = None
         self.provider: Provider | None = None
+        self.shown_from: bytes | None = None
         self.targets = Targets()
         self.cancelled = False
         self.cancelled_by = EndedBy.CALLER
@@ -155,6 +159,11 @@ class CallSession:
         self.core.forget(self)
 
     @property
+    def callees_from(self) -> bytes:
+        """The From value by which the called side knows the caller."""
+        return self.shown_from or self.request.first(b"from") or b""
+
+    @property
     def to_tag(self) -> bytes:
         """The To-tag of the responses that the proxy makes itself for this INVITE: one for all (RFC 3261
         §8.2.6.2)."""
@@ -165,6 +174,7 @@ class CallSession:
     def response(self, client: ClientTransaction, response: SipResponse, now: float) -> None:
         """A response to the INVITE (§16.7)."""
         status = response.status
+        restore_party(self, self.request, response, True)
         if status != 503:
             self.core.reach.answered(client.flow)
         if client is not self.client:

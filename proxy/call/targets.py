@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from policy.reasons import ReasonCode
 from proxy.call.forwarding import forward_invite
+from proxy.call.presented import introduce, show_caller
 from proxy.call.privacy import withheld_from_callee
 from proxy.call.reach import LARGEST_DATAGRAM, Hop
 from proxy.call.refusal import refusal_response
@@ -128,10 +129,14 @@ class Targets:
 def _invite(session: CallSession, provider: Provider, flow: Flow) -> OutgoingRequest:
     core = session.core
     drop = withheld_from_callee(session, session.request)
-    added = core.tech_headers(provider)
-    if added:
+    told, added = introduce(session, provider, core.identity(flow), drop)
+    drop |= told
+    tech_headers = core.tech_headers(provider)
+    if tech_headers:
         # The provider reads the operator's word, not what the caller wrote under the same name.
-        drop |= {name for name, _ in added}
+        names = {name for name, _ in tech_headers}
+        drop |= names
+        added = [header for header in added if header[0] not in names] + tech_headers
     uri = provider.request_uri(session.verdict.called or "").encode()
     if session.attempt.scheme == "sips" and uri.startswith(b"sip:"):
         # Who asked for TLS all the way asks the next hop for it, too (§16.5, RFC 5630 §5.3).
@@ -141,7 +146,7 @@ def _invite(session: CallSession, provider: Provider, flow: Flow) -> OutgoingReq
         if session.asked is not None:
             drop |= session.asked.drop
             added += session.asked.added
-    return forward_invite(
+    invite = forward_invite(
         session.request,
         uri,
         core.branch(),
@@ -151,3 +156,5 @@ def _invite(session: CallSession, provider: Provider, flow: Flow) -> OutgoingReq
         drop,
         added,
     )
+    show_caller(invite.headers, session.shown_from)
+    return invite

@@ -17,7 +17,19 @@ from tests.call.playbook import CARRIER, answer, in_dialog, invite
 MakeBench = Callable[[Policy], Bench]
 
 FIELDS = {
-    *("record", "call_id", "ref", "trunk", "account", "profile", "provider", "source", "transport", "cli"),
+    *(
+        "record",
+        "call_id",
+        "ref",
+        "trunk",
+        "account",
+        "profile",
+        "provider",
+        "source",
+        "transport",
+        "cli",
+        "cli_sent",
+    ),
     *("dialled", "called", "country", "destination", "decision", "reason", "checks", "policy_version"),
     *("decided_at", "answered_at", "ended_at", "duration_ms", "billed_seconds", "rate", "cost", "currency"),
     *("sip_status", "ended_by"),

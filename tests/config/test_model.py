@@ -99,6 +99,6 @@ def test_secrets_are_not_printed() -> None:
 
 def test_fields_that_are_not_enforced() -> None:
     plain = TrunkConfig(name="a")
-    used = TrunkConfig(name="a", auth="digest", on_cli_mismatch_action="reject_call")
+    used = TrunkConfig(name="a", auth="digest")
     assert unenforced_fields(plain, AccountConfig(name="b")) == ()
     assert unenforced_fields(used, AccountConfig(name="b", codecs=("PCMA",))) == UNENFORCED

@@ -15,10 +15,10 @@ from tests.e2e.waiting import eventually
 
 DESK = "127.0.0.10"
 FIELDS = {
-    "call_id", "ref", "trunk", "account", "profile", "provider", "source", "transport", "cli", "dialled",
-    "called",
-    "country", "destination", "decision", "reason", "checks", "policy_version", "decided_at", "answered_at",
-    "ended_at", "duration_ms", "billed_seconds", "rate", "cost", "currency", "sip_status", "ended_by",
+    "call_id", "ref", "trunk", "account", "profile", "provider", "source", "transport", "cli",
+    "cli_sent", "dialled", "called", "country", "destination", "decision", "reason", "checks",
+    "policy_version", "decided_at", "answered_at", "ended_at", "duration_ms", "billed_seconds", "rate",
+    "cost", "currency", "sip_status", "ended_by",
 }  # fmt: skip
 
 

@@ -83,8 +83,6 @@ STATUS: list[tuple[dict[str, Any], dict[str, Any], str | None]] = [
     ({"status": "blocked"}, {}, "trunk:office-pbx is blocked"),
     ({"account": "acme"}, {"accounts": [{"name": "acme", "status": "blocked"}]}, "account:acme is blocked"),
     ({"profile": "p"}, {"profiles": [{"name": "p", "enabled": False}]}, "profile:p is disabled"),
-    ({"on_cli_mismatch_action": "reject_call"}, {},
-     "on_cli_mismatch_action: restricts, but is not enforced yet"),
     ({"auth": "digest", "username": "u", "ha1": "0" * 32}, {"accept_unenforced": ["auth"]}, None),
     ({"account": "acme"}, {"accounts": [{"name": "acme", "codecs": ["PCMA"]}]},
      "codecs: restricts, but is not enforced yet"),

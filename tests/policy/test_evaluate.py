@@ -128,8 +128,6 @@ def test_refusals_end_the_trace_with_the_check_that_decided(
         (LONDON, {"allowed_sip_ips": ["192.0.2.0/24"], "source": "::ffff:192.0.2.77"}),
         (LONDON, {"provider": None, "whole": {"default_provider": "carrier-a", "trunks": [
             {"name": "t", "allowed_sip_ips": ["192.0.2.10"], "destination_whitelist": ["gb"]}]}}),
-        (LONDON, {"on_cli_mismatch_action": "reject_call",
-                  "whole": {"accept_unenforced": ["on_cli_mismatch_action"]}}),
     ],
 )  # fmt: skip
 def test_admitted(judge: Judge, user: str, setting: dict[str, Any]) -> None:

@@ -1,0 +1,157 @@
+"""The caller as the called side knows it.
+
+Where the policy says so, the user part of From is another one towards the provider, and the asserted identity
+too. Tags stay, so that the dialog is the same; each side goes on seeing the addresses that it knows, in
+requests and responses alike: elements of RFC 2543 compare them whole.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from policy.cli import PLUS_E164, Caller, CliFormat, CliRules
+from proxy.call.privacy import IDENTITY_HEADERS, NOTHING, wants_privacy, withheld_from_callee
+from proxy.sip.errors import HeaderError, UriError
+from proxy.sip.headers import NameAddr, header_line, name_addr, split_list
+from proxy.sip.message import Header, SipMessage, SipRequest, SipResponse
+from proxy.sip.uri import SipUri, to_attempt_fields
+
+if TYPE_CHECKING:
+    from policy.compiled import Provider
+    from proxy.call.forwarding import Identity
+    from proxy.call.session import CallSession
+
+# An Identity (RFC 8224) vouches for the addresses that it came with.
+_VOUCHED = frozenset({b"identity"})
+_WRITTEN = {
+    b"p-asserted-identity": b"P-Asserted-Identity",
+    b"p-preferred-identity": b"P-Preferred-Identity",
+    b"remote-party-id": b"Remote-Party-ID",
+}
+
+
+def introduce(
+    session: CallSession, provider: Provider, outbound: Identity, drop: frozenset[bytes]
+) -> tuple[frozenset[bytes], list[Header]]:
+    """How the caller is introduced to the provider: what of the INVITE's headers stays here beyond `drop`,
+    and what is added. Leaves in `session.shown_from` what From says; None: what the caller wrote."""
+    caller, trunk = session.verdict.cli, session.verdict.trunk
+    if caller is None or trunk is None or trunk.cli is None:
+        return NOTHING, []
+    request, rules, written = session.request, trunk.cli, provider.cli_format
+    session.shown_from = _from_value(session, caller, rules, written)
+    if caller.replaced:
+        number = caller.told(session.ref)
+        asserted = caller.anonymous or request.first(b"p-asserted-identity") is not None
+        if number is None or not asserted or not (provider.trusted or not wants_privacy(request)):
+            return IDENTITY_HEADERS | _VOUCHED, []
+        host = outbound.uri.partition(b":")[2].partition(b";")[0]
+        user = (written or PLUS_E164).write(number).encode()
+        line = header_line(b"P-Asserted-Identity", b"<sip:" + user + b"@" + host + b">")
+        return IDENTITY_HEADERS | _VOUCHED, [line]
+    if written is None:
+        return NOTHING, []
+    return _asserted_as(request, rules, written, drop)
+
+
+def show_caller(headers: list[Header], shown: bytes | None) -> None:
+    """Put what From says to the called side in the place of the caller's own."""
+    if shown is not None:
+        _replace(headers, (b"from", b"From: " + shown))
+
+
+def show_party(headers: list[Header], session: CallSession, from_caller: bool) -> None:
+    """The same in a request within the dialog; in one of the called side, To has the caller's own address."""
+    shown = session.shown_from
+    if shown is None:
+        return
+    if from_caller:
+        _replace(headers, (b"from", b"From: " + shown))
+    else:
+        _replace(headers, (b"to", b"To: " + (session.request.first(b"from") or b"")))
+
+
+def restore_party(
+    session: CallSession, request: SipRequest, response: SipResponse, from_caller: bool
+) -> None:
+    """Give the response the caller's address as the sender of `request` wrote it there."""
+    if session.shown_from is None:
+        return
+    wanted = b"from" if from_caller else b"to"
+    response.headers = list(response.headers)
+    _replace(response.headers, next(header for header in request.headers if header[0] == wanted))
+
+
+def withheld_in_dialog(session: CallSession, message: SipMessage) -> frozenset[bytes]:
+    """The headers of a later message of the caller's side that the provider is not told: once the caller has
+    been introduced it gets no other name."""
+    if session.shown_from is not None:
+        return IDENTITY_HEADERS | _VOUCHED
+    return withheld_from_callee(session, message)
+
+
+def _replace(headers: list[Header], header: Header) -> None:
+    for index, (name, _) in enumerate(headers):
+        if name == header[0]:
+            headers[index] = header
+            return
+
+
+def _from_value(
+    session: CallSession, caller: Caller, rules: CliRules, written: CliFormat | None
+) -> bytes | None:
+    own = session.request.first(b"from") or b""
+    if caller.replaced and not caller.anonymous:
+        number = caller.told(session.ref)
+        # The display name may say what the number must not.
+        return own if number is None else _readdressed(own, number, written or PLUS_E164, whole=False)
+    if written is not None and not caller.anonymous:
+        attempt = session.attempt
+        number = rules.read(attempt.cli_scheme, attempt.cli, attempt.cli_params)
+        if number is not None:
+            return _readdressed(own, number, written, whole=True)
+    return own if caller.kept else None
+
+
+def _asserted_as(
+    request: SipRequest, rules: CliRules, written: CliFormat, drop: frozenset[bytes]
+) -> tuple[frozenset[bytes], list[Header]]:
+    """The asserted identities, their numbers as the provider wants them."""
+    names: set[bytes] = set()
+    lines: list[Header] = []
+    for name in IDENTITY_HEADERS - drop:
+        for value in request.all(name):
+            for one in split_list(value):
+                names.add(name)
+                number = _number_in(one, rules)
+                if number is not None:
+                    one = _readdressed(one, number, written, whole=True)
+                lines.append(header_line(_WRITTEN[name], one))
+    return frozenset(names), lines
+
+
+def _number_in(value: bytes, rules: CliRules) -> str | None:
+    try:
+        return rules.read(*to_attempt_fields(SipUri.parse(name_addr(value).uri)))
+    except (HeaderError, UriError):
+        return None
+
+
+def _readdressed(value: bytes, number: str, written: CliFormat, *, whole: bool) -> bytes:
+    """An address value with `number` for its user part; host and URI parameters stay. Without `whole` nothing
+    else is left of it but the tag."""
+    try:
+        address = name_addr(value)
+    except HeaderError:
+        address = NameAddr(b"", b"", ())
+    scheme, _, rest = address.uri.partition(b":")
+    if scheme.lower() in (b"sip", b"sips"):
+        host = rest.rpartition(b"@")[2].partition(b"?")[0]
+        uri = scheme + b":" + written.write(number).encode() + b"@" + host
+    else:
+        # Anything but a global number would want a context (RFC 3966 §5.1.4).
+        uri = b"tel:" + number.encode()
+    display = address.display + b" " if whole and address.display else b""
+    kept = [(name, text) for name, text in address.params if whole or name == b"tag"]
+    params = b"".join(b";" + name + (b"" if text is None else b"=" + text) for name, text in kept)
+    return display + b"<" + uri + b">" + params

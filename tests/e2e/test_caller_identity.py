@@ -1,0 +1,156 @@
+"""Who the provider is told is calling, on the wire; and that either side's dialog stays whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.configuration import LONDON, WASHINGTON, configuration, trunk
+from tests.e2e.configuration import provider as provider_entry
+from tests.e2e.sip_text import answer
+from tests.e2e.trunkwarden_process import Trunkwarden
+from tests.e2e.user_agents import CLI, OutgoingCall, hang_up, incoming
+from tests.e2e.waiting import eventually
+
+STRICT, REPLACING, DRAWING, FREE = "127.0.0.10", "127.0.0.11", "127.0.0.12", "127.0.0.13"
+OWN, OTHER = "+442079460500", "+442079460501"
+
+
+@pytest.fixture(scope="module")
+def proxy(serve_module, redis_server, provider, tmp_path_factory) -> Iterator[Trunkwarden]:
+    rules = {"dids": [OWN, OTHER], "default_did": OWN}
+    folder = tmp_path_factory.mktemp("identity")
+    config = configuration(
+        folder,
+        redis_server.url,
+        [
+            provider_entry("carrier", provider.address),
+            provider_entry(
+                "british", provider.address, cli_format="national", cli_country_code="44",
+                cli_national_prefix="0",
+            ),
+        ],
+        [
+            trunk("strict", STRICT, on_cli_mismatch_action="reject_call", **rules),
+            trunk("replacing", REPLACING, on_cli_mismatch_action="replace_cli", **rules),
+            trunk("drawing", DRAWING, on_cli_mismatch_action="randomize_cli", dids=[OWN, OTHER]),
+            trunk("free", FREE, provider="british"),
+        ],
+    )  # fmt: skip
+    started = serve_module(config)
+    started.folder = folder
+    return started
+
+
+@pytest.fixture
+def caller(proxy, new_peer):
+    def run(source: str, cli: str = CLI, **options: object) -> OutgoingCall:
+        return OutgoingCall(new_peer(source), proxy.address, WASHINGTON, cli=cli, **options)
+
+    return run
+
+
+def tag_of(value: str) -> str:
+    return value.partition(";tag=")[2]
+
+
+def test_number_of_somebody_else_is_refused(caller, provider) -> None:
+    call = caller(STRICT).send()
+
+    refusal = call.final()
+
+    assert refusal.start == "SIP/2.0 403 Caller Identity Not Allowed"
+    assert "Q.850;cause=21" in refusal.one("reason")
+    assert "CLI" in refusal.one("warning")
+    assert provider.requests("INVITE", call.call_id) == []
+
+
+def test_own_number_passes_untouched(caller, provider, proxy) -> None:
+    call = caller(STRICT, OWN).send()
+    far_end = incoming(provider, proxy.address, call)
+    far_end.respond("486 Busy Here")
+    call.final()
+
+    assert far_end.invite.one("from") == call.from_value
+
+
+def test_asserted_identity_of_somebody_else_is_refused(caller) -> None:
+    call = caller(STRICT, OWN, extra=(("P-Asserted-Identity", f"<sip:{LONDON}@127.0.0.10>"),)).send()
+
+    assert call.final().status == 403
+
+
+@pytest.mark.parametrize(("source", "shown"), [(REPLACING, {OWN}), (DRAWING, {OWN, OTHER})])
+def test_another_number_is_told_and_the_dialog_stays_whole(caller, provider, proxy, source, shown) -> None:
+    """Each side sees the addresses that it knows, from the INVITE to the BYE of either."""
+    extra = (("P-Asserted-Identity", f"<sip:{CLI}@{source}>"), ("Privacy", "none"))
+    call = caller(source, extra=extra).send()
+    far_end = incoming(provider, proxy.address, call)
+    told = far_end.invite.one("from")
+    number = told.partition("sip:")[2].partition("@")[0]
+    assert number in shown
+    assert tag_of(told) == tag_of(call.from_value)
+    assert CLI not in str(far_end.invite).replace(far_end.invite.one("contact"), "")
+    assert (
+        far_end.invite.one("p-asserted-identity") == f"<sip:{number}@{proxy.address[0]}:{proxy.address[1]}>"
+    )
+    far_end.respond("180 Ringing")
+    assert call.provisional(180).one("from") == call.from_value
+    far_end.accept()
+    ok = call.final()
+    assert ok.one("from") == call.from_value
+    near, far = call.dialog(ok), far_end.dialog()
+    call.peer.send(near.request("ACK"), proxy.address)
+    assert far_end.expect("ACK").one("from") == told
+
+    call.peer.send(near.request("INFO"), proxy.address)
+    info = far_end.expect("INFO")
+    assert info.one("from") == told
+    far_end.reply(info)
+    assert call.peer.expect_response(200, "INFO", call_id=call.call_id).one("from") == call.from_value
+
+    provider.send(far.request("INFO"), proxy.address)
+    info = call.peer.expect_request("INFO", call_id=call.call_id)
+    assert info.one("to") == call.from_value
+    call.peer.send(answer(info, "200 OK"), proxy.address)
+    assert provider.expect_response(200, "INFO", call_id=call.call_id).one("to") == told
+
+    assert hang_up(call, near, far_end).one("from") == told
+
+
+def test_provider_gets_its_own_format(caller, provider, proxy) -> None:
+    extra = (("P-Asserted-Identity", f"<sip:{OWN}@127.0.0.13>"),)
+    call = caller(FREE, OWN, extra=extra).send()
+    far_end = incoming(provider, proxy.address, call)
+    far_end.respond("486 Busy Here")
+
+    assert call.final().one("from") == call.from_value
+    assert far_end.invite.one("from") == call.from_value.replace(OWN, "02079460500")
+    assert far_end.invite.one("p-asserted-identity") == "<sip:02079460500@127.0.0.13>"
+
+
+def test_anonymous_caller_is_judged_by_who_is_asserted(caller, provider, proxy) -> None:
+    extra = (("P-Asserted-Identity", f"<tel:{OWN}>"), ("Privacy", "id"))
+    named = caller(STRICT, "anonymous", extra=extra).send()
+    far_end = incoming(provider, proxy.address, named)
+    far_end.respond("486 Busy Here")
+    named.final()
+
+    assert far_end.invite.one("from") == named.from_value
+    assert far_end.invite.one("p-asserted-identity") == f"<tel:{OWN}>"
+    assert caller(STRICT, "anonymous").send().final().status == 403
+
+
+def test_record_says_what_was_sent(caller, provider, proxy) -> None:
+    call = caller(REPLACING).send()
+    far_end = incoming(provider, proxy.address, call)
+    far_end.respond("486 Busy Here")
+    call.final()
+
+    def ended() -> dict | None:
+        lines = [line for line in proxy.records() if line["call_id"] == call.call_id]
+        return next((line for line in lines if line["record"] == "call"), None)
+
+    record = eventually(ended, 5.0, "the call's record")
+    assert (record["cli"], record["cli_sent"]) == (CLI, OWN)
