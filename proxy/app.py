@@ -37,11 +37,14 @@ from proxy.observe.records import RecordWriter
 from proxy.observe.tasks import TaskKeeper
 from proxy.routing.names import NAMESERVERS_VARIABLE, Names
 from proxy.routing.resolver import Resolver
+from proxy.routing.source import source_towards
 from proxy.server import SipServer
 from proxy.sip.counters import SipCounters
+from proxy.sip.listeners import EVERYWHERE, ByListener
 from proxy.sip.stack import SipStack
 from proxy.sip.timers import Timers
 from proxy.transport.contexts import CertificateError, TlsContexts, files_by_bind
+from proxy.transport.everywhere import UdpEverywhere
 from proxy.transport.identity import PeerNames
 from proxy.transport.limits import StreamLimits
 from proxy.transport.tcp import TcpEndpoint
@@ -111,7 +114,7 @@ class Application:
         self.metrics.attach(counters)
         t1 = config.timers.t1_ms / 1000
         stack = SipStack(Timers(t1=t1, t2=max(4.0, t1)), counters)
-        identities: dict[tuple[str, tuple[str, int]], Identity] = {}
+        identities: ByListener[Identity] = ByListener()
         names = PeerNames()
         endpoints = self._bind(identities, names, counters)
         try:
@@ -194,7 +197,7 @@ class Application:
             endpoint.start()
 
     def _bind(
-        self, identities: dict[tuple[str, tuple[str, int]], Identity], names: PeerNames, counters: SipCounters
+        self, identities: ByListener[Identity], names: PeerNames, counters: SipCounters
     ) -> list[UdpEndpoint | TcpEndpoint]:
         endpoints = []
         for group in by_socket(self.config.listen):
@@ -217,7 +220,8 @@ class Application:
     ) -> UdpEndpoint | TcpEndpoint:
         host, port = listener.host, listener.port
         if listener.transport == "udp":
-            return UdpEndpoint(host, port, lambda batch: self.server.on_datagrams(batch))
+            kind = UdpEverywhere if host in EVERYWHERE else UdpEndpoint
+            return kind(host, port, lambda batch: self.server.on_datagrams(batch))
         # Strangers who are not even answered need no connections.
         limits = StreamLimits(strangers=0) if self.config.unknown_source == "drop" else StreamLimits()
         if listener.transport == "tcp":
@@ -410,20 +414,15 @@ def _sent_by(listener: Listener, advertise: str | None, local: tuple[str, int]) 
     if name is not None:
         return name.encode()
     host, port = local
-    if host in ("0.0.0.0", "::"):
+    if host in EVERYWHERE:
         host = _default_address(":" in host)
     return _host_port(host, port).encode()
 
 
 def _default_address(ipv6: bool) -> str:
-    """The address that packets leave with when they leave this machine: nothing is sent to find out."""
-    family, beyond = (socket.AF_INET6, "2001:db8::1") if ipv6 else (socket.AF_INET, "192.0.2.1")
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((beyond, 9))
-        except OSError:
-            return "::1" if ipv6 else "127.0.0.1"
-        return str(probe.getsockname()[0])
+    """The address that packets leave with when they leave this machine."""
+    beyond, alone = ("2001:db8::1", "::1") if ipv6 else ("192.0.2.1", "127.0.0.1")
+    return source_towards(beyond) or alone
 
 
 def _host_port(host: str, port: int) -> str:

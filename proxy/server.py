@@ -28,6 +28,7 @@ from proxy.call.session import CallSession
 from proxy.ledger.ledger import Ledger
 from proxy.observe.logs import Sampler
 from proxy.observe.metrics import Metrics
+from proxy.sip.listeners import ByListener
 from proxy.sip.message import Flow
 from proxy.sip.stack import SipStack
 from proxy.transport.inbox import SLICE, Inbox
@@ -61,8 +62,8 @@ class SipServer:
         provider."""
         self.stack = stack
         self.core = core
-        self.endpoints: dict[tuple[str, int], UdpEndpoint] = {}
-        self.streams: dict[tuple[str, tuple[str, int]], TcpEndpoint] = {}
+        self.endpoints: ByListener[UdpEndpoint] = ByListener()
+        self.streams: ByListener[TcpEndpoint] = ByListener()
         self._pipeline = pipeline
         self._accounting = accounting
         self._log = log
@@ -84,7 +85,7 @@ class SipServer:
 
     def add_endpoint(self, endpoint: UdpEndpoint) -> None:
         """Send through this endpoint what leaves by its local address."""
-        self.endpoints[endpoint.local] = endpoint
+        self.endpoints[("udp", endpoint.local)] = endpoint
 
     def add_stream(self, endpoint: TcpEndpoint) -> None:
         """The same for connections."""
@@ -221,7 +222,7 @@ class SipServer:
 
     def _send(self, data: bytes, flow: Flow) -> None:
         if flow.transport == "udp":
-            self.endpoints[flow.local].send(data, flow.remote)
+            self.endpoints[flow[:2]].send(data, flow)
         else:
             self.streams[flow[:2]].send(data, flow)
 

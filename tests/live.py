@@ -196,7 +196,7 @@ async def running(
     app = application(write(folder, content), kind)
     await app.start()
     if line is not None:
-        line.proxy = next(iter(app.server.endpoints))
+        line.proxy = next(iter(app.server.endpoints))[1]
     try:
         yield app
     finally:

@@ -44,7 +44,7 @@ async def test_ready_when_started_and_nothing_left_when_stopped(short_folder: Pa
     app = application(path, Application)
     before = descendants(os.getpid())
     await app.start()
-    (local,) = app.server.endpoints
+    ((_, local),) = app.server.endpoints
     assert app.ready_line() == (
         f"ready sip=udp:127.0.0.1:{local[1]} admin={app.admin_url} ledger=embedded "
         f"policy={app.store.policy.version}"

@@ -120,7 +120,7 @@ class ProxyCore:
     `judge` is the policy in force; `routes` gives the hops of a provider in the order in which one call tries
     them, none while it has no usable address; `leads_to` says whether a provider's name leads to a host;
     `mint` draws a fresh ref and its two tokens, the called side's and the calling side's, of one length;
-    `identities` name the proxy, by the local address of a listener. `gate` is set while no new calls are
+    `identities` name the proxy, by our own address of a flow. `gate` is set while no new calls are
     taken, `overloaded` while the message at hand waited so long that a new call is shed; `judging` is how
     many calls wait for the ledger. `elsewhere` keeps requests for calls of other instances; None: they are
     refused. `commands` is emptied by the server after each batch of events.

@@ -76,7 +76,7 @@ async def staged(ring_seconds: Callable[[], float]) -> AsyncIterator[Stage]:
         app = _application(folder, provider.agent.address[1])
         await app.start()
         stack.push_async_callback(app.stop)
-        proxy = next(iter(app.server.endpoints))
+        _, proxy = next(iter(app.server.endpoints))
         office, shop, stranger = (Pbx(agent, proxy) for agent in agents[1:])
         yield Stage(app, office, shop, stranger, provider, keeper)
 

@@ -187,7 +187,7 @@ class UserAgent:
         while self._stack.outbox:
             waiting, self._stack.outbox = self._stack.outbox, []
             for data, flow in waiting:
-                self._endpoint.send(data, flow.remote)
+                self._endpoint.send(data, flow)
         if self._timer is not None:
             self._timer.cancel()
         at = self._stack.next_timer()

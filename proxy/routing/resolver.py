@@ -18,6 +18,8 @@ from proxy.call.reach import Hop
 from proxy.routing.location import Location, Target, is_address, locate, locate_service, plain_location
 from proxy.routing.names import Names, Unanswered
 from proxy.routing.selection import Choice, Slate
+from proxy.routing.source import source_towards
+from proxy.sip.listeners import EVERYWHERE
 from proxy.sip.message import HURRIED, Flow
 
 _log = logging.getLogger(__name__)
@@ -47,8 +49,9 @@ class _Known:
 
 class Resolver:
     """Provider → hops. `listeners` are the local addresses of the sockets that calls leave from, by
-    transport; the first of its family and transport is used, and its family comes first. `number` gives the
-    number of a name that a TLS peer must be certified for; `draw`, random numbers from 0 up to 1."""
+    transport; the first one's family comes first. Of several the one is used whose address `source` names:
+    the one that the system sends from to a host, None where it knows no way. `number` gives the number of a
+    name that a TLS peer must be certified for; `draw`, random numbers from 0 up to 1."""
 
     def __init__(
         self,
@@ -56,7 +59,9 @@ class Resolver:
         number: Callable[[str], int] = lambda name: 0,
         names: Names | None = None,
         draw: Callable[[], float] = random.random,
+        source: Callable[[str], str | None] = source_towards,
     ) -> None:
+        self._source = source
         self._listeners = list(listeners)
         self._number = number
         self._names = names or Names()
@@ -182,10 +187,9 @@ class Resolver:
         number = self._number(provider.host) if transport == "tls" else 0
         found: list[tuple[int, Hop]] = []
         for host in target.hosts:
-            listener = self._listener(transport, host)
-            if host not in usable or listener is None:
+            place, local = self._listener(transport, host) or (0, None)
+            if host not in usable or local is None:
                 continue
-            place, local = listener
             flow = Flow(transport, local, (host, target.port), number)
             large = self._stream(flow, usable, stream) if transport == "udp" else None
             found.append((place, Hop(flow, large)))
@@ -194,8 +198,7 @@ class Resolver:
     def _stream(self, flow: Flow, usable: set[str], stream: Location | None) -> Flow | None:
         """Where the host of a UDP flow takes TCP: what the domain says of this host, else of others, else the
         same port; nowhere if it says that it does not."""
-        listener = self._listener("tcp", flow.remote[0])
-        if listener is None or (stream is not None and stream.denied):
+        if stream is not None and stream.denied:
             return None
         ipv6 = ":" in flow.remote[0]
         named = [
@@ -205,14 +208,27 @@ class Resolver:
             if host in usable and (":" in host) == ipv6
         ]
         same = [remote for remote in named if remote[0] == flow.remote[0]]
-        return Flow("tcp", listener[1], (same or named or [flow.remote])[0], HURRIED)
+        remote = (same or named or [flow.remote])[0]
+        listener = self._listener("tcp", remote[0])
+        return None if listener is None else Flow("tcp", listener[1], remote, HURRIED)
 
     def _listener(self, transport: str, host: str) -> tuple[int, tuple[str, int]] | None:
-        """Our socket for this transport and family, and its place among all."""
-        for place, (kind, local) in enumerate(self._listeners):
-            if kind == transport and (":" in local[0]) == (":" in host):
-                return place, local
-        return None
+        """Our address for this transport and host, and the place of its family among all: the one that the
+        system would send from where it is one of ours, else the first of the family."""
+        fitting = [
+            (place, local)
+            for place, (kind, local) in enumerate(self._listeners)
+            if kind == transport and (":" in local[0]) == (":" in host)
+        ]
+        if not fitting:
+            return None
+        place, first = fitting[0]
+        source = self._source(host) if len(fitting) > 1 or first[0] in EVERYWHERE else None
+        if source is not None:
+            for _, (own, port) in fitting:
+                if own == source or own in EVERYWHERE:
+                    return place, (source, port)
+        return place, first
 
     def _say(self, key: _Key, what: str) -> None:
         """A warning, once until it changes."""

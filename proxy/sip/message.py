@@ -14,7 +14,8 @@ from proxy.sip.uri import SipUri
 class Flow(NamedTuple):
     """The way a message came, and the way its answer goes back.
 
-    `local` is the listener's own address, `remote` the peer's; `connection` tells stream connections apart
+    `local` is our own address (the listener's; of one on all addresses the one that the peer spoke to, or its
+    own where the system chooses), `remote` the peer's; `connection` tells stream connections apart
     (0: UDP).
     """
 

@@ -13,6 +13,7 @@ from typing import Final
 from proxy.observe.tasks import TaskKeeper
 from proxy.sip.counters import OUT, STATUS_KINDS, SipCounters
 from proxy.sip.framing import FramingError
+from proxy.sip.listeners import EVERYWHERE, Address
 from proxy.sip.malformed import error_response
 from proxy.sip.message import Flow
 from proxy.transport.connection import LINGER_SECONDS, Cause, StreamConnection
@@ -23,7 +24,6 @@ from proxy.transport.reopening import is_response, way_back
 _log = logging.getLogger(__name__)
 
 Messages = list[tuple[bytes, Flow]]
-Address = tuple[str, int]
 
 BATCH: Final = 64
 """Most connections taken, and bytes in KiB read from one of them, in one turn of the loop."""
@@ -35,7 +35,6 @@ _BACKLOG: Final = 1024
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _EXHAUSTED_PAUSE: Final = 0.5
 _COARSEST_SWEEP: Final = 1.0
-_ANY: Final = frozenset({"0.0.0.0", "::"})
 _ids: Final = itertools.count(1)
 
 
@@ -167,7 +166,7 @@ class TcpEndpoint:
             if connection is None and is_response(data):
                 connection = self._reopen(data, flow)
         else:
-            connection = self._towards(flow.remote, self._name_of(flow))
+            connection = self._towards(flow, self._name_of(flow))
             if connection is not None and flow.hurried:
                 connection.hurry(HURRY_SECONDS)
         if connection is None:
@@ -181,14 +180,15 @@ class TcpEndpoint:
         """What the peer has to be certified as; plain TCP asks for nothing."""
         return ""
 
-    def _towards(self, remote: Address, name: str) -> StreamConnection | None:
-        """The connection to `remote`, whoever opened it, or a new one; None when there may be no more."""
-        connection = self._found(remote, name)
+    def _towards(self, flow: Flow, name: str) -> StreamConnection | None:
+        """The connection to the far end of `flow`, whoever opened it, or a new one; None when there may be no
+        more."""
+        connection = self._found(flow.remote, name)
         if connection is not None:
             return connection
         if sum(1 for found in self._opened.values() if found.places is None) >= self.limits.opened:
             return None
-        return self._open(remote, name, known=True)
+        return self._open(flow.local, flow.remote, name, known=True)
 
     def _found(self, remote: Address, name: str) -> StreamConnection | None:
         connection = self._opened.get((remote, name))
@@ -212,7 +212,7 @@ class TcpEndpoint:
         name = self._name_of_host(host)
         connection = self._found(remote, name)
         if connection is None:
-            connection = self._open(remote, name, known=False)
+            connection = self._open(flow.local, remote, name, known=False)
             if connection is not None and not self._seat(connection, self._reopened_places):
                 connection.abort(Cause.FAILED)
                 return None
@@ -221,10 +221,10 @@ class TcpEndpoint:
     def _name_of_host(self, host: str) -> str:
         return ""
 
-    def _open(self, remote: Address, name: str, *, known: bool) -> StreamConnection | None:
+    def _open(self, local: Address, remote: Address, name: str, *, known: bool) -> StreamConnection | None:
         if self._stopping:
             return None
-        flow = Flow(self.transport, self.local, remote, next(_ids))
+        flow = Flow(self.transport, local, remote, next(_ids))
         connection = self._make(flow, opened=True, known=known, name=name)
         self._enter(connection)
         self._opened[(remote, name)] = connection
@@ -232,12 +232,12 @@ class TcpEndpoint:
         return connection
 
     async def _connect(self, connection: StreamConnection) -> None:
-        host = self.local[0]
+        host = connection.flow.local[0]
         try:
             await self.loop.create_connection(
                 lambda: connection,
                 *connection.flow.remote,
-                local_addr=None if host in _ANY else (host, 0),
+                local_addr=None if host in EVERYWHERE else (host, 0),
             )
         except OSError as error:
             _log.info("no %s connection to %s: %s", self.transport, connection.flow.remote, error)
@@ -265,7 +265,11 @@ class TcpEndpoint:
 
     def _admit(self, taken: socket.socket, remote: Address) -> None:
         known = self._known(remote[0])
-        flow = Flow(self.transport, self.local, remote, next(_ids))
+        local = self.local
+        if local[0] in EVERYWHERE:
+            own = taken.getsockname()
+            local = (own[0], own[1])
+        flow = Flow(self.transport, local, remote, next(_ids))
         connection = self._make(flow, opened=False, known=known)
         if not self._seat(connection, self._known_places if known else self._stranger_places):
             self.refused += 1

@@ -11,13 +11,14 @@ from typing import Final
 
 from proxy.observe.logs import Sampler
 from proxy.sip.counters import SipCounters
+from proxy.sip.listeners import Address
 from proxy.sip.message import Flow
 from proxy.transport.connection import Cause, State, StreamConnection
 from proxy.transport.contexts import TlsContexts, TlsFiles
 from proxy.transport.identity import Certificate, PeerNames, certifies, server_name
 from proxy.transport.limits import StreamLimits
 from proxy.transport.reopening import asks_for_reuse
-from proxy.transport.tcp import Address, Messages, TcpEndpoint
+from proxy.transport.tcp import Messages, TcpEndpoint
 
 _log = logging.getLogger(__name__)
 

@@ -13,12 +13,12 @@ from proxy.sip.message import Flow
 # Read ahead of what is served, so that nothing is lost for want of room in the system's buffer, which is
 # often small; bounded, so that a flood on one socket keeps the loop from nothing else.
 BATCH: Final = 512
-_LARGEST: Final = 65535
+LARGEST: Final = 65535
 _BUFFER: Final = 4 * 1024 * 1024
 # socket(7); Python has no names for them.
 _SO_SNDBUFFORCE: Final = 32
 _SO_RCVBUFFORCE: Final = 33
-_REFUSED: Final = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH})
+REFUSED: Final = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH})
 
 Datagrams = list[tuple[bytes, Flow]]
 
@@ -48,10 +48,10 @@ class UdpEndpoint:
         """Begin to read, on the running loop."""
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._drain)
 
-    def send(self, data: bytes, remote: tuple[str, int]) -> None:
+    def send(self, data: bytes, flow: Flow) -> None:
         """Send one datagram. What the system cannot take now is lost, as any datagram may be, and counted."""
         try:
-            self._socket.sendto(data, remote)
+            self._socket.sendto(data, flow.remote)
         except (OSError, OverflowError, TypeError, ValueError):  # all but the first: an address that is none
             self.unsent += 1
 
@@ -67,12 +67,12 @@ class UdpEndpoint:
         batch: Datagrams = []
         for _ in range(BATCH):
             try:
-                data, address = receive(_LARGEST)
+                data, address = receive(LARGEST)
             except BlockingIOError:
                 break
             except OSError as error:
                 # An ICMP error of something sent earlier; the timers of its transaction deal with it.
-                if error.errno in _REFUSED:
+                if error.errno in REFUSED:
                     continue
                 break
             batch.append((data, Flow("udp", local, (address[0], address[1]))))

@@ -82,6 +82,48 @@ async def test_family_of_the_first_listener_comes_first(
     assert [":" in hop.flow.remote[0] for hop in hops] == ipv6
 
 
+ELSEWHERE = ("udp", ("127.0.0.9", 5060))
+ANY4 = ("udp", ("0.0.0.0", 5070))
+
+
+@pytest.mark.parametrize(
+    ("listeners", "source", "local"),
+    [
+        ((ELSEWHERE, V4), "127.0.0.1", V4[1]),
+        ((V4, ELSEWHERE), "127.0.0.9", ELSEWHERE[1]),
+        ((ELSEWHERE, V4), "192.0.2.99", ELSEWHERE[1]),
+        ((ELSEWHERE, V4), None, ELSEWHERE[1]),
+        ((V6, ELSEWHERE, V4), "127.0.0.1", V4[1]),
+        ((TCP4, ELSEWHERE, V4), "127.0.0.1", V4[1]),
+        ((ANY4,), "192.0.2.99", ("192.0.2.99", 5070)),
+        ((ANY4,), None, ANY4[1]),
+        ((ELSEWHERE, ANY4), "127.0.0.1", ("127.0.0.1", 5070)),
+    ],
+)
+async def test_calls_leave_by_the_listener_that_the_system_would_send_from(
+    names: Names, listeners: Any, source: str | None, local: tuple[str, int]
+) -> None:
+    resolver = Resolver(listeners, names=names, source=lambda host: source)
+    carrier = provider("192.0.2.7")
+    await resolver.refresh([carrier])
+    assert [hop.flow.local for hop in resolver.hops(carrier)] == [local]
+
+
+async def test_hosts_behind_several_listeners_keep_the_order_of_their_name(
+    names: Names, zone: DnsServer
+) -> None:
+    zone.put(NAME, "A", "192.0.2.7", "192.0.2.8")
+    ways = {"192.0.2.7": "127.0.0.1", "192.0.2.8": "127.0.0.9"}
+    orders = []
+    for listeners in ((V4, ELSEWHERE), (ELSEWHERE, V4)):
+        resolver = Resolver(listeners, names=names, draw=lambda: 0.0, source=ways.__getitem__)
+        await resolver.refresh([carrier := provider()])
+        hops = resolver.hops(carrier)
+        assert [hop.flow.local[0] for hop in hops] == [ways[hop.flow.remote[0]] for hop in hops]
+        orders.append([hop.flow.remote[0] for hop in hops])
+    assert orders[0] == orders[1]
+
+
 async def test_srv_targets_by_priority_and_weight(names: Names, zone: DnsServer) -> None:
     zone.put(SRV, "SRV", "10 60 5071 a.test.", "10 40 5072 b.test.", "20 0 5073 c.test.")
     for name, address in (("a", "192.0.2.1"), ("b", "192.0.2.2"), ("c", "192.0.2.3")):

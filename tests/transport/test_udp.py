@@ -21,6 +21,10 @@ def peer() -> Iterator[socket.socket]:
         yield made
 
 
+def towards(remote: tuple[str, int]) -> Flow:
+    return Flow("udp", ("127.0.0.1", 1), remote)
+
+
 class Receiver:
     """An endpoint on a free port, with the batches that it was given."""
 
@@ -46,7 +50,7 @@ async def test_both_ways(receiver: Receiver, peer: socket.socket) -> None:
     peer.sendto(b"one", endpoint.local)
     await until(lambda: bool(receiver.batches))
     assert receiver.batches == [[(b"one", Flow("udp", endpoint.local, peer.getsockname()))]]
-    endpoint.send(b"two", peer.getsockname())
+    endpoint.send(b"two", towards(peer.getsockname()))
     data, source = peer.recvfrom(100)
     assert (data, source) == (b"two", endpoint.local)
 
@@ -89,7 +93,7 @@ async def test_refused_port_of_a_peer_stops_nothing(receiver: Receiver, peer: so
         gone.bind(("127.0.0.1", 0))
         nobody = gone.getsockname()
     for _ in range(3):
-        receiver.endpoint.send(b"anybody?", nobody)
+        receiver.endpoint.send(b"anybody?", towards(nobody))
     peer.sendto(b"still here", receiver.endpoint.local)
     await until(lambda: receiver.data == [b"still here"])
 
@@ -101,15 +105,15 @@ async def test_refused_port_of_a_peer_stops_nothing(receiver: Receiver, peer: so
 async def test_address_that_is_none_loses_one_datagram(
     receiver: Receiver, peer: socket.socket, remote: tuple[str, int]
 ) -> None:
-    receiver.endpoint.send(b"lost", remote)
-    receiver.endpoint.send(b"kept", peer.getsockname())
+    receiver.endpoint.send(b"lost", towards(remote))
+    receiver.endpoint.send(b"kept", towards(peer.getsockname()))
     assert peer.recv(100) == b"kept"
     if remote[0]:
         assert receiver.endpoint.unsent == 1
 
 
 async def test_too_long_a_datagram_is_lost_and_counted(receiver: Receiver, peer: socket.socket) -> None:
-    receiver.endpoint.send(b"x" * 70_000, peer.getsockname())
+    receiver.endpoint.send(b"x" * 70_000, towards(peer.getsockname()))
     assert receiver.endpoint.unsent == 1
 
 
@@ -126,7 +130,7 @@ async def test_ipv6_is_a_socket_of_its_own(peer: socket.socket) -> None:
         other.sendto(b"six", six.endpoint.local)
         await until(lambda: bool(six.batches))
         assert six.batches[0][0] == (b"six", Flow("udp", six.endpoint.local, source))
-        six.endpoint.send(b"back", source)
+        six.endpoint.send(b"back", towards(source))
         assert other.recv(100) == b"back"
     six.endpoint.close()
 
@@ -139,7 +143,7 @@ def test_port_that_is_taken_is_an_error_and_nothing_is_left_open(peer: socket.so
 async def test_close_is_for_good_and_may_come_twice(receiver: Receiver, peer: socket.socket) -> None:
     receiver.endpoint.close()
     receiver.endpoint.close()
-    receiver.endpoint.send(b"late", peer.getsockname())
+    receiver.endpoint.send(b"late", towards(peer.getsockname()))
     assert receiver.endpoint.unsent == 1
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
         again.bind(receiver.endpoint.local)
