@@ -44,6 +44,7 @@ class Relay:
         "from_caller",
         "no_answer_deadline",
         "renumbered",
+        "sent_again",
         "server",
         "session",
         "wake_at",
@@ -67,6 +68,7 @@ class Relay:
         self.arrived_at = now
         self.asked: Asked | None = None
         self.renumbered = False
+        self.sent_again = False
         self.no_answer_deadline = now + session.core.settings.no_answer_seconds
         self.wake_at = 0.0
 
@@ -135,33 +137,44 @@ class Relay:
         return data.replace(seen, shown)
 
     def unreachable(self, client: ClientTransaction, now: float) -> None:
-        """The connection is gone. A mere try of TCP is followed by UDP; a caller's may have been its own:
-        where it listens, it is tried once more."""
+        """The connection is gone, and the request perhaps with it. It is sent once more (RFC 3263 §4.3): a
+        try of TCP by UDP; to the provider over a new connection; to a caller, whose own it may have been,
+        where it listens. A BYE that was read the first time gets 481 then. In the end its sender is told (RFC
+        3261 §16.9: as by a 503, which goes back as 500)."""
         session = self.session
         again = client.flow.hurried
         if again:
             session.core.reach.stream_found(client.flow, False, now)
-        elif not self.from_caller:
+        elif self.from_caller:
+            again = not self.sent_again
+            self.sent_again = True
+        else:
             flow = other_way(session.caller, client.flow, session.core.ways)
             if flow is not None:
                 again = True
                 session.caller.flow = flow
         if again and not client.provisional_received:
             self.send(now)
-        else:
-            self.no_response(client, now)
+            return
+        data = build_response(self.server.request, 500, b"Server Internal Error")
+        session.core.stack.respond(self.server, data, 500, now)
+        self._unheard(now)
 
     def no_response(self, client: ClientTransaction, now: float) -> None:
-        """The far side is silent. Only an INVITE may be told so (RFC 4320 §4.2); for a BYE it means the end.
-
-        The caller may have written its BYE such that the provider drops it, and talk on: the call is charged
-        until now, and ended in words of our own.
-        """
+        """The far side is silent. Only an INVITE may be told so (RFC 4320 §4.2); a BYE ends the call."""
         request = self.server.request
         if request.method == b"INVITE":
             data = build_response(request, 408, b"Request Timeout")
             self.session.core.stack.respond(self.server, data, 408, now)
-        elif request.method == b"BYE":
+        self._unheard(now)
+
+    def _unheard(self, now: float) -> None:
+        """A BYE that nobody will answer ends the call all the same.
+
+        The caller may have written its BYE such that the provider drops it, and talk on: the call is charged
+        until now, and ended in words of our own.
+        """
+        if self.server.request.method == b"BYE":
             if self.from_caller:
                 end_unheard(self.session, self.dialog, now)
             else:

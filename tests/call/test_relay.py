@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.sip.message import SipResponse
 from tests.call.playbook import (
     CARRIER,
     PBX,
@@ -278,3 +279,78 @@ def test_strict_router_above_puts_our_route_into_the_request_uri() -> None:
     play.receive(in_dialog("BYE", ok, cseq=2, uri=ours, route=False))
     assert play.last(CARRIER).uri == b"sip:carrier@127.0.0.3:5090"
     assert play.take() == ["carrier <- BYE"]
+
+
+# --- the connection breaks while a request is on its way ---
+
+
+def over_tcp() -> tuple[Playbook, SipResponse]:
+    """A call whose provider wants the requests of the dialog by TCP."""
+    play = Playbook(tcp=True)
+    play.receive(invite())
+    contact = f"sip:carrier@{CARRIER[0]}:{CARRIER[1]};transport=tcp"
+    play.receive(answer(play.last(CARRIER), 200, contact=contact), CARRIER)
+    ok = play.last(PBX)
+    assert isinstance(ok, SipResponse)
+    play.receive(in_dialog("ACK", ok, cseq=1, branch="z9hG4bK-ack"))
+    play.take()
+    return play, ok
+
+
+def broken(play: Playbook) -> Playbook:
+    """The connection of what was sent last breaks."""
+    return play.link_down(play.flows[-1])
+
+
+@pytest.mark.parametrize("status", [200, 481])
+def test_what_was_lost_with_a_connection_is_sent_once_more(status: int) -> None:
+    play, ok = over_tcp()
+    play.receive(in_dialog("BYE", ok, cseq=2))
+    first = play.last(CARRIER)
+    broken(play)
+    second = play.last(CARRIER)
+    assert play.take() == ["carrier <- BYE", "carrier <- BYE"]
+    assert (first.cseq, first.via.branch) != (second.cseq, second.via.branch)
+    assert (first.cseq, first.uri) == (second.cseq, second.uri)
+    assert play.commands[-1] != "Ended"
+    play.receive(answer(second, status), flow=play.flows[-1])
+    assert play.take() == [f"pbx <- {status} (BYE)"]
+    assert play.commands.count("Ended") == 1
+    assert play.sessions[0].ended_by == "caller"
+
+
+def test_a_bye_that_cannot_be_sent_is_500_and_the_call_is_ended_in_words_of_our_own() -> None:
+    play, ok = over_tcp()
+    play.receive(in_dialog("BYE", ok, cseq=2))
+    play.take()
+    broken(play)
+    broken(play)
+    own = play.last(CARRIER)
+    assert play.take() == ["carrier <- BYE", "pbx <- 500 (BYE)", "carrier <- BYE"]
+    assert "Ended" not in play.commands
+    play.receive(answer(own, 200), flow=play.flows[-1])
+    assert play.commands.count("Ended") == 1
+    assert play.take() == []
+
+
+@pytest.mark.parametrize("method", ["INFO", "INVITE"])
+def test_other_requests_that_cannot_be_sent_are_500_and_the_call_goes_on(method: str) -> None:
+    """408 to a re-INVITE would end the dialog (RFC 5057 §5.1)."""
+    play, ok = over_tcp()
+    play.receive(in_dialog(method, ok, cseq=2))
+    broken(play)
+    play.take()
+    broken(play)
+    assert play.take() == [f"pbx <- 500 ({method})"]
+    assert "Ended" not in play.commands
+    assert play.core.sessions
+
+
+def test_what_the_provider_works_on_already_is_not_sent_again() -> None:
+    play, ok = over_tcp()
+    play.receive(in_dialog("INVITE", ok, cseq=2))
+    flow = play.flows[-1]
+    play.receive(answer(play.last(CARRIER), 180), flow=flow)
+    play.take()
+    play.link_down(flow)
+    assert play.take() == ["pbx <- 500 (INVITE)"]

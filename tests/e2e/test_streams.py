@@ -322,6 +322,38 @@ def test_a_provider_that_resets_its_connection_releases_the_place_once(
     proxy.wait_until_idle()
 
 
+@pytest.mark.parametrize("again", ["200 OK", "481 Call/Transaction Does Not Exist", None])
+def test_a_bye_that_is_lost_with_its_connection_has_an_answer(
+    proxy, tcp_carrier, connect, again: str | None
+) -> None:
+    """The provider resets with the caller's BYE in its hands. It gets it once more, over a new connection;
+    where that ends as well the caller gets 500, and the provider a BYE of ours."""
+    desk = connect("127.0.0.11")
+    placed, peer, invite = _invited(proxy, tcp_carrier, desk)
+    contact = (("Contact", f"<sip:carrier@{peer.host_port};transport=tcp>"),)
+    peer.send(answer(invite, "200 OK", tag="far", extra=contact, body=SDP))
+    dialog = placed.answered(WAIT)
+    peer.expect_request("ACK", WAIT)
+    desk.send(dialog.request("BYE"))
+    seen = [peer.expect_request("BYE", WAIT, placed.call_id)]
+    for _ in range(1 if again else 2):
+        tcp_carrier.peers.remove(peer)
+        peer.reset()
+        peer = tcp_carrier.peer(limit=WAIT)
+        seen.append(peer.expect_request("BYE", WAIT, placed.call_id))
+    assert len({bye.all("via")[0] for bye in seen}) == len(seen)
+    # The caller's own twice, and then one of ours, above it.
+    assert [bye.one("cseq") for bye in seen[:2]] == [seen[0].one("cseq")] * 2
+    if again is None:
+        desk.expect_response(500, "BYE", WAIT, placed.call_id)
+    peer.send(answer(seen[-1], again or "200 OK"))
+    if again is not None:
+        desk.expect_response(int(again[:3]), "BYE", WAIT, placed.call_id)
+    proxy.wait_until_idle()
+    assert len([one for one in desk.received if one.message.method == "BYE"]) == 1
+    assert proxy.usage("desk-2")["active_calls"] == 0
+
+
 def _invited(proxy, listener: StreamListener, desk: StreamPeer) -> tuple[OutgoingCall, StreamPeer, Message]:
     placed = call(desk, proxy).send()
 
