@@ -43,6 +43,7 @@ from proxy.sip.counters import SipCounters
 from proxy.sip.listeners import EVERYWHERE, ByListener
 from proxy.sip.stack import SipStack
 from proxy.sip.timers import Timers
+from proxy.transport.connection import CAUSES
 from proxy.transport.contexts import CertificateError, TlsContexts, files_by_bind
 from proxy.transport.everywhere import UdpEverywhere
 from proxy.transport.identity import PeerNames
@@ -210,6 +211,8 @@ class Application:
                 raise CannotBind(f"cannot bind {listener.bind}: {error.strerror}") from error
             endpoints.append(endpoint)
             self._closers.append(endpoint.close)
+            if isinstance(endpoint, TcpEndpoint):
+                self.metrics.attach_stream(endpoint, CAUSES)
             identities[(listener.transport, endpoint.local)] = Identity(
                 listener.transport, _sent_by(listener, self.config.advertise, endpoint.local)
             )

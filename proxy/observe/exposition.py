@@ -33,6 +33,14 @@ COUNTERS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "trunkwarden_sip_malformed_total": (("cause",), "Messages that could not be parsed."),
     "trunkwarden_sip_retransmissions_total": (("direction",), "Messages received or sent again."),
+    "trunkwarden_connections_closed_total": (
+        ("transport", "cause"),
+        "TCP and TLS connections that ended, whoever opened them.",
+    ),
+    "trunkwarden_connections_refused_total": (
+        ("transport",),
+        "Connections that were closed as they came, for want of a place.",
+    ),
     "trunkwarden_policy_reloads_total": (("result",), "Attempts to load a new policy."),
 }
 
@@ -42,6 +50,7 @@ GAUGES: dict[str, tuple[tuple[str, ...], str]] = {
     "trunkwarden_spend_reserved_amount": (("trunk",), "Money reserved by live calls, over all instances."),
     "trunkwarden_threshold_amount": (("trunk",), "The trunk's spend threshold; absent when it has none."),
     "trunkwarden_ledger_drift": ((), "Live leases of this instance minus its live dialogs."),
+    "trunkwarden_connections_open": (("transport",), "TCP and TLS connections, whoever opened them."),
     "trunkwarden_policy_info": (("version",), "Always 1; the version of the policy in force."),
     "trunkwarden_provider_up": (("provider",), "1 while calls may be sent to the provider."),
     "trunkwarden_event_loop_lag_seconds": (

@@ -36,6 +36,17 @@ class SipCounts(Protocol):
         ...
 
 
+class StreamCounts(Protocol):
+    """What the listeners of a stream transport count; its length is how many connections there are. Read at
+    scrape time, never written here. `closed` is by cause."""
+
+    transport: str
+    closed: dict[str, int]
+    refused: int
+
+    def __len__(self) -> int: ...
+
+
 class Metrics:
     """This instance's numbers. Trunk and provider names come from the policy, never from a message.
 
@@ -61,6 +72,8 @@ class Metrics:
         self._thresholds: dict[str, int | None] = {}
         self._usage: dict[str, tuple[int, int]] = {}
         self._sip: list[SipCounts] = []
+        self._streams: list[StreamCounts] = []
+        self._ends: dict[tuple[str, str], int] = {}
         self.registry = CollectorRegistry()
         self.registry.register(SnapshotCollector(self.snapshot))
 
@@ -93,6 +106,12 @@ class Metrics:
     def attach(self, counts: SipCounts) -> None:
         """Report these counters too; several stacks add up."""
         self._sip.append(counts)
+
+    def attach_stream(self, counts: StreamCounts, causes: Iterable[str]) -> None:
+        """Report the connections of this listener too; those of one transport add up. `causes` are all that
+        there may be: they are counted from 0."""
+        self._streams.append(counts)
+        self._ends.update({(counts.transport, cause): 0 for cause in causes})
 
     def policy_loaded(
         self, version: str, thresholds: Mapping[str, int | None], providers: Iterable[str]
@@ -155,6 +174,7 @@ class Metrics:
         if self._version:
             samples["trunkwarden_policy_info"] = [([self._version], 1)]
         samples.update(self._sip_samples())
+        samples.update(self._stream_samples())
         return {
             "samples": samples,
             "histograms": {
@@ -186,6 +206,22 @@ class Metrics:
             "trunkwarden_sip_messages_total": [(list(key), count) for key, count in messages.items()],
             "trunkwarden_sip_malformed_total": _by_label(malformed),
             "trunkwarden_sip_retransmissions_total": _by_label(retransmissions),
+        }
+
+    def _stream_samples(self) -> dict[str, list[tuple[list[str], float]]]:
+        closed = dict(self._ends)
+        refused: dict[str, int] = {}
+        connections: dict[str, int] = {}
+        for counts in self._streams:
+            transport = counts.transport
+            for cause, count in counts.closed.items():
+                closed[transport, cause] = closed.get((transport, cause), 0) + count
+            refused[transport] = refused.get(transport, 0) + counts.refused
+            connections[transport] = connections.get(transport, 0) + len(counts)
+        return {
+            "trunkwarden_connections_closed_total": [(list(key), count) for key, count in closed.items()],
+            "trunkwarden_connections_refused_total": _by_label(refused),
+            "trunkwarden_connections_open": _by_label(connections),
         }
 
 

@@ -51,6 +51,9 @@ class Cause:
     STOPPED: Final = "stopped"  # we stop
 
 
+CAUSES: Final = tuple(value for name, value in vars(Cause).items() if name.isupper())
+
+
 class State(IntEnum):
     """OPENING: connecting or shaking hands. CLOSING: nothing is sent or read any more."""
 

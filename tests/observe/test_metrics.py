@@ -68,6 +68,31 @@ def test_the_sip_stacks_counters_are_read_when_asked_and_added_up() -> None:
     assert _value(metrics, name, direction="in", transport="udp", kind="INVITE") == 8
 
 
+class Streams:
+    transport = "tcp"
+
+    def __init__(self, connections: int, refused: int, **closed: int) -> None:
+        self.connections, self.refused, self.closed = connections, refused, closed
+
+    def __len__(self) -> int:
+        return self.connections
+
+
+def test_connections_are_read_when_asked_and_added_up_by_transport() -> None:
+    metrics, one, two, tls = Metrics(), Streams(3, 1, peer=5), Streams(4, 2, peer=6), Streams(1, 0)
+    tls.transport = "tls"
+    for listener in (one, two, tls):
+        metrics.attach_stream(listener, ("peer", "idle"))
+    assert _value(metrics, "trunkwarden_connections_open", transport="tcp") == 7
+    assert _value(metrics, "trunkwarden_connections_open", transport="tls") == 1
+    assert _value(metrics, "trunkwarden_connections_refused_total", transport="tcp") == 3
+    closed = "trunkwarden_connections_closed_total"
+    assert _value(metrics, closed, transport="tcp", cause="peer") == 11
+    assert _value(metrics, closed, transport="tcp", cause="idle") == 0
+    one.closed["idle"] = 1
+    assert _value(metrics, closed, transport="tcp", cause="idle") == 1
+
+
 def test_a_reload_replaces_gauges_and_keeps_counters() -> None:
     metrics = Metrics()
     metrics.policy_loaded("v1", {"a": 1_500_000, "b": None}, ["one", "two"])

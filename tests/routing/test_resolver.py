@@ -109,19 +109,20 @@ async def test_calls_leave_by_the_listener_that_the_system_would_send_from(
     assert [hop.flow.local for hop in resolver.hops(carrier)] == [local]
 
 
-async def test_hosts_behind_several_listeners_keep_the_order_of_their_name(
+async def test_hosts_behind_several_listeners_are_in_the_order_of_the_answer(
     names: Names, zone: DnsServer
 ) -> None:
+    """The zone shuffles its records: neither listener's come first for ever."""
     zone.put(NAME, "A", "192.0.2.7", "192.0.2.8")
     ways = {"192.0.2.7": "127.0.0.1", "192.0.2.8": "127.0.0.9"}
-    orders = []
-    for listeners in ((V4, ELSEWHERE), (ELSEWHERE, V4)):
-        resolver = Resolver(listeners, names=names, draw=lambda: 0.0, source=ways.__getitem__)
+    resolver = Resolver((V4, ELSEWHERE), names=names, source=ways.__getitem__)
+    firsts = set()
+    for _ in range(60):
         await resolver.refresh([carrier := provider()])
         hops = resolver.hops(carrier)
         assert [hop.flow.local[0] for hop in hops] == [ways[hop.flow.remote[0]] for hop in hops]
-        orders.append([hop.flow.remote[0] for hop in hops])
-    assert orders[0] == orders[1]
+        firsts.add(hops[0].flow.remote[0])
+    assert len(firsts) == 2
 
 
 async def test_srv_targets_by_priority_and_weight(names: Names, zone: DnsServer) -> None:
