@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from proxy.sip.errors import UriError
+from proxy.sip.listeners import ByListener
 from proxy.sip.message import HURRIED, Flow
 from proxy.sip.uri import SipUri
 
@@ -20,14 +21,14 @@ class Ways:
 
     def __init__(self, listeners: Iterable[tuple[str, tuple[str, int]]]) -> None:
         listeners = tuple(listeners)
-        self._all = frozenset(listeners)
+        self._all = ByListener((listener, None) for listener in listeners)
         self._locals: dict[tuple[str, bool], tuple[str, int]] = {}
         for transport, local in listeners:
             self._locals.setdefault((transport, ":" in local[0]), local)
 
     def own(self, flow: Flow) -> Flow | None:
         """The way of `flow`, which need not be from here, from a listener of ours; None when none can."""
-        if (flow.transport, flow.local) in self._all:
+        if self._all.covers(flow[:2]):
             return flow
         local = self._locals.get((flow.transport, ":" in flow.local[0]))
         return None if local is None else flow._replace(local=local)

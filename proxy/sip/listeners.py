@@ -24,3 +24,11 @@ class ByListener(dict[Listener, _V]):
         if host == everywhere:
             raise KeyError(listener)
         return self[(transport, (everywhere, port))]
+
+    def covers(self, listener: Listener) -> bool:
+        """Whether it has one for this address, its own or that of all."""
+        try:
+            self[listener]
+        except KeyError:
+            return False
+        return True

@@ -234,14 +234,19 @@ class TcpEndpoint:
     async def _connect(self, connection: StreamConnection) -> None:
         host = connection.flow.local[0]
         try:
-            await self.loop.create_connection(
-                lambda: connection,
-                *connection.flow.remote,
-                local_addr=None if host in EVERYWHERE else (host, 0),
-            )
+            await self._connect_from(None if host in EVERYWHERE else (host, 0), connection)
         except OSError as error:
             _log.info("no %s connection to %s: %s", self.transport, connection.flow.remote, error)
             connection.close(Cause.FAILED)
+
+    async def _connect_from(self, source: Address | None, connection: StreamConnection) -> None:
+        try:
+            await self.loop.create_connection(lambda: connection, *connection.flow.remote, local_addr=source)
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL or self.local[0] not in EVERYWHERE or source is None:
+                raise
+            # The machine has lost this address, or never had it: any other is as good as none.
+            await self._connect_from(None, connection)
 
     # --- in -------------------------------------------------------------------------------------------------
 

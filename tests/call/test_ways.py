@@ -57,3 +57,12 @@ def test_stream_to_try() -> None:
     assert found is not None
     assert found.hurried
     assert ways.stream(("2001:db8::1", 5090)) is None
+
+
+def test_a_way_from_elsewhere_leaves_from_the_same_address_where_we_have_that_or_all() -> None:
+    kept = Flow("udp", ("192.0.2.1", 5060), ("192.0.2.7", 5060))
+    assert WAYS.own(UDP) == UDP
+    assert WAYS.own(kept) == kept._replace(local=V4)
+    assert Ways([("udp", ("0.0.0.0", 5060))]).own(kept) == kept
+    assert Ways([("udp", ("0.0.0.0", 5070))]).own(kept) == kept._replace(local=("0.0.0.0", 5070))
+    assert Ways([("tcp", V4)]).own(kept) is None

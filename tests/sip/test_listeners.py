@@ -24,6 +24,7 @@ found = ByListener({
 )
 def test_an_address_is_its_own_listener_s_or_that_of_all(local: tuple[str, int], listener: str) -> None:
     assert found[("udp", local)] == listener
+    assert found.covers(("udp", local))
     assert len(found) == 3
 
 
@@ -39,3 +40,4 @@ def test_an_address_is_its_own_listener_s_or_that_of_all(local: tuple[str, int],
 def test_others_have_none(listener: tuple[str, tuple[str, int]]) -> None:
     with pytest.raises(KeyError):
         found[listener]
+    assert not found.covers(listener)

@@ -55,6 +55,43 @@ async def test_packets_leave_by_the_listener_s_address(stage: Stage) -> None:
     await far.close()
 
 
+@pytest.mark.parametrize(
+    ("local", "source"),
+    [("127.0.0.7", "127.0.0.7"), ("0.0.0.0", "127.0.0.1"), ("192.0.2.77", "127.0.0.1")],
+)
+async def test_a_listener_on_all_addresses_speaks_from_the_flow_s_where_the_machine_has_it(
+    stage: Stage, local: str, source: str
+) -> None:
+    endpoint, far = stage.tcp(host="0.0.0.0"), await FarEnd.at()
+    endpoint.send(OPTIONS, Flow("tcp", (local, endpoint.local[1]), far.address))
+    await until(lambda: far.peers)
+    assert far.peers[0].writer.get_extra_info("peername")[0] == source
+    assert endpoint.closed == {}
+    await far.close()
+
+
+async def test_an_address_that_the_listener_does_not_have_is_no_way(stage: Stage) -> None:
+    endpoint, far = stage.tcp(), await FarEnd.at()
+    flow = Flow("tcp", ("192.0.2.77", endpoint.local[1]), far.address)
+    endpoint.send(OPTIONS, flow)
+    await until(lambda: stage.closed == [flow])
+    await far.close()
+
+
+async def test_what_a_listener_on_all_addresses_takes_has_the_address_that_was_spoken_to(
+    stage: Stage,
+) -> None:
+    endpoint = stage.tcp(host="0.0.0.0")
+    peer = socket.create_connection(("127.0.0.7", endpoint.local[1]))
+    peer.sendall(OPTIONS)
+    await until(lambda: stage.flows)
+    assert stage.flows[0].local == ("127.0.0.7", endpoint.local[1])
+    endpoint.send(response(), stage.flows[0])
+    peer.settimeout(5)
+    assert await asyncio.to_thread(peer.recv, 1000) == response()
+    peer.close()
+
+
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
 async def test_ipv6(stage: Stage) -> None:
     try:
