@@ -64,6 +64,8 @@ class SipServer:
         self.core = core
         self.endpoints: ByListener[UdpEndpoint] = ByListener()
         self.streams: ByListener[TcpEndpoint] = ByListener()
+        # The UDP endpoints again, for the hot path: most are bound to one address.
+        self._bound: dict[tuple[str, int], UdpEndpoint] = {}
         self._pipeline = pipeline
         self._accounting = accounting
         self._log = log
@@ -85,7 +87,7 @@ class SipServer:
 
     def add_endpoint(self, endpoint: UdpEndpoint) -> None:
         """Send through this endpoint what leaves by its local address."""
-        self.endpoints[("udp", endpoint.local)] = endpoint
+        self.endpoints[("udp", endpoint.local)] = self._bound[endpoint.local] = endpoint
 
     def add_stream(self, endpoint: TcpEndpoint) -> None:
         """The same for connections."""
@@ -222,7 +224,7 @@ class SipServer:
 
     def _send(self, data: bytes, flow: Flow) -> None:
         if flow.transport == "udp":
-            self.endpoints[flow[:2]].send(data, flow)
+            (self._bound.get(flow.local) or self.endpoints[flow[:2]]).send(data, flow)
         else:
             self.streams[flow[:2]].send(data, flow)
 
