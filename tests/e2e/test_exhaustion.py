@@ -23,6 +23,8 @@ from tests.e2e.trunkwarden_process import Trunkwarden
 from tests.e2e.user_agents import OutgoingCall, hang_up, incoming
 from tests.e2e.waiting import eventually
 
+pytestmark = pytest.mark.alone
+
 DESK = "127.0.0.10"
 WAIT = 10.0
 FLOOD_SECONDS = 4.0
