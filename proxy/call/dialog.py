@@ -12,6 +12,7 @@ from proxy.call.ways import Ways
 from proxy.sip.errors import HeaderError, UriError
 from proxy.sip.headers import name_addr, split_list
 from proxy.sip.message import Flow, Header, SipMessage, SipRequest, SipResponse
+from proxy.sip.parse import MAX_URI
 from proxy.sip.uri import SipUri
 from proxy.sip.via import response_flow
 
@@ -61,7 +62,7 @@ def contact_uri(message: SipMessage) -> bytes | None:
 
 def _target(value: bytes) -> bytes | None:
     uri = uri_of(split_list(value)[0])
-    if uri is None:
+    if uri is None or len(uri) > MAX_URI:  # we would not read such a request ourselves
         return None
     try:
         parsed = SipUri.parse(uri)
@@ -88,7 +89,9 @@ def leads_somewhere(route: bytes) -> bool:
 
 def _is_route(route: bytes) -> bool:
     try:
-        return bool(SipUri.parse(uri_of(route) or b"").host)
+        uri = uri_of(route) or b""
+        # A strict router's becomes the Request-URI.
+        return bool(SipUri.parse(uri).host) and len(uri) <= MAX_URI
     except UriError:
         return False
 
