@@ -6,7 +6,6 @@ look at more than one field or section are in config.references. A limit of None
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
@@ -23,6 +22,7 @@ from pydantic import (
 )
 
 from config.address import is_address, split_host_port
+from config.credentials import DigestAlgorithm, Realm, Username, some_algorithm, stored_ha1
 from config.deck import DeckRow
 from config.values import (
     REASON_CODES,
@@ -48,7 +48,8 @@ from config.values import (
 )
 
 __all__ = [
-    "UNENFORCED", "AccountConfig", "Admin", "Config", "DeckRow", "DialPlanConfig", "DstPrefixes", "Emergency",
+    "UNENFORCED", "AccountConfig", "Admin", "Config", "DeckRow", "DialPlanConfig", "Digest", "DstPrefixes",
+    "Emergency",
     "LedgerConfig", "Listener", "ProfileConfig", "ProviderConfig", "RateDeckRef", "Records", "TimersConfig",
     "TrunkConfig", "unenforced_fields",
 ]  # fmt: skip
@@ -228,10 +229,24 @@ def _did(value: Any) -> str:
 Did = Annotated[str, BeforeValidator(_did)]
 
 
+class Digest(_Section):
+    """How trunks are asked for credentials: the realm, and the algorithms in the order in which they are
+    offered."""
+
+    realm: Realm = "trunkwarden"
+    algorithms: Annotated[tuple[DigestAlgorithm, ...], AfterValidator(some_algorithm)] = (
+        "SHA-256",
+        "SHA-512-256",
+    )
+
+
 class ProviderConfig(_Section):
     """A carrier that calls are sent to. Over TLS: `ca_file` verifies its certificate (None: the system's
     authorities), `certificate_file` and `key_file` are shown where it asks for one (None: the listener's).
-    `rate_deck` is what it charges."""
+    `rate_deck` is what it charges.
+
+    `username` and `password_file` answer its challenges, of `realm` alone (None: its host).
+    `register_seconds`: it wants REGISTER, kept up for so long at a time; 0: it does not."""
 
     name: Name
     hostname: HostPort
@@ -250,6 +265,11 @@ class ProviderConfig(_Section):
     ca_file: Path | None = None
     certificate_file: Path | None = None
     key_file: Path | None = None
+    username: Username | None = None
+    password: SecretStr | None = None
+    password_file: Path | None = None
+    realm: Realm | None = None
+    register_seconds: Annotated[int, integer(0, 86400, " seconds")] = 0
     status: Status = "active"
     capacity_limit: Capacity | None = None
     cps_limit: CallsPerSecond | None = None
@@ -318,14 +338,6 @@ class DialPlanConfig(_Section):
     bare_e164: Flag = False
 
 
-def _ha1(value: Any) -> Any:
-    if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{32}|[0-9a-f]{64}", value) is None:
-        raise ValueError(
-            "must be the 32 (MD5) or 64 (SHA-256) hexadecimal digits of `username:realm:password`"
-        )
-    return value
-
-
 class TrunkConfig(_Section):
     """A customer's connection. `password_file` is read into `password` when the file is loaded.
 
@@ -342,10 +354,10 @@ class TrunkConfig(_Section):
     allowed_sip_ips: tuple[SourceNetwork, ...] = ()
     allow_any_source: Flag = False
     auth: Annotated[Literal["ip", "digest", "ip_and_digest"], one_of("ip", "digest", "ip_and_digest")] = "ip"
-    username: str | None = None
+    username: Username | None = None
     password: SecretStr | None = None
     password_file: Path | None = None
-    ha1: Annotated[SecretStr, BeforeValidator(_ha1)] | None = None
+    ha1: Annotated[SecretStr, BeforeValidator(stored_ha1)] | None = None
     dids: tuple[Did, ...] = ()
     allow_any_did_as_cli: Flag = False
     on_cli_mismatch_action: Annotated[
@@ -425,6 +437,7 @@ class Config(_Section):
     refusals: dict[Annotated[str, one_of(*REASON_CODES)], Annotated[int, integer(400, 699)]] = {}
     currency: Currency = "USD"
     exchange_rates: dict[Currency, ExchangeRate] = {}
+    digest: Digest = Digest()
     accept_unenforced: tuple[str, ...] = ()
     default_provider: Name | None = None
     rate_decks: dict[Name, RateDeckRef] = {}
@@ -435,14 +448,13 @@ class Config(_Section):
     emergency: Emergency | None = None
 
 
-UNENFORCED = ("auth", "codecs")
+UNENFORCED = ("codecs",)
 """Fields that restrict, stored but not enforced by this version: what `accept_unenforced` may list."""
 
 
 def unenforced_fields(trunk: TrunkConfig, account: AccountConfig | None = None) -> tuple[str, ...]:
     """Those of UNENFORCED that `trunk` or its account uses; with one not accepted, its calls are DISABLED."""
     used = {
-        "auth": trunk.auth != "ip",
         "codecs": account is not None and bool(account.codecs),
     }
     return tuple(field for field in UNENFORCED if used[field])

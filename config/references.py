@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from config.address import is_address, is_loopback
+from config.credential_rules import check_provider_credentials
 from config.listeners import check_listeners, check_provider_certificates
 from config.model import (
     UNENFORCED,
@@ -50,6 +51,7 @@ def check_references(draft: Draft) -> Report:
         _check_provider(provider, path, draft, report)
         scopes.refer(report, "rate_decks", provider.rate_deck, join(path, "rate_deck"))
         check_provider_certificates(provider, path, verified, report)
+        check_provider_credentials(provider, path, report)
     for path, account in draft.items.get("accounts", []):
         if account.destination_whitelist == ():
             report.warn(

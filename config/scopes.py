@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from config.model import AccountConfig, LedgerConfig, ProfileConfig, ProviderConfig
+from config.model import AccountConfig, Digest, LedgerConfig, ProfileConfig, ProviderConfig
 from config.problem import Finding
 from config.structure import Draft, nearest
 
@@ -36,6 +36,7 @@ class Scopes:
         self.default_provider: str | None = draft.sections.get("default_provider")
         ledger: LedgerConfig | None = draft.sections.get("ledger", LedgerConfig())
         self.ledger = LedgerConfig() if ledger is None else ledger
+        self.digest: Digest = draft.sections.get("digest") or Digest()
 
     def _by_name(self, key: str) -> dict[str, Any]:
         items = self._draft.items.get(key, [])

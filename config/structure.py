@@ -18,7 +18,7 @@ from config.values import show
 
 _LISTS = ("listen", "accept_unenforced", "providers", "accounts", "profiles", "trunks")
 _MAPPINGS = ("refusals", "exchange_rates", "rate_decks")
-_SECTIONS = ("admin", "ledger", "timers", "records")
+_SECTIONS = ("admin", "ledger", "timers", "records", "digest")
 _MAY_BE_EMPTY = frozenset({*_SECTIONS, *_LISTS, *_MAPPINGS} - {"listen"})
 """Sections of which nothing may be left, all entries commented out: then they have their defaults."""
 

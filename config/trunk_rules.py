@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
 from config.address import Network
+from config.credential_rules import check_trunk_credentials
 from config.model import DialPlanConfig, TrunkConfig, unenforced_fields
 from config.problem import join
 from config.scopes import Report, Scopes
@@ -167,22 +168,6 @@ def _check_ledger_mode(trunk: TrunkConfig, path: str, scopes: Scopes, report: Re
         report.warn(join(path, "local_capacity_limit"), "has no effect while a lost ledger means `reject`")
 
 
-def _check_credentials(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) -> None:
-    secrets = [key for key in ("password", "password_file", "ha1") if getattr(trunk, key) is not None]
-    if len(secrets) > 1:
-        report.problem(
-            join(path, secrets[1]), f"give one of {', '.join(f'`{key}`' for key in secrets)}, not several"
-        )
-    if trunk.auth == "ip":
-        if secrets or trunk.username is not None:
-            report.warn(join(path, "auth"), "is `ip`: the credentials of this trunk are not asked for")
-        return
-    if trunk.username is None or not secrets:
-        report.problem(
-            join(path, "auth"), f"`{trunk.auth}` needs `username` and one of `password_file`, `ha1`"
-        )
-
-
 def _check_identity(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) -> None:
     if trunk.allow_any_did_as_cli and trunk.dids:
         text = "lists numbers while `allow_any_did_as_cli` is true: one excludes the other"
@@ -224,7 +209,7 @@ _RULES: tuple[tuple[_Rule, tuple[str, ...]], ...] = (
     (_check_margin, ("refuse_below_margin", "rate_deck", "provider")),
     (_check_dial_plan, ()),
     (_check_ledger_mode, ("on_ledger_unavailable", "local_capacity_limit")),
-    (_check_credentials, ("auth", "username", "password", "password_file", "ha1")),
+    (check_trunk_credentials, ("auth", "username", "password", "password_file", "ha1")),
     (_check_identity, ("dids", "allow_any_did_as_cli", "on_cli_mismatch_action", "default_did")),
     (_check_unenforced, ("account",)),
 )

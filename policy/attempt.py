@@ -37,6 +37,7 @@ class CallAttempt:
     cli_scheme, cli_params: the rest of the From URI, as `scheme` and `params`.
     asserted: P-Asserted-Identity, P-Preferred-Identity and Remote-Party-ID, in order.
     gate: DRAINING or OVERLOAD while the instance takes no new calls, else None. An emergency call passes it.
+    login: the user name that the caller has proved to be its own; None: it has proved none.
     """
 
     source: str
@@ -49,3 +50,4 @@ class CallAttempt:
     cli_scheme: str = "sip"
     cli_params: Params = ()
     asserted: tuple[AssertedIdentity, ...] = ()
+    login: str | None = None

@@ -14,6 +14,7 @@ from config.deck import Deck, DeckRow
 from config.model import Config
 from policy.cidr_table import CidrTable, Network, unmapped
 from policy.compile_emergency import compile_emergency
+from policy.compile_logins import compile_logins
 from policy.compile_scopes import compile_provider
 from policy.compile_trunk import TrunkCompiler
 from policy.compiled import Policy, SourceMatch, Trunk
@@ -52,6 +53,7 @@ def compile_policy(
     _name_twice(config, problems)
     _told_apart(config, problems)
     numbers, called, emergency_providers = compile_emergency(config, providers, problems)
+    logins = compile_logins(config, problems)
     refusals = _refusals(config, problems)
     if problems:
         return result
@@ -67,6 +69,10 @@ def compile_policy(
         emergency_providers=emergency_providers,
         refusals=refusals,
         decks=tables,
+        realm=config.digest.realm,
+        algorithms=config.digest.algorithms,
+        logins=logins,
+        roaming=_roaming(trunks),
     )
     return result
 
@@ -83,16 +89,25 @@ def _name_twice(config: Config, problems: list[Finding]) -> None:
 
 
 def _told_apart(config: Config, problems: list[Finding]) -> None:
-    """Two trunks of one network need different tech_prefixes."""
-    seen: dict[tuple[Network, str], str] = {}
+    """Two trunks of one network need different tech_prefixes, or user names of their own: one that asks for
+    none would get the other's callers before they could be asked."""
+    seen: dict[tuple[Network | None, str], dict[str | None, str]] = {}
     for index, trunk in enumerate(config.trunks):
         prefix = trunk.tech_prefix or ""
-        for network in dict.fromkeys(unmapped(network) for network in trunk.allowed_sip_ips):
-            other = seen.setdefault((network, prefix), trunk.name)
-            if other != trunk.name:
+        login = None if trunk.auth == "ip" else trunk.username
+        networks: list[Network | None] = [unmapped(network) for network in trunk.allowed_sip_ips]
+        if not networks and trunk.auth == "digest":
+            networks = [None]
+        for network in dict.fromkeys(networks):
+            others = seen.setdefault((network, prefix), {})
+            other = next((name for key, name in others.items() if login in (key, None) or key is None), None)
+            if other not in (None, trunk.name):
                 what = f"tech_prefix `{prefix}`" if prefix else "no tech_prefix"
-                message = f"cannot be told from trunk `{other}`: both have {network} and {what}"
+                where = "any address" if network is None else network
+                who = "" if login is None or login not in others else f", user name `{login}`"
+                message = f"cannot be told from trunk `{other}`: both have {where}{who} and {what}"
                 problems.append((f"trunks[{index}].allowed_sip_ips", message))
+            others.setdefault(login, trunk.name)
 
 
 def _sources(trunks: Iterable[Trunk | None]) -> CidrTable[SourceMatch]:
@@ -108,7 +123,29 @@ def _sources(trunks: Iterable[Trunk | None]) -> CidrTable[SourceMatch]:
 def _match(network: str, group: Iterable[Trunk]) -> SourceMatch:
     trunks = tuple(sorted(group, key=lambda trunk: -len(trunk.tech_prefix or "")))
     passed = tuple(Check("source", trunk.scope.id, PASS, f"in {network}") for trunk in trunks)
-    return SourceMatch(network, trunks, passed)
+    by_login = _by_login(f"in {network}", trunks)
+    return SourceMatch(network, trunks, passed, by_login, bool(by_login))
+
+
+def _by_login(where: str, trunks: Iterable[Trunk]) -> dict[str, SourceMatch]:
+    """For each user name the trunks that it proves to be its own, in their order."""
+    by_login: dict[str, list[Trunk]] = {}
+    for trunk in trunks:
+        if trunk.login is not None:
+            by_login.setdefault(trunk.login, []).append(trunk)
+    matches = {}
+    for login, group in by_login.items():
+        detail = f"{where}, logged in as {login}"
+        passed = tuple(Check("source", trunk.scope.id, PASS, detail) for trunk in group)
+        matches[login] = SourceMatch(where, tuple(group), passed)
+    return matches
+
+
+def _roaming(trunks: Iterable[Trunk | None]) -> dict[str, SourceMatch]:
+    """The trunks without addresses: known by their user names alone."""
+    free = [trunk for trunk in trunks if trunk is not None and not any(True for _ in trunk.networks)]
+    free.sort(key=lambda trunk: -len(trunk.tech_prefix or ""))
+    return _by_login("at any address", free)
 
 
 def _refusals(config: Config, problems: list[Finding]) -> dict[ReasonCode, Refusal]:

@@ -8,6 +8,7 @@ from config.model import AccountConfig, ProfileConfig, ProviderConfig, TrunkConf
 from policy.cidr_table import CidrTable
 from policy.compile_cli import compile_cli_format
 from policy.compile_emergency import never_sent
+from policy.compile_logins import provider_login
 from policy.compiled import CountryRule, HighRiskRule, KindRule, Provider, RateLimit, Scope, Window
 from policy.numbering.high_risk import HighRisk
 from policy.rating.compile_deck import micro, nano
@@ -33,6 +34,8 @@ def compile_provider(provider: ProviderConfig, emergency: Collection[str]) -> Pr
         strip_plus=provider.strip_plus,
         trusted=provider.trusted,
         cli_format=compile_cli_format(provider),
+        login=provider_login(provider),
+        register_seconds=provider.register_seconds,
         active=provider.status == "active",
         networks=networks,
         never=never_sent(provider, emergency),

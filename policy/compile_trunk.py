@@ -109,6 +109,7 @@ class TrunkCompiler:
             on_ledger_unavailable=mode,
             local_capacity_limit=local_capacity,
             cli=compile_cli(self._config, config, plan, wanted),
+            login=None if config.auth == "ip" else config.username,
         )
 
     def _named(self, known: Mapping[str, N], name: str | None, path: str, kind: str) -> N | None:

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from policy.cidr_table import CidrTable
 from policy.cli import CliFormat, CliRules
+from policy.digest import Login
 from policy.numbering.dial_plan import DialPlan
 from policy.numbering.high_risk import HighRisk
 from policy.prefix_table import PrefixRules
@@ -66,7 +67,8 @@ class Scope:
 class Provider:
     """The far end of a forced route. `host` is a name or an address, IPv6 without brackets. `trusted`: of the
     trust domain of RFC 3325. `never`: international numbers that it would be sent as emergency numbers.
-    `cli_format`: how it wants callers' numbers written; None: as they come."""
+    `cli_format`: how it wants callers' numbers written; None: as they come. `login` answers its challenges;
+    `register_seconds`: how long a registration there lasts, 0: it wants none."""
 
     name: str
     host: str
@@ -82,6 +84,8 @@ class Provider:
     trusted: bool = field(default=True, kw_only=True)
     never: frozenset[str] = field(default=frozenset(), kw_only=True)
     cli_format: CliFormat | None = field(default=None, kw_only=True)
+    login: Login | None = field(default=None, kw_only=True)
+    register_seconds: int = field(default=0, kw_only=True)
     _before: str = field(init=False, repr=False, compare=False)
     _after: str = field(init=False, repr=False, compare=False)
 
@@ -167,6 +171,7 @@ class Trunk:
     prefix_checks: the check of every rule of `prefix_rules`, by its digits; None for the default action.
     route: the check of the provider.
     cli: what callers may be called; None: nothing is judged, changed or vouched for.
+    login: the user name that its callers prove; None: none is asked for.
     """
 
     name: str
@@ -199,6 +204,7 @@ class Trunk:
     on_ledger_unavailable: OnLedgerUnavailable
     local_capacity_limit: int | None
     cli: CliRules | None = None
+    login: str | None = field(default=None, kw_only=True)
 
     @property
     def disabled_by(self) -> str | None:
@@ -210,12 +216,15 @@ class Trunk:
 class SourceMatch:
     """The trunks of one network, those with the longest tech_prefix first, the one without any last.
 
-    `passed` are the checks of their source, in the same order.
+    `passed` are the checks of their source, in the same order. `by_login` holds for each user name the
+    trunks of its own; who has not proved one, and would be of such a trunk, is asked to if `challenges`.
     """
 
     network: str
     trunks: tuple[Trunk, ...]
     passed: tuple[Check, ...]
+    by_login: Mapping[str, SourceMatch] = field(default_factory=dict)
+    challenges: bool = False
 
 
 _CACHED_SOURCES = 4096
@@ -226,7 +235,8 @@ class Policy:
     """One compiled configuration. `version` is a digest of what it was compiled from.
 
     emergency_called: what is called for `urn:service:sos`: the first configured number. emergency_providers:
-    in configured order, blocked ones last.
+    in configured order, blocked ones last. realm, algorithms: of the challenges to callers; logins: who may
+    answer them, by user name. roaming: the trunks without addresses of their own, by user name.
     """
 
     version: str
@@ -240,6 +250,10 @@ class Policy:
     emergency_providers: tuple[Provider, ...]
     refusals: Mapping[ReasonCode, Refusal]
     decks: Mapping[str, RateTable] = field(default_factory=dict)
+    realm: str = "trunkwarden"
+    algorithms: tuple[str, ...] = ()
+    logins: Mapping[str, Login] = field(default_factory=dict, repr=False)
+    roaming: Mapping[str, SourceMatch] = field(default_factory=dict)
     _source_cache: dict[str, SourceMatch] = field(default_factory=dict, repr=False, compare=False)
 
     def prices_at(self, now: datetime, most: int) -> bool:
@@ -264,6 +278,12 @@ class Policy:
             if found is not None and len(self._source_cache) < _CACHED_SOURCES:
                 self._source_cache[source] = found
         return found
+
+    def match_login(self, source: SourceMatch | None, username: str) -> SourceMatch | None:
+        """The trunks of a user name that was proved: those of the source's network, else those of any
+        address."""
+        own = None if source is None else source.by_login.get(username)
+        return self.roaming.get(username) if own is None else own
 
     def candidates(self, source: str) -> tuple[Trunk, ...]:
         """The trunks of the most specific network that holds `source`; empty for an unknown or malformed

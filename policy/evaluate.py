@@ -23,6 +23,7 @@ _SOS = re.compile(r"service:sos(?:\.[a-z0-9-]+)*(?:[;?#].*)?", re.IGNORECASE | r
 
 _SHOWN = 40
 _LONGEST_EMERGENCY = 16  # a tech_prefix and an emergency number of eight digits each
+_CREDENTIALS_WANTED = Check("source", "", REFUSE, "digest credentials are wanted")
 _NOT_EMERGENCY = Check("emergency", "", SKIP, "not an emergency number")
 _GATE_OPEN = Check("gate", "", PASS, "the instance takes new calls")
 _NO_WHITELIST = Check("country", "", SKIP, "no scope has a destination_whitelist")
@@ -37,7 +38,9 @@ def evaluate(policy: Policy, attempt: CallAttempt) -> Verdict:
     Which trunk: of those of the most specific network, the one whose tech_prefix is the longest that the
     dialled number begins with; one without tech_prefix takes what is left. Where all want a tech_prefix and
     none was dialled, the source is known but the number is incomplete: NUMBER, and the verdict names the
-    trunk if there is only one.
+    trunk if there is only one. A trunk with a login takes only those who have proved it; nobody else learns
+    more than that credentials are wanted. A proved login goes before the address: only its own trunks are
+    candidates, of the network or, where it has none there, of any address.
 
     Emergency calls are recognised by the digits as dialled, with or without the trunk's tech_prefix and
     whatever parameters follow, or by `urn:service:sos`. They need nothing but a known source; where no
@@ -48,9 +51,10 @@ def evaluate(policy: Policy, attempt: CallAttempt) -> Verdict:
     `allow_non_geographic` passes them all but an empty one, which denies every call.
     """
     source = policy.match_source(attempt.source)
+    if attempt.login is not None:
+        source = policy.match_login(source, attempt.login)
     if source is None:
-        detail = f"{attempt.source[:_SHOWN]} is in no trunk's allowed_sip_ips"
-        return Verdict(ReasonCode.SOURCE, [Check("source", "", REFUSE, detail)])
+        return _stranger(policy, attempt)
     if attempt.scheme == "urn" and policy.emergency_called is not None and _SOS.fullmatch(attempt.user):
         at = _plain_trunk_at(source)
         return _emergency(policy, source, at, policy.emergency_called, f"urn:{attempt.user[:_SHOWN]}")
@@ -61,6 +65,8 @@ def evaluate(policy: Policy, attempt: CallAttempt) -> Verdict:
         if at >= 0:
             return _emergency(policy, source, at, digits[skip:], digits)
     at, skip = _trunk_at(source, digits)
+    if source.challenges and (at < 0 or source.trunks[at].login is not None):
+        return Verdict(ReasonCode.AUTH, [_CREDENTIALS_WANTED])
     if at < 0:
         return _no_trunk(source, dialled)
     trunk = source.trunks[at]
@@ -82,6 +88,16 @@ def evaluate(policy: Policy, attempt: CallAttempt) -> Verdict:
         else:
             verdict.reason = _judge_destination(trunk, number, attempt, verdict)
     return verdict
+
+
+def _stranger(policy: Policy, attempt: CallAttempt) -> Verdict:
+    if attempt.login is not None:
+        detail = f"{attempt.login[:_SHOWN]} has no trunk at {attempt.source[:_SHOWN]}"
+    elif policy.roaming:
+        return Verdict(ReasonCode.AUTH, [_CREDENTIALS_WANTED])
+    else:
+        detail = f"{attempt.source[:_SHOWN]} is in no trunk's allowed_sip_ips"
+    return Verdict(ReasonCode.SOURCE, [Check("source", "", REFUSE, detail)])
 
 
 def _trunk_at(source: SourceMatch, digits: str) -> tuple[int, int]:

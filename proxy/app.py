@@ -22,9 +22,11 @@ from proxy.admission.adoption import Adoption
 from proxy.admission.decision_log import DecisionLog
 from proxy.admission.pipeline import AdmissionPipeline
 from proxy.admission.policy_store import PolicyStore
+from proxy.call.authenticator import Authenticator
 from proxy.call.core import CallSettings, ProxyCore
 from proxy.call.elsewhere import Elsewhere
 from proxy.call.forwarding import Identity
+from proxy.call.nonce import Nonces
 from proxy.call.session import CallSession
 from proxy.call.tokens import tokens_of
 from proxy.configuration import Compiled, load_policy
@@ -133,8 +135,16 @@ class Application:
         if settings.drop_strangers:
             stack.answers = self._knows
         self.core = ProxyCore(
-            stack, self.store, resolver.hops, resolver.leads_to, _minter(key), identities, settings
+            stack,
+            self.store,
+            resolver.hops,
+            resolver.leads_to,
+            _minter(key),
+            identities,
+            settings,
+            Authenticator(Nonces(key, now_ms)),
         )
+        self.metrics.authentications = self.core.authenticator.counts
         self.accounting = Accounting(
             self.store,
             self.ledger,
@@ -226,7 +236,8 @@ class Application:
             kind = UdpEverywhere if host in EVERYWHERE else UdpEndpoint
             return kind(host, port, lambda batch: self.server.on_datagrams(batch))
         # Strangers who are not even answered need no connections.
-        limits = StreamLimits(strangers=0) if self.config.unknown_source == "drop" else StreamLimits()
+        silent = self.config.unknown_source == "drop" and not self.store.policy.roaming
+        limits = StreamLimits(strangers=0) if silent else StreamLimits()
         if listener.transport == "tcp":
             return TcpEndpoint(
                 host,

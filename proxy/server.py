@@ -248,6 +248,8 @@ class SipServer:
             self._pipeline.refused(command.session)
         elif isinstance(command, StrangerRefused):
             self._metrics.decision(None, "refused", command.verdict.reason)
+            if command.verdict.reason is ReasonCode.AUTH:
+                return  # each call of a trunk with a login begins so
             unsaid = self._strangers.admit(command.source, now)
             if unsaid is not None:
                 _log.warning("no trunk for a call", extra={"source": command.source, "unsaid": unsaid})

@@ -11,15 +11,17 @@ from hmac import compare_digest
 from typing import Protocol
 
 from policy.attempt import CallAttempt
-from policy.compiled import Provider
+from policy.compiled import Policy, Provider
 from policy.reasons import ReasonCode, Refusal
 from policy.verdict import Verdict
 from proxy.call.attempt import attempt_of
+from proxy.call.authenticator import Authenticator
 from proxy.call.commands import Command, Reserve, StrangerRefused
 from proxy.call.dialog import Dialog
 from proxy.call.elsewhere import Elsewhere
 from proxy.call.forwarding import Identity
 from proxy.call.hangup import FarewellLeg
+from proxy.call.logins import STALE, challenge_response, judge_login
 from proxy.call.overload import MOST_CALLS, MOST_JUDGED, MOST_TRANSACTIONS
 from proxy.call.probe import ProbeLeg
 from proxy.call.reach import Hop, Reachability
@@ -78,6 +80,11 @@ def _unsupported_scheme(request: SipRequest) -> bytes:
 class Judge(Protocol):
     """The policy in force, as the core needs it."""
 
+    @property
+    def policy(self) -> Policy:
+        """The whole."""
+        ...
+
     def judge(self, attempt: CallAttempt) -> Verdict:
         """Pure and total."""
         ...
@@ -135,6 +142,7 @@ class ProxyCore:
         mint: Callable[[], tuple[str, bytes, bytes]],
         identities: Mapping[tuple[str, tuple[str, int]], Identity],
         settings: CallSettings,
+        authenticator: Authenticator,
     ) -> None:
         self.stack = stack
         self.judge = judge
@@ -145,6 +153,7 @@ class ProxyCore:
         self.identities = identities
         self.ways = Ways(identities)
         self.settings = settings
+        self.authenticator = authenticator
         self.gate: ReasonCode | None = None
         self.overloaded = False
         self.judging = 0
@@ -251,8 +260,14 @@ class ProxyCore:
                 self._refuse_stranger(request)
             return
         verdict = self.judge.judge(attempt)
+        use = b""
+        if verdict.reason is ReasonCode.AUTH:
+            verdict, use = judge_login(self, request, attempt, verdict, now)
         if verdict.reason in (ReasonCode.SOURCE, ReasonCode.AUTH):
-            self._refuse_stranger(request, verdict.reason)
+            if verdict.reason is ReasonCode.AUTH:
+                self._challenge(request, stale=use == STALE)
+            else:
+                self._refuse_stranger(request)
             self.commands.append(StrangerRefused(attempt.source, verdict))
             return
         if verdict.reason is ReasonCode.OVERLOAD or (
@@ -270,6 +285,7 @@ class ProxyCore:
         server = self.stack.accept(request, now)
         session = CallSession(self, request, server, attempt, verdict, ref, token, caller_token, now)
         server.owner = session
+        session.use = use
         if verdict.reason is not None:
             session.refused(verdict.reason, now)
             return
@@ -344,14 +360,22 @@ class ProxyCore:
             # A provider is none of the trunks, and may be late.
             self._tell_stranger(request, data)
 
-    def _refuse_stranger(self, request: SipRequest, reason: ReasonCode = ReasonCode.SOURCE) -> None:
-        if reason is ReasonCode.SOURCE and self.settings.drop_strangers:
+    def _refuse_stranger(self, request: SipRequest) -> None:
+        reason = ReasonCode.SOURCE
+        if self.settings.drop_strangers and not self.judge.knows(request.flow.remote[0]):
             return
         refusal = self.judge.refusal(reason)
         data = refusal_response(request, reason, refusal, STATELESS_TAG)
-        if amplifies(data, request) and reason is ReasonCode.SOURCE:
+        if amplifies(data, request):
             data = build_response(request, refusal.status, refusal.phrase.encode(), to_tag=STATELESS_TAG)
         self._tell_stranger(request, data)
+
+    def _challenge(self, request: SipRequest, *, stale: bool) -> None:
+        data = challenge_response(self, request, STATELESS_TAG, stale=stale)
+        if request.flow.connection:
+            self.stack.respond_stateless(request, data)  # nobody forges the source of a connection
+        else:
+            self._tell_stranger(request, data)
 
     def _tell_stranger(self, request: SipRequest, data: bytes) -> None:
         """Nothing where the answer is large beside the request: whoever forges a source gains nothing by

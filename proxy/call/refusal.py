@@ -23,14 +23,16 @@ def refusal_lines(code: ReasonCode, refusal: Refusal) -> tuple[bytes, ...]:
     return tuple(line.encode() for line in lines)
 
 
-def refusal_response(request: SipRequest, code: ReasonCode, refusal: Refusal, to_tag: bytes) -> bytes:
-    """The final response that refuses `request`."""
+def refusal_response(
+    request: SipRequest, code: ReasonCode, refusal: Refusal, to_tag: bytes, more: tuple[bytes, ...] = ()
+) -> bytes:
+    """The final response that refuses `request`; `more` are whole header lines, such as a challenge."""
     return build_response(
         request,
         refusal.status,
         refusal.phrase.encode(),
         to_tag=to_tag,
-        extra=refusal_lines(code, refusal),
+        extra=(*refusal_lines(code, refusal), *more) if more else refusal_lines(code, refusal),
     )
 
 

@@ -10,6 +10,7 @@ from proxy.call.dialog import Dialog, Party, contact_uri, other_way
 from proxy.call.forwarding import rewrite_token
 from proxy.call.hangup import end_unheard, ends_dialog
 from proxy.call.large import request_towards
+from proxy.call.logins import keep_credentials
 from proxy.call.presented import restore_party, withheld_in_dialog
 from proxy.call.privacy import withheld_from_caller
 from proxy.call.renumber import numbered_as
@@ -256,6 +257,8 @@ def relay_request(
         core.no_such_dialog(request)
         return
     if from_caller:
+        if session.use:
+            keep_credentials(core, request)
         rewrite_token(request, session.caller_token, session.token)
     else:
         rewrite_token(request, session.token, session.caller_token)

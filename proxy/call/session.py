@@ -12,6 +12,7 @@ from proxy.call.checkup import begin_checkups, checkup, refreshed
 from proxy.call.commands import Answered, Changed, Ended, Refused
 from proxy.call.dialog import Dialog, calling_party
 from proxy.call.hangup import Farewell
+from proxy.call.logins import challenge
 from proxy.call.presented import restore_party
 from proxy.call.privacy import withheld_from_caller
 from proxy.call.refusal import refusal_response
@@ -46,8 +47,8 @@ class CallSession:
     and the calling side, in Record-Route: what each side is shown tells it nothing of the other's. Times
     are monotonic seconds: `received_at` of the INVITE, `answered_at` of the first 2xx, `ended_at` of the
     end that is charged (None before). `final_status` is the status that the caller was given, 0 before.
-    `account` is the admission layer's own. `shown_from`: the From value that the called side knows the
-    caller by; None: the caller's own.
+    `use` is what its credentials used up, b"" where it showed none. `account` is the admission layer's own.
+    `shown_from`: the From value that the called side knows the caller by; None: the caller's own.
     """
 
     __slots__ = (
@@ -84,6 +85,7 @@ class CallSession:
         "state",
         "targets",
         "token",
+        "use",
         "verdict",
         "wake_at",
     )
@@ -136,6 +138,7 @@ class CallSession:
         self.probe_at: float | None = None
         self.wake_at = 0.0
         self.account: object = None
+        self.use = b""
         self.record: tuple[str, str] | None = None
 
     # --- the decision ---------------------------------------------------------------------------------------
@@ -153,7 +156,10 @@ class CallSession:
         self.reason = reason
         if not self.cancelled:
             refusal = self.core.judge.refusal(reason)
-            self._respond(refusal_response(self.request, reason, refusal, self.to_tag), refusal.status, now)
+            # That its credentials were used before, another instance may have found out.
+            more = challenge(self.core, self.request, stale=True) if reason is ReasonCode.AUTH else ()
+            data = refusal_response(self.request, reason, refusal, self.to_tag, more)
+            self._respond(data, refusal.status, now)
         self.state = MOVES[self.state][REFUSED]
         self.core.commands.append(Refused(self))
         self.core.forget(self)

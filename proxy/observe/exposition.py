@@ -23,6 +23,10 @@ COUNTERS: dict[str, tuple[tuple[str, ...], str]] = {
         ("trunk", "decision", "reason"),
         "Calls judged. trunk is empty when no trunk was found, reason when the call was admitted.",
     ),
+    "trunkwarden_authentications_total": (
+        ("outcome",),
+        "Logins of callers: challenged, accepted, refused, stale, or throttled after too many refused.",
+    ),
     "trunkwarden_ledger_errors_total": (
         ("kind",),
         "Ledger commands that failed or were not answered in time.",

@@ -56,6 +56,7 @@ class Metrics:
     provider_up: provider → may calls be sent to it.
     ledger_drift: live leases of this instance minus its live dialogs.
     event_loop_lag: seconds.
+    authentications: outcome → how often credentials of callers were looked at, or asked for.
     """
 
     def __init__(self) -> None:
@@ -64,6 +65,7 @@ class Metrics:
         self.provider_up: dict[str, bool] = {}
         self.ledger_drift = 0
         self.event_loop_lag = 0.0
+        self.authentications: Mapping[str, int] = {}
         self._decisions: dict[tuple[str, str, str], int] = {("", "refused", "SOURCE"): 0}
         self._ledger_seconds: dict[str, Histogram] = {}
         self._ledger_errors = dict.fromkeys(_LEDGER_ERRORS, 0)
@@ -151,6 +153,7 @@ class Metrics:
             ],
             "trunkwarden_ledger_errors_total": _by_label(self._ledger_errors),
             "trunkwarden_policy_reloads_total": _by_label(self._reloads),
+            "trunkwarden_authentications_total": _by_label(self.authentications),
             "trunkwarden_calls_active": [
                 ([trunk], count)
                 for trunk, count in self.calls_active.items()

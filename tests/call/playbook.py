@@ -11,9 +11,11 @@ from policy.compile import compile_policy
 from policy.compiled import Policy, Provider
 from policy.reasons import ReasonCode
 from proxy.admission.policy_store import PolicyStore
+from proxy.call.authenticator import Authenticator
 from proxy.call.commands import Changed, Reserve
 from proxy.call.core import CallSettings, ProxyCore
 from proxy.call.forwarding import Identity
+from proxy.call.nonce import Nonces
 from proxy.call.reach import Hop
 from proxy.sip.counters import SipCounters
 from proxy.sip.message import Flow, SipRequest, SipResponse
@@ -76,6 +78,7 @@ class Playbook:
             }
             | ({("tcp", STREAM_PROXY): Identity("tcp", b"127.0.0.1:5062")} if tcp else {}),
             settings or CallSettings(),
+            Authenticator(Nonces(b"k" * 32, lambda: int(self.now * 1000))),
         )
         self.admit_all = admit_all
         self.commands: list[str] = []

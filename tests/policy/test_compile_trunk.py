@@ -83,7 +83,7 @@ STATUS: list[tuple[dict[str, Any], dict[str, Any], str | None]] = [
     ({"status": "blocked"}, {}, "trunk:office-pbx is blocked"),
     ({"account": "acme"}, {"accounts": [{"name": "acme", "status": "blocked"}]}, "account:acme is blocked"),
     ({"profile": "p"}, {"profiles": [{"name": "p", "enabled": False}]}, "profile:p is disabled"),
-    ({"auth": "digest", "username": "u", "ha1": "0" * 32}, {"accept_unenforced": ["auth"]}, None),
+    ({"auth": "digest", "username": "u", "ha1": "0" * 64}, {}, None),
     ({"account": "acme"}, {"accounts": [{"name": "acme", "codecs": ["PCMA"]}]},
      "codecs: restricts, but is not enforced yet"),
 ]  # fmt: skip

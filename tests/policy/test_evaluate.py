@@ -211,7 +211,7 @@ EMERGENCY: list[tuple[str, dict[str, Any], str]] = [
     ("112", {"destination_whitelist": []}, "112"),
     ("112", {"default_dst_action": "reject_all"}, "112"),
     ("112", {"threshold_amount": "0", "max_destination_rate": "0"}, "112"),
-    ("112", {"auth": "digest", "username": "u", "ha1": "0" * 32}, "112"),
+    ("112", {"auth": "ip_and_digest", "username": "u", "ha1": "0" * 32}, "112"),
     ("112", {"dial_plan": US_PLAN}, "112"),
     ("911", {"dial_plan": {"bare_e164": True}}, "911"),
     ("112", {"tech_prefix": "77#"}, "112"),
