@@ -21,7 +21,7 @@ class Check(NamedTuple):
     """One step of a judgement.
 
     name: `source`, `number`, `emergency`, `gate`, `status`, `country`, `prefix`, `kind`, `high_risk`, `cli`,
-        `rate`, `margin`, `window`, `route`, and of the ledger `cps`, `capacity`, `spend`.
+        `rate`, `margin`, `window`, `route`, and of the ledger `auth`, `cps`, `capacity`, `spend`.
     scope: what was asked, such as `trunk:office-pbx` or `profile:office`; empty for the instance itself.
     outcome: `pass`, `refuse` or `skip`.
     detail: the rule that decided, in words for an operator; never sent to the caller.

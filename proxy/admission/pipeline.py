@@ -69,7 +69,7 @@ class AdmissionPipeline:
             done(session, reason)
 
         try:
-            claim = Claim(session.ref, trunk.name, trunk.scopes, hold, description(session))
+            claim = Claim(session.ref, trunk.name, trunk.scopes, hold, description(session), session.use)
             self._ledger.ask(claim, answered)
         except ValueError as error:  # an amount that no ledger can keep, whatever the mode
             self._decided(session, ReasonCode.LEDGER, (Check("ledger", "", "refuse", str(error)),))

@@ -17,15 +17,13 @@ from typing import Final, NamedTuple
 
 from policy.compiled import Policy
 from policy.digest import HASHES, ha1, response
-from proxy.call.nonce import LIFETIME_SECONDS, SKEW_SECONDS, Nonces
+from proxy.call.nonce import NONCE_MEMORY_SECONDS, Nonces
 from proxy.call.throttle import Recent, Throttle, neighbourhood
 from proxy.sip.authentication import challenge_lines, digest_params
 from proxy.sip.errors import UriError
 from proxy.sip.message import Header, SipRequest, unfold
 from proxy.sip.uri import SipUri, to_attempt_fields
 
-NONCE_MEMORY_SECONDS: Final = LIFETIME_SECONDS + 2 * SKEW_SECONDS
-"""How long the use of a nonce is remembered: until no instance takes it any more."""
 SOURCE_FAILURES: Final = (10, 10.0)
 """Wrong answers of one address (IPv6: one /64) at once, and seconds for each more."""
 USER_FAILURES: Final = (20, 10.0)

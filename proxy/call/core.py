@@ -21,7 +21,7 @@ from proxy.call.dialog import Dialog
 from proxy.call.elsewhere import Elsewhere
 from proxy.call.forwarding import Identity
 from proxy.call.hangup import FarewellLeg
-from proxy.call.logins import STALE, challenge_response, judge_login
+from proxy.call.logins import judge_login
 from proxy.call.overload import MOST_CALLS, MOST_JUDGED, MOST_TRANSACTIONS
 from proxy.call.probe import ProbeLeg
 from proxy.call.reach import Hop, Reachability
@@ -262,11 +262,9 @@ class ProxyCore:
         verdict = self.judge.judge(attempt)
         use = b""
         if verdict.reason is ReasonCode.AUTH:
-            verdict, use = judge_login(self, request, attempt, verdict, now)
+            verdict, use = judge_login(self, request, attempt, verdict, STATELESS_TAG, now)
         if verdict.reason in (ReasonCode.SOURCE, ReasonCode.AUTH):
-            if verdict.reason is ReasonCode.AUTH:
-                self._challenge(request, stale=use == STALE)
-            else:
+            if verdict.reason is ReasonCode.SOURCE:
                 self._refuse_stranger(request)
             self.commands.append(StrangerRefused(attempt.source, verdict))
             return
@@ -361,21 +359,13 @@ class ProxyCore:
             self._tell_stranger(request, data)
 
     def _refuse_stranger(self, request: SipRequest) -> None:
-        reason = ReasonCode.SOURCE
         if self.settings.drop_strangers and not self.judge.knows(request.flow.remote[0]):
             return
-        refusal = self.judge.refusal(reason)
-        data = refusal_response(request, reason, refusal, STATELESS_TAG)
+        refusal = self.judge.refusal(ReasonCode.SOURCE)
+        data = refusal_response(request, ReasonCode.SOURCE, refusal, STATELESS_TAG)
         if amplifies(data, request):
             data = build_response(request, refusal.status, refusal.phrase.encode(), to_tag=STATELESS_TAG)
         self._tell_stranger(request, data)
-
-    def _challenge(self, request: SipRequest, *, stale: bool) -> None:
-        data = challenge_response(self, request, STATELESS_TAG, stale=stale)
-        if request.flow.connection:
-            self.stack.respond_stateless(request, data)  # nobody forges the source of a connection
-        else:
-            self._tell_stranger(request, data)
 
     def _tell_stranger(self, request: SipRequest, data: bytes) -> None:
         """Nothing where the answer is large beside the request: whoever forges a source gains nothing by

@@ -16,22 +16,19 @@ if TYPE_CHECKING:
     from proxy.call.core import ProxyCore
     from proxy.sip.message import SipRequest
 
-STALE = b"stale"
-"""In place of what was used up: only the nonce was wrong."""
 _BAD_CREDENTIALS = Check("source", "", REFUSE, "bad credentials")
 
 
 def judge_login(
-    core: ProxyCore, request: SipRequest, attempt: CallAttempt, asked: Verdict, now: float
+    core: ProxyCore, request: SipRequest, attempt: CallAttempt, asked: Verdict, to_tag: bytes, now: float
 ) -> tuple[Verdict, bytes]:
-    """The verdict on a call of a trunk that wants a login, and what of its credentials is used up by it, or
-    STALE. `asked` is the verdict on the same call without a login."""
+    """The verdict on a call of a trunk that wants a login, and what of its credentials is used up by it.
+    `asked`, the verdict on the same call without a login, stands where the caller was challenged by this."""
     policy = core.judge.policy
     proof = core.authenticator.examine(policy, request, _status(core), now)
-    if proof.outcome == "challenged":
+    if proof.outcome in ("challenged", "stale"):
+        _challenge_caller(core, request, to_tag, stale=proof.outcome == "stale")
         return asked, b""
-    if proof.outcome == "stale":
-        return asked, STALE
     if proof.login is not None:
         attempt.login = proof.login
         verdict = core.judge.judge(attempt)
@@ -52,18 +49,23 @@ def challenge(core: ProxyCore, request: SipRequest, *, stale: bool) -> tuple[byt
     return core.authenticator.challenge(core.judge.policy, request, _status(core), stale)
 
 
-def challenge_response(core: ProxyCore, request: SipRequest, to_tag: bytes, *, stale: bool) -> bytes:
+def _challenge_caller(core: ProxyCore, request: SipRequest, to_tag: bytes, *, stale: bool) -> None:
     """A 407 without state. Where it would be large beside the request, it says no more than it must: one
-    algorithm less (hardly anybody has SHA-512-256), and at last the first one alone."""
+    algorithm less (hardly anybody has SHA-512-256), then the first one alone, and at last nothing; but nobody
+    forges the source of a connection."""
     refusal = core.judge.refusal(ReasonCode.AUTH)
     lines = challenge(core, request, stale=stale)
-    data = refusal_response(request, ReasonCode.AUTH, refusal, to_tag, lines)
     usual = tuple(line for line in lines if b"=SHA-512-256" not in line)
-    for fewer in (lines, usual or lines, lines[:1]):
-        if not amplifies(data, request):
-            break
-        data = build_response(request, refusal.status, refusal.phrase.encode(), to_tag=to_tag, extra=fewer)
-    return data
+    data = refusal_response(request, ReasonCode.AUTH, refusal, to_tag, lines)
+    if request.flow.connection == 0:
+        for fewer in (lines, usual or lines, lines[:1]):
+            if not amplifies(data, request):
+                break
+            phrase = refusal.phrase.encode()
+            data = build_response(request, refusal.status, phrase, to_tag=to_tag, extra=fewer)
+        if amplifies(data, request):
+            return
+    core.stack.respond_stateless(request, data)
 
 
 def _status(core: ProxyCore) -> int:

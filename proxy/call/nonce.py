@@ -18,6 +18,9 @@ LIFETIME_SECONDS: Final = 60
 SKEW_SECONDS: Final = 30
 """How far the clocks of two instances may lie apart."""
 
+NONCE_MEMORY_SECONDS: Final = LIFETIME_SECONDS + 2 * SKEW_SECONDS
+"""How long the use of a nonce is remembered: until no instance takes it any more."""
+
 _TIME_BYTES: Final = 4
 _SALT_BYTES: Final = 6
 _MAC_BYTES: Final = 14

@@ -49,6 +49,9 @@ class Asking:
             self.done(Reservation(claim.ref, answer[1]))
         elif answer[0] == 0:
             self.done(refusal(claim, answer))
+        elif answer[0] == 4:
+            detail = "these credentials were used for another call"
+            self.done(Refused(ReasonCode.AUTH, claim.scopes[-1].id, detail))
         elif answer[0] == 3:
             self.strange()
             self.observer.ledger_error("rebuilding")

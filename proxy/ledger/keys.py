@@ -38,6 +38,8 @@ all. `ref` is a call's reference, `scope` a scope's id (`trunk:office-pbx`), `st
     The rolling window's buckets, oldest first, as `minute:sum`; a minute without cost has none.
 `{tw}:c:<scope>`, list, at most `cps_limit` × 18 B, 2 s after its newest entry
     Times of the last admissions, µs by the server's own clock; only where `cps_limit` is set.
+`{tw}:n:<nonce>.<count>`, string, about 120 B, 120 s
+    The call for which digest credentials were used, so that nobody uses them again.
 `{tw}:records:<stream>`, stream, about 10,000 entries, for ever
     Records, one JSON line an entry in field `j`.
 `{tw}:secret`, string, 32 B, for ever

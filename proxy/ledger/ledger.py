@@ -62,7 +62,9 @@ class Claim:
     """What a call asks for: a place and a first block of money at all its scopes, or nothing.
 
     `hold` is the money to reserve. `scopes` carry the limits now in force. `record` is a JSON object with
-    what `GET /v1/calls` shows of the call; the ledger keeps it and does not read it.
+    what `GET /v1/calls` shows of the call; the ledger keeps it and does not read it. `use` is what the
+    caller's credentials use up, b"" for a caller without: a claim of another call with the same is refused
+    as AUTH, also when this one is refused for want of room.
     """
 
     ref: str
@@ -70,6 +72,7 @@ class Claim:
     scopes: tuple[Scope, ...]
     hold: int
     record: bytes
+    use: bytes = b""
 
 
 @dataclass(slots=True)
@@ -82,7 +85,8 @@ class Reservation:
 
 @dataclass(slots=True)
 class Refused:
-    """One scope had no room: `reason` is CPS, CAPACITY or SPEND; nothing was written."""
+    """One scope had no room: `reason` is CPS, CAPACITY or SPEND; nothing was written. Or
+    the credentials were used before: AUTH."""
 
     reason: ReasonCode
     scope_id: str

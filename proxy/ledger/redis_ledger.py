@@ -168,9 +168,13 @@ class RedisLedger(LeaseVerbs):
                 packed.args,
             )
         )
+        count = packed.count
+        if claim.use:
+            count += 1
+            tail += bulk(claim.use)
         try:
             sink = Asking(claim, done, self._observer, self._membership.suspect)
-            self._link.submit(Command("reserve", _RESERVE, packed.count, tail, sink, None))
+            self._link.submit(Command("reserve", _RESERVE, count, tail, sink, None))
         except LedgerUnavailable as error:
             done(error)
 

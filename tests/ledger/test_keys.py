@@ -39,6 +39,7 @@ def test_scripts_make_the_same_names() -> None:
         keys.scope("")[5:].decode(),
         keys.window("")[5:].decode(),
         keys.LEASES[5:].decode(),
+        "n:",
     }
     assert made == known
     for name in known | {"clock", "epoch", "instances", "audit", "c:", "secret", "records:", "hangup"}:

@@ -8,6 +8,7 @@ import pytest
 
 from policy.compiled import Window
 from policy.reasons import ReasonCode
+from proxy.call.nonce import NONCE_MEMORY_SECONDS
 from proxy.ledger.ledger import (
     LedgerUnavailable,
     Refused,
@@ -331,3 +332,37 @@ async def test_leases_are_counted_for_their_owner_alone(server: Server, opener: 
     one.settle("one-0", 0)
     await settled(one)
     assert await one.leases() == 449
+
+
+async def test_credentials_are_used_by_one_call(server: Server, opener: Opener) -> None:
+    one, other = await opener(server.url), await opener(server.url, owner="other")
+    trunk = scope(capacity=2)
+
+    async def ask(ledger: RedisLedger, ref: str, use: bytes) -> object:
+        asked = claim(ref, trunk)
+        asked.use = use
+        return await ledger.reserve(asked)
+
+    first = await ask(one, "r1", b"nonce.00000001")
+    assert isinstance(first, Reservation)
+    assert await ask(one, "r1", b"nonce.00000001") == first  # asked again after a lost answer
+    replayed = await ask(other, "r2", b"nonce.00000001")
+    assert isinstance(replayed, Refused)
+    assert (replayed.reason, replayed.scope_id) == (ReasonCode.AUTH, trunk.id)
+    assert isinstance(await ask(other, "r2", b"nonce.00000002"), Reservation)
+    (usage,) = await one.usage([trunk])
+    assert usage.active_calls == 2
+    # A call without room uses its credentials up, too.
+    full = await ask(one, "r3", b"nonce.00000003")
+    assert isinstance(full, Refused)
+    assert full.reason is ReasonCode.CAPACITY
+    again = await ask(other, "r4", b"nonce.00000003")
+    assert isinstance(again, Refused)
+    assert again.reason is ReasonCode.AUTH
+
+
+async def test_what_credentials_used_up_is_forgotten_in_time(server: Server, ledger: RedisLedger) -> None:
+    first = claim("r1", scope())
+    first.use = b"nonce.00000001"
+    assert isinstance(await ledger.reserve(first), Reservation)
+    assert server.client().ttl("{tw}:n:nonce.00000001") == pytest.approx(NONCE_MEMORY_SECONDS, abs=3)

@@ -1,10 +1,13 @@
 #!lua
 -- KEYS clock, leases, call, record, epoch; then of each scope: numbers, admissions
 -- ARGV ref, owner, lease in ms, hold, trunk, record, epoch; then of each scope: id, capacity, cps, threshold, window
---      (an empty limit is no limit; window 'r' rolling, 'd' UTC day)
+--      (an empty limit is no limit; window 'r' rolling, 'd' UTC day); then, for a caller who logged in, what its
+--      credentials use up
 -- Answers {1, reserved at in ms} | {0, scope index, reason, what there is, limit} | {2} when the call was already ended |
--- {3} when this is not the ledger that the instance knows, or one that is being rebuilt.
+-- {3} when this is not the ledger that the instance knows, or one that is being rebuilt | {4} when the credentials were
+-- used before.
 -- No flags: a server that is out of memory, read-only or cannot write its disk refuses it before it starts.
+local USE_SECONDS = 120  -- NONCE_MEMORY_SECONDS of proxy/call/nonce.py
 local now, raw = clock()
 local found = redis.call('HMGET', KEYS[3], 'r', 'x', 'o')
 if found[1] then
@@ -15,7 +18,14 @@ end
 if redis.call('HGET', KEYS[5], 'id') ~= ARGV[7] then
   return {3}
 end
-local count = (#ARGV - 7) / 5
+local count = math.floor((#ARGV - 7) / 5)
+local use = ARGV[8 + 5 * count]
+if use then
+  local key = prefix .. 'n:' .. use
+  if not redis.call('SET', key, ARGV[1], 'NX', 'EX', USE_SECONDS) and redis.call('GET', key) ~= ARGV[1] then
+    return {4}
+  end
+end
 local hold = tonumber(ARGV[4])
 
 -- Calls per second go by the server's own time: at most `limit` in any sliding second. After a step back the

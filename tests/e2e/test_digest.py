@@ -1,0 +1,208 @@
+"""Trunks with a login, on the wire: who calls is proved, used once, and told to nobody (S03, S05)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.digest_caller import answer, challenge_of
+from tests.e2e.configuration import LONDON, WASHINGTON, configuration, trunk
+from tests.e2e.ports import PROVIDER, STRANGER, free_udp_port
+from tests.e2e.sip_text import Message
+from tests.e2e.trunkwarden_process import Trunkwarden
+from tests.e2e.user_agents import OutgoingCall, hang_up, incoming
+
+PASSWORD = "wide open"
+ROAD = {"auth": "digest", "allowed_sip_ips": [], "username": "road"}
+
+
+def digest_configuration(folder, ledger_url: str, provider, **sections: Any) -> dict[str, Any]:
+    folder.mkdir(parents=True, exist_ok=True)
+    secret = folder / "password"
+    secret.write_text(PASSWORD + "\n")
+    login = {**ROAD, "password_file": str(secret)}
+    home = {"auth": "ip_and_digest", "username": "home", "password_file": str(secret)}
+    return configuration(
+        folder,
+        ledger_url,
+        [{"name": "carrier", "hostname": provider.host_port}],
+        [
+            trunk("road", "", capacity_limit=5, **login),
+            trunk("home", "127.0.0.20", capacity_limit=5, **home),
+            trunk("desk", "127.0.0.10"),
+        ],
+        **sections,
+    )
+
+
+@pytest.fixture(scope="module")
+def proxy(serve_module, redis_server, provider, tmp_path_factory) -> Trunkwarden:
+    return serve_module(digest_configuration(tmp_path_factory.mktemp("digest"), redis_server.url, provider))
+
+
+def asked(peer, proxy: Trunkwarden, called: str = WASHINGTON) -> tuple[dict[str, str], Message]:
+    """A fresh challenge, and the whole answer."""
+    response = OutgoingCall(peer, proxy.address, called).send().final()
+    assert response.status == 407, str(response)
+    return challenge_of(response.all("proxy-authenticate")[0]), response
+
+
+def with_credentials(peer, proxy: Trunkwarden, credentials: str, called: str = WASHINGTON) -> OutgoingCall:
+    return OutgoingCall(peer, proxy.address, called, extra=(("Proxy-Authorization", credentials),)).send()
+
+
+def uri(proxy: Trunkwarden, called: str = WASHINGTON) -> str:
+    return f"sip:{called}@{proxy.address[0]}:{proxy.address[1]}"
+
+
+def answered(
+    challenge: dict[str, str], proxy: Trunkwarden, called: str = WASHINGTON, user: str = "road", **more: Any
+) -> str:
+    return answer(challenge, user, more.pop("password", PASSWORD), "INVITE", uri(proxy, called), **more)
+
+
+def test_a_call_from_any_address(proxy: Trunkwarden, provider, new_peer) -> None:
+    for host in (STRANGER, "127.0.0.77"):
+        peer = new_peer(host)
+        challenge, _ = asked(peer, proxy)
+        call = with_credentials(peer, proxy, answered(challenge, proxy))
+        far_end = incoming(provider, proxy.address, call)
+        assert far_end.invite.all("proxy-authorization") == []
+        far_end.accept()
+        hang_up(call, call.answered(), far_end)
+    proxy.wait_until_idle()
+
+
+def test_a_known_address_and_a_login_are_both_wanted(proxy: Trunkwarden, provider, new_peer) -> None:
+    home = new_peer("127.0.0.20")
+    challenge, _ = asked(home, proxy)
+    call = with_credentials(home, proxy, answered(challenge, proxy, user="home"))
+    far_end = incoming(provider, proxy.address, call)
+    far_end.accept()
+    hang_up(call, call.answered(), far_end)
+    away = new_peer(STRANGER)
+    challenge, _ = asked(away, proxy)
+    assert with_credentials(away, proxy, answered(challenge, proxy, user="home")).final().status == 403
+    proxy.wait_until_idle()
+
+
+def test_who_does_not_exist_gets_the_answer_of_who_has_forgotten(
+    proxy: Trunkwarden, provider, new_peer
+) -> None:
+    peer = new_peer("127.0.0.61")
+    seen = set()
+    for user, password in (("road", "guess"), ("nobody", "guess"), ("home", PASSWORD)):
+        challenge, response = asked(peer, proxy)
+        assert response.one("warning") == '399 trunkwarden "AUTH Proxy Authentication Required"'
+        refused = with_credentials(
+            peer, proxy, answered(challenge, proxy, user=user, password=password)
+        ).final()
+        named = {"warning", "reason", "server", "proxy-authenticate"}
+        seen.add(
+            (refused.start, *((name, value) for name, value in refused.headers if name.lower() in named))
+        )
+    assert len(seen) == 1, seen
+    assert next(iter(seen))[0] == "SIP/2.0 403 Source Not Authorized"
+    provider.stays_quiet()
+
+
+def is_stale(response: Message) -> bool:
+    return response.status == 407 and "stale=true" in response.all("proxy-authenticate")[0]
+
+
+def test_a_nonce_is_good_for_one_call_at_all_instances_and_after_a_restart(
+    serve, own_redis, provider, new_peer, tmp_path
+) -> None:
+    """S05: the same nonce and count, with another URI or method, at another instance, after a restart."""
+    config = digest_configuration(tmp_path / "one", own_redis.url, provider)
+    one, other = serve(config), serve(config)
+    peer = new_peer("127.0.0.62")
+    challenge, _ = asked(peer, one)
+    used = answer(challenge, "road", PASSWORD, "INVITE", uri(one))
+    call = with_credentials(peer, one, used)
+    far_end = incoming(provider, one.address, call)
+    far_end.accept()
+    dialog = call.answered()
+
+    def replay(at: Trunkwarden, credentials: str, target: str) -> Message:
+        extra = (("Proxy-Authorization", credentials),)
+        return OutgoingCall(peer, at.address, WASHINGTON, uri=target, extra=extra).send().final()
+
+    assert is_stale(replay(one, used, uri(one)))
+    assert is_stale(replay(other, used, uri(one)))
+    elsewhere = answer(challenge, "road", PASSWORD, "INVITE", uri(one, LONDON))
+    assert is_stale(replay(other, elsewhere, uri(one, LONDON)))
+    by_method = answer(challenge, "road", PASSWORD, "OPTIONS", uri(one))
+    assert replay(other, by_method, uri(one)).status in (403, 407)
+    hang_up(call, dialog, far_end)
+    one.kill()
+    again = serve(config)
+    assert is_stale(replay(again, used, uri(one)))
+    # A fresh challenge of one instance is good at another.
+    challenge, _ = asked(peer, other)
+    call = with_credentials(peer, again, answered(challenge, again))
+    far_end = incoming(provider, again.address, call)
+    far_end.accept()
+    hang_up(call, call.answered(), far_end)
+
+
+def test_guessing_gets_nowhere_and_is_counted(serve, own_redis, provider, new_peer, tmp_path) -> None:
+    proxy = serve(digest_configuration(tmp_path / "guess", own_redis.url, provider))
+    peer = new_peer("127.0.0.63")
+    for number in range(14):
+        challenge, _ = asked(peer, proxy)
+        refused = with_credentials(peer, proxy, answered(challenge, proxy, password=f"guess {number}"))
+        assert refused.final().status == 403
+    challenge, _ = asked(peer, proxy)
+    assert with_credentials(peer, proxy, answered(challenge, proxy)).final().status == 403
+    counts = {
+        outcome: proxy.metric("trunkwarden_authentications_total", outcome=outcome)
+        for outcome in ("challenged", "refused", "throttled", "accepted")
+    }
+    assert counts == {"challenged": 15, "refused": 10, "throttled": 5, "accepted": 0}
+    # Somebody else is not held up by that.
+    other = new_peer("127.0.0.64")
+    challenge, _ = asked(other, proxy)
+    call = with_credentials(other, proxy, answered(challenge, proxy))
+    far_end = incoming(provider, proxy.address, call)
+    far_end.accept()
+    hang_up(call, call.answered(), far_end)
+
+
+def test_a_scanner_gets_a_challenge_and_no_ledger(serve, own_redis, provider, new_peer, tmp_path) -> None:
+    """S03: whoever forges sources gets a 407 sent there, smaller than half again, and nothing is kept."""
+    proxy = serve(digest_configuration(tmp_path / "scan", own_redis.url, provider))
+    peer = new_peer("127.0.0.65")
+    asked(peer, proxy)
+    for _ in range(200):
+        call = OutgoingCall(peer, proxy.address, WASHINGTON)
+        sent = call.invite()
+        call.send()
+        response = peer.expect_response(407, "INVITE", call_id=call.call_id)
+        assert len(response.raw) <= 1.5 * len(sent)
+    assert own_redis.client.keys("{tw}:n:*") == []
+    assert proxy.metric("trunkwarden_ledger_seconds_count", verb="reserve") == 0
+    provider.stays_quiet()
+
+
+@pytest.mark.parametrize("offered", [["MD5"], ["MD5", "SHA-256"]])
+def test_sipp_logs_in(serve, own_redis, sipp, new_peer, tmp_path, offered: list[str]) -> None:
+    uas = (PROVIDER, free_udp_port(PROVIDER))
+
+    class At:
+        host_port = f"{uas[0]}:{uas[1]}"
+
+    config = digest_configuration(tmp_path / "sipp", own_redis.url, At, digest={"algorithms": offered})
+    proxy = serve(config)
+    callee = sipp("uas_answering", uas, calls=None)
+    desk = (STRANGER, free_udp_port(STRANGER))
+    login = ("-au", "road", "-ap", PASSWORD, "-auth_uri")
+    target = f"{WASHINGTON}@{proxy.address[0]}:{proxy.address[1]}"
+    caller = sipp(
+        "uac_digest", desk, target=proxy.address, called=WASHINGTON, calls=20, rate=20,
+        at_once=4, options=(*login, target),
+    )  # fmt: skip
+    caller.wait().assert_all_succeeded(20)
+    callee.stop()
+    assert proxy.metric("trunkwarden_authentications_total", outcome="accepted") == 20
