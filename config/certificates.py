@@ -53,7 +53,7 @@ def check_certificates(draft: Draft, now: datetime) -> Report:
 def names_of(file: Path) -> frozenset[str]:
     """What clients may ask for (SNI) to be shown this certificate: its DNS names, and the hosts of its `sip:`
     URIs, in lower case. Raises UnusableFile."""
-    return _names(_certificates(file)[0])
+    return _names(read_certificates(file)[0])
 
 
 def _names(certificate: x509.Certificate) -> frozenset[str]:
@@ -95,23 +95,23 @@ def _check_pair(
     chain: list[x509.Certificate] = []
     key: PrivateKeyTypes | None = None
     try:
-        chain = _certificates(certificate_file)
+        chain = read_certificates(certificate_file)
     except UnusableFile as error:
         report.problem(join(path, "certificate_file"), str(error))
     try:
-        key = _key(key_file)
+        key = read_key(key_file)
     except UnusableFile as error:
         report.problem(join(path, "key_file"), str(error))
     if not chain or key is None:
         return chain
-    if _plain(chain[0].public_key()) != _plain(key.public_key()):
+    if plain_key(chain[0].public_key()) != plain_key(key.public_key()):
         text = (
             f"`{key_file}` is not the key of the first certificate in `{certificate_file}`: "
             "give the key for which it was issued, and put it before those of its authorities"
         )
         report.problem(join(path, "key_file"), text)
         return chain
-    _check_dates(chain, certificate_file, join(path, "certificate_file"), now, report)
+    check_dates(chain, certificate_file, join(path, "certificate_file"), now, report)
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate_file, key_file)
     except (OSError, ValueError) as error:
@@ -121,23 +121,25 @@ def _check_pair(
     return chain
 
 
-def _plain(key: PublicKeyTypes) -> bytes:
+def plain_key(key: PublicKeyTypes) -> bytes:
+    """A public key in a form that can be compared."""
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _check_authorities(file: Path, path: str, now: datetime, report: Report) -> None:
     try:
-        found = _certificates(file)
+        found = read_certificates(file)
     except UnusableFile as error:
         report.problem(path, str(error))
     else:
         # Bundles keep authorities that are over: the youngest counts.
-        _check_dates([max(found, key=lambda one: one.not_valid_after_utc)], file, path, now, report)
+        check_dates([max(found, key=lambda one: one.not_valid_after_utc)], file, path, now, report)
 
 
-def _check_dates(
+def check_dates(
     chain: Iterable[x509.Certificate], file: Path, path: str, now: datetime, report: Report
 ) -> None:
+    """A problem for each that is not valid now, a warning for each that soon will not be."""
     for certificate in chain:
         start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         if end <= now:
@@ -156,7 +158,8 @@ def _read(file: Path) -> bytes:
         raise UnusableFile(f"`{file}` cannot be read: {error.strerror}") from error
 
 
-def _certificates(file: Path) -> list[x509.Certificate]:
+def read_certificates(file: Path) -> list[x509.Certificate]:
+    """The certificates of a PEM file, at least one. Raises UnusableFile."""
     try:
         return x509.load_pem_x509_certificates(_read(file))
     except ValueError as error:
@@ -164,7 +167,8 @@ def _certificates(file: Path) -> list[x509.Certificate]:
         raise UnusableFile(text) from error
 
 
-def _key(file: Path) -> PrivateKeyTypes:
+def read_key(file: Path) -> PrivateKeyTypes:
+    """The private key of a PEM file. Raises UnusableFile."""
     data = _read(file)
     try:
         return load_pem_private_key(data, None)

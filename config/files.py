@@ -44,6 +44,11 @@ def _resolved(model: Model, path: str, base: Path, findings: list[Finding]) -> M
             secret = _SECRETS.get(key)
             if secret is not None and getattr(model, secret) is None:
                 changes[secret] = _secret(base / value, join(path, key), findings)
+        elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+            changes[key] = tuple(
+                _resolved(item, join(join(path, key), index), base, findings)
+                for index, item in enumerate(value)
+            )
     if path == "records" and getattr(model, "file", None) not in (None, "-"):
         changes["file"] = str(base / getattr(model, "file"))  # noqa: B009
     return model.model_copy(update=changes) if changes else model

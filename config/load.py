@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from config.deck import Deck
 from config.files import read_decks, read_files
@@ -18,6 +19,9 @@ from config.references import check_references
 from config.scopes import Report
 from config.structure import Draft, read_structure
 from config.tree import Tree, Value, read_tree
+
+if TYPE_CHECKING:
+    from config.signing import StirFiles
 
 _SECRET_PATH = re.compile(r"admin\.token|ledger\.(?:url|secret)|trunks\[\d+\]\.(?:password|ha1)")
 _SHORTEST_HIDDEN = 3
@@ -29,6 +33,7 @@ class Loaded:
 
     config: None when there are problems. Its paths are absolute and its secrets read.
     decks: rows of the rate decks by name.
+    stir: keys and certificates of that section; None where there is none.
     problems: what refuses the file, by file and line. warnings: what deserves a look.
     digest: 16 hexadecimal digits over all that the files say, secrets left out; layout and comments of the
         YAML file do not change it.
@@ -40,6 +45,7 @@ class Loaded:
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
     digest: str = ""
+    stir: StirFiles | None = None
     tree: Tree = field(default_factory=Tree, repr=False)
 
     def locate(self, path: str) -> int:
@@ -87,6 +93,7 @@ def _read_model(loaded: Loaded, base: Path, now: datetime) -> None:
     report = check_references(draft) if isinstance(loaded.tree.value, dict) else Report()
     findings += read_files(draft, base)
     certificates = _certificates(draft, now)
+    loaded.stir = _stir(draft, now, certificates)
     loaded.decks, digests, more, deck_problems = read_decks(draft)
     for finding in [*findings, *report.problems, *certificates.problems, *more]:
         if finding.path not in reported or not finding.path:
@@ -107,6 +114,14 @@ def _certificates(draft: Draft, now: datetime) -> Report:
     from config.certificates import check_certificates
 
     return check_certificates(draft, now)
+
+
+def _stir(draft: Draft, now: datetime, report: Report) -> StirFiles | None:
+    if draft.sections.get("stir") is None:
+        return None
+    from config.stir import read_stir
+
+    return read_stir(draft.sections["stir"], now, report)
 
 
 def _as_given(file: str, config_file: str) -> str:

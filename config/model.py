@@ -34,6 +34,7 @@ from config.values import (
     ExchangeRate,
     Flag,
     HighRiskList,
+    HttpsAddress,
     Kind,
     Name,
     NonGeographicCode,
@@ -50,7 +51,8 @@ from config.values import (
 __all__ = [
     "UNENFORCED", "AccountConfig", "Admin", "Config", "DeckRow", "DialPlanConfig", "Digest", "DstPrefixes",
     "Emergency",
-    "LedgerConfig", "Listener", "ProfileConfig", "ProviderConfig", "RateDeckRef", "Records", "TimersConfig",
+    "LedgerConfig", "Listener", "ProfileConfig", "ProviderConfig", "RateDeckRef", "Records", "StirConfig",
+    "TimersConfig",
     "TrunkConfig", "unenforced_fields",
 ]  # fmt: skip
 
@@ -240,6 +242,23 @@ class Digest(_Section):
     )
 
 
+class TrustedSigner(_Section):
+    """A certificate whose PASSporTs are believed: where it is published, and the copy that is read here."""
+
+    x5u: HttpsAddress
+    certificate_file: Path
+
+
+class StirConfig(_Section):
+    """STIR/SHAKEN: what calls are signed with, `x5u` being where the certificate is published, and whose
+    signatures are believed."""
+
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    x5u: HttpsAddress | None = None
+    trusted: tuple[TrustedSigner, ...] = ()
+
+
 class ProviderConfig(_Section):
     """A carrier that calls are sent to. Over TLS: `ca_file` verifies its certificate (None: the system's
     authorities), `certificate_file` and `key_file` are shown where it asks for one (None: the listener's).
@@ -365,6 +384,9 @@ class TrunkConfig(_Section):
         one_of("send_original_cli", "reject_call", "replace_cli", "randomize_cli"),
     ] = "send_original_cli"
     default_did: Did | None = None
+    identity_header: Annotated[
+        Literal["pass", "remove", "verify", "require"], one_of("pass", "remove", "verify", "require")
+    ] = "pass"
     tech_prefix: TrunkTechPrefix | None = None
     destination_whitelist: tuple[Country, ...] | None = None
     allow_any_country: Flag = False
@@ -446,6 +468,7 @@ class Config(_Section):
     profiles: tuple[ProfileConfig, ...] = ()
     trunks: tuple[TrunkConfig, ...] = ()
     emergency: Emergency | None = None
+    stir: StirConfig | None = None
 
 
 UNENFORCED = ("codecs",)

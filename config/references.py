@@ -19,6 +19,7 @@ from config.model import (
     LedgerConfig,
     ProfileConfig,
     ProviderConfig,
+    StirConfig,
     TimersConfig,
 )
 from config.problem import join
@@ -40,6 +41,8 @@ def check_references(draft: Draft) -> Report:
     for key, rule in (("admin", _check_admin), ("ledger", _check_ledger), ("timers", _check_timers)):
         if key in draft.sections:
             rule(draft.sections[key], report)
+    if draft.sections.get("stir") is not None:
+        _check_stir(draft.sections["stir"], report)
     _check_refusals(draft.entries.get("refusals", {}), report)
     _check_accepted(draft, report)
     _check_money(draft, report)
@@ -96,6 +99,15 @@ def _check_timers(timers: TimersConfig, report: Report) -> None:
     if 0 < timers.session_expires_seconds < _LEAST_SESSION:
         text = f"must be {_LEAST_SESSION} or more (RFC 4028 §4), or 0 for no session timer"
         report.problem("timers.session_expires_seconds", text)
+
+
+def _check_stir(stir: StirConfig, report: Report) -> None:
+    signing = {key: getattr(stir, key) for key in ("certificate_file", "key_file", "x5u")}
+    missing = [f"`{key}`" for key, value in signing.items() if value is None]
+    if 0 < len(missing) < len(signing):
+        report.problem("stir", f"signing needs {', '.join(missing)} as well")
+    elif missing and not stir.trusted:
+        report.problem("stir", "names neither what calls are signed with nor whom to trust")
 
 
 def _check_refusals(refusals: dict[str, int], report: Report) -> None:

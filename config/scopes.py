@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from config.model import AccountConfig, Digest, LedgerConfig, ProfileConfig, ProviderConfig
+from config.model import AccountConfig, Digest, LedgerConfig, ProfileConfig, ProviderConfig, StirConfig
 from config.problem import Finding
 from config.structure import Draft, nearest
 
@@ -34,6 +34,8 @@ class Scopes:
         self.profiles: dict[str, ProfileConfig] = self._by_name("profiles")
         self.accepted = frozenset(item for _, item in draft.items.get("accept_unenforced", []))
         self.default_provider: str | None = draft.sections.get("default_provider")
+        stir: StirConfig | None = draft.sections.get("stir")
+        self.stir_trusted = "stir" in draft.broken or (stir is not None and bool(stir.trusted))
         ledger: LedgerConfig | None = draft.sections.get("ledger", LedgerConfig())
         self.ledger = LedgerConfig() if ledger is None else ledger
         self.digest: Digest = draft.sections.get("digest") or Digest()

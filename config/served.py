@@ -17,7 +17,6 @@ SHARD_BY = frozenset({"none"})
 
 LATER_KEYS = frozenset(
     {
-        "stir",
         "calling_window",
         "destination_limits",
         "media_encryption_mode",

@@ -181,6 +181,11 @@ def _check_identity(trunk: TrunkConfig, path: str, scopes: Scopes, report: Repor
         report.problem(below, "`randomize_cli` needs `dids` to choose from")
     if action == "reject_call" and not numbers:
         report.warn(below, "`reject_call` without `dids`: every call of this trunk is refused (CLI)")
+    if trunk.identity_header in ("verify", "require") and not scopes.stir_trusted:
+        below = join(path, "identity_header")
+        report.problem(
+            below, f"`{trunk.identity_header}` needs `stir.trusted`: the certificates to verify by"
+        )
 
 
 def _check_unenforced(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) -> None:
@@ -210,7 +215,10 @@ _RULES: tuple[tuple[_Rule, tuple[str, ...]], ...] = (
     (_check_dial_plan, ()),
     (_check_ledger_mode, ("on_ledger_unavailable", "local_capacity_limit")),
     (check_trunk_credentials, ("auth", "username", "password", "password_file", "ha1")),
-    (_check_identity, ("dids", "allow_any_did_as_cli", "on_cli_mismatch_action", "default_did")),
+    (
+        _check_identity,
+        ("dids", "allow_any_did_as_cli", "on_cli_mismatch_action", "default_did", "identity_header"),
+    ),
     (_check_unenforced, ("account",)),
 )
 """Each rule with the fields that it cannot do without."""

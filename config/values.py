@@ -195,3 +195,13 @@ Kind = Annotated[str, one_of(*KINDS)]
 HighRiskList = Annotated[str, one_of(*HIGH_RISK)]
 Capacity = Annotated[int, integer(0, 32767)]
 CallsPerSecond = Annotated[int, integer(1, 10000)]
+
+
+def _https(value: Any) -> str:
+    text = value if isinstance(value, str) else ""
+    if re.fullmatch(r"https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?/[!#$%&'()*+,./:=?@A-Z_a-z0-9~-]*", text) is None:
+        raise ValueError("must be an address such as `https://cert.example.org/shaken.pem`")
+    return text
+
+
+HttpsAddress = Annotated[str, BeforeValidator(_https)]

@@ -36,6 +36,8 @@ class CallAttempt:
     cli: user part (or tel number) of the From URI, still escaped; an empty string where there is none.
     cli_scheme, cli_params: the rest of the From URI, as `scheme` and `params`.
     asserted: P-Asserted-Identity, P-Preferred-Identity and Remote-Party-ID, in order.
+    diversions: Diversion and History-Info, in order. passports: the values of Identity headers.
+    at_ms: wall time of its arrival, milliseconds since 1970.
     gate: DRAINING or OVERLOAD while the instance takes no new calls, else None. An emergency call passes it.
     login: the user name that the caller has proved to be its own; None: it has proved none.
     """
@@ -50,4 +52,7 @@ class CallAttempt:
     cli_scheme: str = "sip"
     cli_params: Params = ()
     asserted: tuple[AssertedIdentity, ...] = ()
+    diversions: tuple[AssertedIdentity, ...] = ()
+    passports: tuple[str, ...] = ()
+    at_ms: int = 0
     login: str | None = None

@@ -6,7 +6,7 @@ by the asserted identity, and goes on naming nobody.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from hashlib import blake2b
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from policy.attempt import Params
 from policy.numbering.dial_plan import DialPlan
 from policy.numbering.dialled import canonical_number, read_dialled
+from policy.passport import Signer, Verifier
 from policy.verdict import PASS, REFUSE, Check
 
 if TYPE_CHECKING:
@@ -39,6 +40,24 @@ class Attestation(StrEnum):
     FULL = "A"
     PARTIAL = "B"
     GATEWAY = "C"
+
+
+class IdentityHeader(StrEnum):
+    """What becomes of the Identity headers (RFC 8224) that a call brings. VERIFY: those that are there have
+    to hold; REQUIRE: and there has to be one."""
+
+    PASS = "pass"
+    REMOVE = "remove"
+    VERIFY = "verify"
+    REQUIRE = "require"
+
+
+@dataclass(frozen=True, slots=True)
+class Vouching:
+    """STIR: what calls are signed with, None: they are not; and whose signatures are believed."""
+
+    signer: Signer | None
+    verifier: Verifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +87,8 @@ class Caller:
 
     number: the asserted identity, or else From; canonical; None where neither is a number. replaced: it, or
         one of `choices`, stands in place of what the caller said. anonymous: From names nobody, and will not.
+    diverted_by: the trunk's own number from which the call was diverted here; None: none.
+    verified: the Identity that it brought holds, and says the same.
     kept: what was judged stays so for the whole call: later requests of the caller say no other number.
     """
 
@@ -77,6 +98,8 @@ class Caller:
     replaced: bool = False
     kept: bool = False
     choices: tuple[str, ...] = ()
+    diverted_by: str | None = None
+    verified: bool = False
 
     def told(self, token: str) -> str | None:
         """The number that the far end is told. `token`, random and one to a call, draws among `choices`."""
@@ -91,7 +114,7 @@ class CliRules:
     """A trunk's rules: the numbers that it owns, and what happens to calls from others.
 
     `default`: the number of REPLACE; `choices`: those of RANDOMIZE. `believes`: asserted identities count
-    (they leave with the call); else From alone does.
+    (they leave with the call); else From alone does. `origid`: of the trunk, in what is signed.
     """
 
     scope_id: str
@@ -101,6 +124,9 @@ class CliRules:
     default: str | None
     choices: tuple[str, ...]
     believes: bool
+    identity: IdentityHeader = IdentityHeader.PASS
+    vouching: Vouching | None = None
+    origid: str = ""
     _silent: Check = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -118,9 +144,10 @@ class CliRules:
                 return whole
         return number
 
-    def judge(self, attempt: CallAttempt) -> tuple[Check, Caller | None]:
-        """What the far end is told, and by which rule; None: the call is refused. All that names the caller
-        has to be the trunk's: From, unless it is anonymous, and every asserted identity."""
+    def judge(self, attempt: CallAttempt, called: str) -> tuple[Check, Caller | None]:
+        """What the far end is told, and by which rule; None: the call is refused. `called` is
+        canonical. All that names the caller has to be the trunk's: From, unless it is anonymous, and every
+        asserted identity."""
         anonymous = attempt.cli.lower() in _NOBODY
         number = stranger = None
         if not anonymous:
@@ -137,10 +164,49 @@ class CliRules:
                 stranger = f"{identity.header} says {identity.user[:_SHOWN]}"
         if anonymous and not asserted:
             stranger = "From names nobody, and no asserted identity does"
+        diverted_by = self._diverted_by(attempt, called) if self.vouching is not None else None
+        fault = self._fault(attempt, number, called, diverted_by)
+        if fault is not None:
+            return Check("cli", self.scope_id, REFUSE, fault), None
         if stranger is None:
             check = Check("cli", self.scope_id, PASS, f"{number} is one of its numbers")
-            return check, Caller(number, Attestation.FULL, anonymous, kept=self._keeps)
-        return self._mismatch(number, anonymous, stranger)
+            caller: Caller | None = Caller(number, Attestation.FULL, anonymous, kept=self._keeps)
+        else:
+            check, caller = self._mismatch(number, anonymous, stranger)
+        if caller is None or self.vouching is None:
+            return check, caller
+        verified = bool(self._verifies and attempt.passports and not caller.replaced)
+        return check, replace(caller, diverted_by=diverted_by, verified=verified)
+
+    def _fault(
+        self, attempt: CallAttempt, number: str | None, called: str, diverted_by: str | None
+    ) -> str | None:
+        """What is wrong with the Identity that the call brings; None: nothing, or nobody asks."""
+        if not self._verifies or self.vouching is None:
+            return None
+        if not attempt.passports:
+            return "brings no Identity" if self.identity is IdentityHeader.REQUIRE else None
+        if number is None:
+            return "brings an Identity, and is of no number"
+        dests = {called[1:]} if diverted_by is None else {called[1:], diverted_by[1:]}
+        return self.vouching.verifier.fault(attempt.passports, number[1:], dests, attempt.at_ms // 1000)
+
+    def _diverted_by(self, attempt: CallAttempt, called: str) -> str | None:
+        """The trunk's own number that sent the call on to `called`: the topmost Diversion (RFC 5806), else
+        the last of History-Info (RFC 7044) that is another number."""
+        for one in attempt.diversions:
+            if one.header == "diversion":
+                number = self.read(one.scheme, one.user, one.params)
+                return number if number in self.owned else None
+        for one in reversed(attempt.diversions):
+            number = self.read(one.scheme, one.user, one.params)
+            if number != called:
+                return number if number in self.owned else None
+        return None
+
+    @property
+    def _verifies(self) -> bool:
+        return self.identity in (IdentityHeader.VERIFY, IdentityHeader.REQUIRE)
 
     def _mismatch(self, number: str | None, anonymous: bool, stranger: str) -> tuple[Check, Caller | None]:
         action, scope = self.action, self.scope_id

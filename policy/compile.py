@@ -12,7 +12,9 @@ from datetime import datetime
 
 from config.deck import Deck, DeckRow
 from config.model import Config
+from config.signing import StirFiles
 from policy.cidr_table import CidrTable, Network, unmapped
+from policy.compile_cli import compile_vouching
 from policy.compile_emergency import compile_emergency
 from policy.compile_logins import compile_logins
 from policy.compile_scopes import compile_provider
@@ -35,20 +37,28 @@ class CompileResult:
 
 
 def compile_policy(
-    config: Config, decks: Mapping[str, Deck | Iterable[DeckRow]], *, version: str, loaded_at: datetime
+    config: Config,
+    decks: Mapping[str, Deck | Iterable[DeckRow]],
+    *,
+    version: str,
+    loaded_at: datetime,
+    stir: StirFiles | None = None,
 ) -> CompileResult:
     """Compile `config` with the rows of its rate decks by name; all problems at once.
 
     Never raises for a valid model. What must hold for safety is checked here even where reading a file checks
     it as well, since a configuration may come from elsewhere. `version` names the result, such as a digest of
-    the files; `loaded_at` is aware; dated prices are those of that moment.
+    the files; `loaded_at` is aware; dated prices are those of that moment. `stir`: what the files of that
+    section hold.
     """
     result = CompileResult(None)
     problems = result.problems
     urgent = () if config.emergency is None else config.emergency.numbers
     providers = {provider.name: compile_provider(provider, urgent) for provider in config.providers}
     tables = compile_decks(config, decks, loaded_at, problems)
-    compiler = TrunkCompiler(config, tables, providers, problems)
+    if config.stir is not None and stir is None:
+        problems.append(("stir", "its certificates were not read"))
+    compiler = TrunkCompiler(config, tables, providers, problems, compile_vouching(config, stir))
     trunks = [compiler.trunk(index) for index in range(len(config.trunks))]
     _name_twice(config, problems)
     _told_apart(config, problems)

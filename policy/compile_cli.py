@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+from uuid import NAMESPACE_DNS, uuid5
+
 from config.model import Config, ProviderConfig, TrunkConfig
-from policy.cli import CliFormat, CliRules, OnMismatch
+from config.signing import StirFiles
+from policy.cli import CliFormat, CliRules, IdentityHeader, OnMismatch, Vouching
 from policy.numbering.dial_plan import DialPlan
+from policy.passport import Signer, Trusted, Verifier
 
 
-def compile_cli(config: Config, trunk: TrunkConfig, plan: DialPlan, provider: object) -> CliRules | None:
+def compile_cli(
+    config: Config, trunk: TrunkConfig, plan: DialPlan, provider: object, vouching: Vouching | None
+) -> CliRules | None:
     """The rules of `trunk`; None where there is nothing to judge, to write in another way or to vouch for."""
     action = OnMismatch(trunk.on_cli_mismatch_action)
     own = numbers_of(config, trunk)
     wanted = next((one for one in config.providers if one.name == provider), None)
     formatted = wanted is not None and wanted.cli_format is not None
-    if action is OnMismatch.SEND_ORIGINAL and not own and not formatted:
+    header = IdentityHeader(trunk.identity_header)
+    judged = action is not OnMismatch.SEND_ORIGINAL or bool(own)
+    if not (judged or formatted or vouching is not None or header is not IdentityHeader.PASS):
         return None
     return CliRules(
         scope_id=f"trunk:{trunk.name}",
@@ -23,7 +32,31 @@ def compile_cli(config: Config, trunk: TrunkConfig, plan: DialPlan, provider: ob
         default=trunk.default_did,
         choices=own,
         believes=trunk.trust_identity,
+        identity=header,
+        vouching=vouching,
+        origid=_origid(config, trunk),
     )
+
+
+def compile_vouching(config: Config, files: StirFiles | None) -> Vouching | None:
+    """What calls are signed with, and whose signatures are believed."""
+    if config.stir is None or files is None:
+        return None
+    signer = None
+    if files.key is not None and files.own is not None and config.stir.x5u is not None:
+        own = files.own
+        signer = Signer(files.key, config.stir.x5u, own.starts.timestamp(), own.ends.timestamp())
+    trusted = {
+        x5u: Trusted(one.key, one.starts.timestamp(), one.ends.timestamp())
+        for x5u, one in files.trusted.items()
+    }
+    return Vouching(signer, Verifier(trusted))
+
+
+def _origid(config: Config, trunk: TrunkConfig) -> str:
+    """The same for all calls of a trunk, for as long as it keeps its name and the certificate its host."""
+    host = urlsplit(config.stir.x5u or "").hostname if config.stir is not None else None
+    return str(uuid5(uuid5(NAMESPACE_DNS, host or "trunkwarden.invalid"), trunk.name))
 
 
 def numbers_of(config: Config, trunk: TrunkConfig) -> tuple[str, ...]:

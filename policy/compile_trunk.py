@@ -15,6 +15,7 @@ from config.model import (
     unenforced_fields,
 )
 from policy.cidr_table import CidrTable, Network
+from policy.cli import Vouching
 from policy.compile_cli import compile_cli
 from policy.compile_emergency import dial_plan
 from policy.compile_scopes import country_rules, high_risk_rules, kind_rules, rate_limits, scopes_of
@@ -44,6 +45,7 @@ class TrunkCompiler:
         decks: Mapping[str, RateTable],
         providers: Mapping[str, Provider],
         problems: list[Finding],
+        vouching: Vouching | None = None,
     ) -> None:
         self._config = config
         self._decks = decks
@@ -51,6 +53,7 @@ class TrunkCompiler:
         self._accounts = {account.name: account for account in config.accounts}
         self._profiles = {profile.name: profile for profile in config.profiles}
         self._problems = problems
+        self._vouching = vouching
 
     def trunk(self, index: int) -> Trunk | None:
         """The trunk at `index` of the configuration; None when it has a problem."""
@@ -108,7 +111,7 @@ class TrunkCompiler:
             call_probe_seconds=config.call_probe_seconds,
             on_ledger_unavailable=mode,
             local_capacity_limit=local_capacity,
-            cli=compile_cli(self._config, config, plan, wanted),
+            cli=compile_cli(self._config, config, plan, wanted, self._vouching),
             login=None if config.auth == "ip" else config.username,
         )
 

@@ -183,7 +183,7 @@ def _judge_destination(
     if trunk.cli is None:
         checks.append(_CLI_NOT_JUDGED)
     else:
-        check, verdict.cli = trunk.cli.judge(attempt)
+        check, verdict.cli = trunk.cli.judge(attempt, number)
         checks.append(check)
         if verdict.cli is None:
             return ReasonCode.CLI

@@ -28,7 +28,9 @@ def load_policy(path: Path) -> Compiled:
     loaded = load_config(path)
     policy = None
     if loaded.config is not None:
-        result = compile_policy(loaded.config, loaded.decks, version=loaded.digest, loaded_at=utc_now())
+        result = compile_policy(
+            loaded.config, loaded.decks, version=loaded.digest, loaded_at=utc_now(), stir=loaded.stir
+        )
         loaded.add(result.problems, result.warnings)
         policy = result.policy
     if loaded.problems:

@@ -17,6 +17,7 @@ from policy.verdict import PASS, REFUSE, Check, Verdict
 from proxy.admission.accounting import first_block
 from proxy.call.attempt import attempt_of
 from proxy.ledger.ledger import Ledger, ScopeUsage
+from proxy.observe.clock import now_ms
 from proxy.sip.errors import ParseError
 from proxy.sip.message import Flow, SipRequest
 from proxy.sip.parse import parse_message
@@ -56,6 +57,7 @@ def attempt_from(source: str, to: str, from_uri: str | None, message: str | None
 
 def judge(policy: Policy, attempt: CallAttempt) -> tuple[Verdict, dict[str, Any]]:
     """The verdict, and its fields as `explain` gives them; `headroom`, the ledger's part, is None."""
+    attempt.at_ms = now_ms()
     verdict = evaluate(policy, attempt)
     return verdict, {**explain(policy, verdict), "headroom": None}
 

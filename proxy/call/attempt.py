@@ -11,12 +11,13 @@ from proxy.call.dialog import uri_of
 from proxy.call.privacy import IDENTITY_HEADERS
 from proxy.sip.errors import UriError
 from proxy.sip.headers import split_list
-from proxy.sip.message import SipRequest, unfold
+from proxy.sip.message import Header, SipRequest, unfold
 from proxy.sip.uri import SipUri, to_attempt_fields
 
 # Most callers: `<sip:number@host>`. Whatever is quoted, escaped or has a password takes the long way.
 _PLAIN_CALLER = re.compile(rb"\A[A-Za-z0-9 ]*<sips?:([A-Za-z0-9+._-]+)@[A-Za-z0-9.:\[\]-]+>")
 _SCHEMES = frozenset({"sip", "sips", "tel"})
+_NOTED = IDENTITY_HEADERS | {b"identity", b"diversion", b"history-info"}
 _UNREADABLE: tuple[str, str, Params] = ("", "", ())
 # RFC 3325 §9.1 knows two. More than these are not read one by one, and nobody's numbers.
 _MOST_ASSERTED = 8
@@ -32,26 +33,41 @@ def attempt_of(request: SipRequest, gate: ReasonCode | None) -> CallAttempt | No
     if scheme not in _SCHEMES and not (scheme == "urn" and user.lower().startswith("service:sos")):
         return None
     value = b""
-    asserted: tuple[AssertedIdentity, ...] = ()
-    for name, line in request.headers:
+    noted: list[Header] = []
+    for header in request.headers:
+        name, line = header
         if name == b"from":
             value = unfold(line[line.index(b":") + 1 :])
-        elif name in IDENTITY_HEADERS and len(asserted) <= _MOST_ASSERTED:
-            asserted += _asserted(name, line, _MOST_ASSERTED - len(asserted))
-    flow = request.flow
+        elif name in _NOTED:
+            noted.append(header)
+    source, transport = request.flow.remote[0], request.flow.transport
     plain = _PLAIN_CALLER.search(value)
     if plain is not None:
-        cli = plain.group(1).decode("ascii")
-        return CallAttempt(flow.remote[0], flow.transport, scheme, user, params, cli, gate, asserted=asserted)
-    cli_scheme, cli, cli_params = _address(value)
-    return CallAttempt(
-        flow.remote[0], flow.transport, scheme, user, params, cli, gate, cli_scheme, cli_params, asserted
-    )
+        attempt = CallAttempt(source, transport, scheme, user, params, plain.group(1).decode("ascii"), gate)
+    else:
+        cli_scheme, cli, cli_params = _address(value)
+        attempt = CallAttempt(source, transport, scheme, user, params, cli, gate, cli_scheme, cli_params)
+    if noted:
+        _note(attempt, noted)
+    return attempt
 
 
-def _asserted(name: bytes, line: bytes, room: int) -> tuple[AssertedIdentity, ...]:
-    found = _kept_line(name, line) if len(line) <= _LONGEST_KEPT else _read_line(name, line)
-    return found if len(found) <= room else (AssertedIdentity(name.decode("ascii"), *_UNREADABLE),)
+def _note(attempt: CallAttempt, headers: list[Header]) -> None:
+    asserted: list[AssertedIdentity] = []
+    diversions: list[AssertedIdentity] = []
+    passports: list[str] = []
+    for name, line in headers:
+        if name == b"identity":
+            passports.append(unfold(line[line.index(b":") + 1 :]).decode("latin-1"))
+        else:
+            found = asserted if name in IDENTITY_HEADERS else diversions
+            if len(found) <= _MOST_ASSERTED:
+                found += _kept_line(name, line) if len(line) <= _LONGEST_KEPT else _read_line(name, line)
+    for found in (asserted, diversions):
+        if len(found) > _MOST_ASSERTED:
+            found[_MOST_ASSERTED:] = [AssertedIdentity(found[0].header, *_UNREADABLE)]
+    attempt.asserted, attempt.diversions = tuple(asserted), tuple(diversions)
+    attempt.passports = tuple(passports)
 
 
 def _read_line(name: bytes, line: bytes) -> tuple[AssertedIdentity, ...]:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 IDENTITY_HEADERS = frozenset({b"p-asserted-identity", b"p-preferred-identity", b"remote-party-id"})
 NOTHING: frozenset[bytes] = frozenset()
+# A PASSporT has the number in it (RFC 8225 §5.2.1).
+_WITH_NUMBERS = IDENTITY_HEADERS | {b"identity"}
 
 
 # Privacy-hdr = "Privacy" HCOLON priv-value *(";" priv-value); some write commas
@@ -32,7 +34,7 @@ def withheld_from_callee(session: CallSession, message: SipMessage) -> frozenset
     if trunk is not None and not trunk.trust_identity:
         return IDENTITY_HEADERS
     if provider is not None and not provider.trusted and wants_privacy(message):
-        return IDENTITY_HEADERS
+        return _WITH_NUMBERS
     return NOTHING
 
 

@@ -19,7 +19,7 @@ from proxy.call.refusal import refusal_response
 from proxy.call.session_timer import Asked, pass_on
 from proxy.call.states import ADMITTED, HANG_UP, MOVES, OVER, REFUSED, SUCCESS, SURVIVED, CallState
 from proxy.call.targets import Targets
-from proxy.sip.message import SipRequest, SipResponse
+from proxy.sip.message import Header, SipRequest, SipResponse
 from proxy.sip.serialize import build_response, forward_response, has_another_via
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class CallSession:
     end that is charged (None before). `final_status` is the status that the caller was given, 0 before.
     `use` is what its credentials used up, b"" where it showed none. `account` is the admission layer's own.
     `shown_from`: the From value that the called side knows the caller by; None: the caller's own.
+    `vouched`: the Identity headers made for it; None before.
     """
 
     __slots__ = (
@@ -87,6 +88,7 @@ class CallSession:
         "token",
         "use",
         "verdict",
+        "vouched",
         "wake_at",
     )
 
@@ -120,6 +122,7 @@ class CallSession:
         self.client: ClientTransaction | None = None
         self.provider: Provider | None = None
         self.shown_from: bytes | None = None
+        self.vouched: list[Header] | None = None
         self.targets = Targets()
         self.cancelled = False
         self.cancelled_by = EndedBy.CALLER

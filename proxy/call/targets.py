@@ -16,6 +16,7 @@ from proxy.call.privacy import withheld_from_callee
 from proxy.call.reach import LARGEST_DATAGRAM, Hop
 from proxy.call.refusal import refusal_response
 from proxy.call.session_timer import ask
+from proxy.call.vouched import vouch
 from proxy.sip.message import Flow
 from proxy.sip.serialize import OutgoingRequest, build_response, serialize_request
 
@@ -130,7 +131,9 @@ def _invite(session: CallSession, provider: Provider, flow: Flow) -> OutgoingReq
     core = session.core
     drop = withheld_from_callee(session, session.request)
     told, added = introduce(session, provider, core.identity(flow), drop)
-    drop |= told
+    kept, vouched = vouch(session, provider)
+    drop |= told | kept
+    added += vouched
     tech_headers = core.tech_headers(provider)
     if tech_headers:
         # The provider reads the operator's word, not what the caller wrote under the same name.

@@ -33,7 +33,8 @@ SDP = b"v=0\r\no=- 1 1 IN IP4 127.0.0.2\r\ns=-\r\nc=IN IP4 127.0.0.2\r\nt=0 0\r\
 
 
 def policy(**changes: Any) -> Policy:
-    """One trunk, one provider; `trunk`, `provider` and top-level keys can be changed."""
+    """One trunk, one provider; `trunk`, `provider` and top-level keys can be changed; `stir_files`: what
+    is read for `stir`."""
     trunk = {
         "name": "office",
         "provider": "carrier",
@@ -43,8 +44,10 @@ def policy(**changes: Any) -> Policy:
     }
     provider = {"name": "carrier", "hostname": f"{CARRIER[0]}:{CARRIER[1]}", **changes.pop("provider", {})}
     more = changes.pop("more_providers", [])
+    stir = changes.pop("stir_files", None)
     config = Config.model_validate({"trunks": [trunk], "providers": [provider, *more], **changes})
-    result = compile_policy(config, {}, version="test", loaded_at=datetime(2026, 1, 1, tzinfo=UTC))
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    result = compile_policy(config, {}, version="test", loaded_at=at, stir=stir)
     assert result.policy is not None, result.problems
     return result.policy
 
