@@ -81,7 +81,7 @@ def judged(policy: Policy, uri: str) -> Verdict | None:
         return None
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(URIS, st.sampled_from(sorted(POLICIES)))
 @example("tel:2025550123;phone-context=+1", "plus only")
 @example("sip:%2B1202%35550123@host.example", "plus only")
@@ -98,7 +98,7 @@ def test_both_read_the_same_number_or_none(uri: str, name: str) -> None:
     assert called == wanted, (uri, name, verdict.checks)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(URIS)
 def test_what_was_judged_is_what_is_sent(uri: str) -> None:
     """The Request-URI at the provider reads as the called number, and as nothing else."""
@@ -111,7 +111,7 @@ def test_what_was_judged_is_what_is_sent(uri: str) -> None:
     assert number_of(sent, Plan()) == verdict.called
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=800, deadline=None)
 @given(st.text("0123456789", max_size=18), st.builds(
     DialPlan,
     st.sampled_from([None, "1", "44", "39", "598"]),
