@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from config.model import AccountConfig, Digest, LedgerConfig, ProfileConfig, ProviderConfig, StirConfig
+from config.model import (
+    AccountConfig,
+    Digest,
+    LedgerConfig,
+    ProfileConfig,
+    ProviderConfig,
+    StirConfig,
+    TrunkConfig,
+)
 from config.problem import Finding
 from config.structure import Draft, nearest
 
@@ -39,6 +47,7 @@ class Scopes:
         ledger: LedgerConfig | None = draft.sections.get("ledger", LedgerConfig())
         self.ledger = LedgerConfig() if ledger is None else ledger
         self.digest: Digest = draft.sections.get("digest") or Digest()
+        self.profile_users: dict[str, TrunkConfig] = {}
 
     def _by_name(self, key: str) -> dict[str, Any]:
         items = self._draft.items.get(key, [])

@@ -13,7 +13,6 @@ from config.problem import Finding, join
 LISTEN_TRANSPORTS = frozenset({"udp", "tcp", "tls"})
 PROVIDER_TRANSPORTS = frozenset({"udp", "tcp", "tls"})
 LEDGER_SCHEMES = frozenset({"embedded", "redis", "rediss", "unix", "redis+sentinel", "redis+cluster"})
-SHARD_BY = frozenset({"none"})
 
 LATER_KEYS = frozenset(
     {
@@ -44,10 +43,6 @@ def unserved_ledger(ledger: LedgerConfig, path: str) -> Iterator[Finding]:
     if scheme not in LEDGER_SCHEMES:
         text = f"this version has no `{scheme}://` ledger, only {_words(LEDGER_SCHEMES)}"
         yield Finding(join(path, "url"), text)
-    if ledger.shard_by not in SHARD_BY:
-        yield Finding(
-            join(path, "shard_by"), f"this version knows {_words(SHARD_BY)} only, not `{ledger.shard_by}`"
-        )
 
 
 def _words(names: frozenset[str]) -> str:

@@ -202,6 +202,20 @@ def _check_unenforced(trunk: TrunkConfig, path: str, scopes: Scopes, report: Rep
             report.warn(below, f"{text}, unless `accept_unenforced` lists `{field}`")
 
 
+def _check_profile_of_one_account(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) -> None:
+    """With `shard_by: account` a profile is counted where its account is."""
+    if trunk.profile is None or scopes.ledger.shard_by != "account":
+        return
+    other = scopes.profile_users.setdefault(trunk.profile, trunk)
+    if other is not trunk and (trunk.account is None or trunk.account != other.account):
+        owner = f"of account `{other.account}`" if other.account is not None else "of no account"
+        text = (
+            f"with `ledger.shard_by: account` a profile serves the trunks of one account only, and trunk"
+            f" `{other.name}` {owner} uses `{trunk.profile}`, too; give each account its own"
+        )
+        report.problem(join(path, "profile"), text)
+
+
 _Rule = Callable[[TrunkConfig, str, Scopes, Report], None]
 
 _RULES: tuple[tuple[_Rule, tuple[str, ...]], ...] = (
@@ -220,5 +234,6 @@ _RULES: tuple[tuple[_Rule, tuple[str, ...]], ...] = (
         ("dids", "allow_any_did_as_cli", "on_cli_mismatch_action", "default_did", "identity_header"),
     ),
     (_check_unenforced, ("account",)),
+    (_check_profile_of_one_account, ("account", "profile")),
 )
 """Each rule with the fields that it cannot do without."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from config.deck import Deck, DeckRow
-from config.model import Config
+from config.model import Config, TrunkConfig
 from config.signing import StirFiles
 from policy.cidr_table import CidrTable, Network, unmapped
 from policy.compile_cli import compile_vouching
@@ -54,7 +54,11 @@ def compile_policy(
     result = CompileResult(None)
     problems = result.problems
     urgent = () if config.emergency is None else config.emergency.numbers
-    providers = {provider.name: compile_provider(provider, urgent) for provider in config.providers}
+    by_account = config.ledger.shard_by == "account"
+    providers = {
+        provider.name: compile_provider(provider, urgent, by_account=by_account)
+        for provider in config.providers
+    }
     tables = compile_decks(config, decks, loaded_at, problems)
     if config.stir is not None and stir is None:
         problems.append(("stir", "its certificates were not read"))
@@ -62,6 +66,8 @@ def compile_policy(
     trunks = [compiler.trunk(index) for index in range(len(config.trunks))]
     _name_twice(config, problems)
     _told_apart(config, problems)
+    if by_account:
+        _profiles_of_one_account(config, problems)
     numbers, called, emergency_providers = compile_emergency(config, providers, problems)
     logins = compile_logins(config, problems)
     refusals = _refusals(config, problems)
@@ -118,6 +124,18 @@ def _told_apart(config: Config, problems: list[Finding]) -> None:
                 message = f"cannot be told from trunk `{other}`: both have {where}{who} and {what}"
                 problems.append((f"trunks[{index}].allowed_sip_ips", message))
             others.setdefault(login, trunk.name)
+
+
+def _profiles_of_one_account(config: Config, problems: list[Finding]) -> None:
+    """What a profile counts lies in one part of the ledger."""
+    first: dict[str, TrunkConfig] = {}
+    for index, trunk in enumerate(config.trunks):
+        if trunk.profile is None:
+            continue
+        other = first.setdefault(trunk.profile, trunk)
+        if other is not trunk and (trunk.account is None or trunk.account != other.account):
+            message = f"`{trunk.profile}` serves another account, too: not with `ledger.shard_by: account`"
+            problems.append((f"trunks[{index}].profile", message))
 
 
 def _sources(trunks: Iterable[Trunk | None]) -> CidrTable[SourceMatch]:

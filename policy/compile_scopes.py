@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from config.model import AccountConfig, ProfileConfig, ProviderConfig, TrunkConfig
 from policy.cidr_table import CidrTable
@@ -17,8 +18,11 @@ from policy.verdict import PASS, Check
 _DENIED_UNLESS_SAID = ("premium", "satellite")
 
 
-def compile_provider(provider: ProviderConfig, emergency: Collection[str]) -> Provider:
-    """The far end that `provider` describes. `emergency`: the emergency numbers as dialled."""
+def compile_provider(
+    provider: ProviderConfig, emergency: Collection[str], *, by_account: bool = False
+) -> Provider:
+    """The far end that `provider` describes. `emergency`: the emergency numbers as dialled; `by_account` as
+    in `scopes_of`."""
     networks = None
     if provider.networks is not None:
         networks = CidrTable((network, True) for network in provider.networks)
@@ -42,6 +46,7 @@ def compile_provider(provider: ProviderConfig, emergency: Collection[str]) -> Pr
         scope=Scope(
             f"provider:{name}", "provider", name,
             capacity_limit=provider.capacity_limit, cps_limit=provider.cps_limit,
+            shard=f"provider:{name}" if by_account else "",
         ),
     )  # fmt: skip
 
@@ -112,8 +117,11 @@ def scopes_of(
     account: AccountConfig | None,
     profile: ProfileConfig | None,
     provider: Provider | None,
+    *,
+    by_account: bool = False,
 ) -> tuple[Scope, ...]:
-    """The scopes at which a call over `trunk` is counted, in the order of a claim."""
+    """The scopes at which a call over `trunk` is counted, in the order of a claim. With `by_account` each
+    account has a part of the ledger, and so have a trunk without account and a provider."""
     scopes: list[Scope] = []
     if account is not None:
         threshold = account.threshold_amount
@@ -139,6 +147,9 @@ def scopes_of(
             None if threshold is None else micro(threshold), Window(trunk.threshold_window),
         )
     )  # fmt: skip
+    if by_account:
+        shard = scopes[0].id if account is not None else scopes[-1].id
+        scopes = [replace(scope, shard=shard) for scope in scopes]
     if provider is not None:
         scopes.append(provider.scope)
     return tuple(scopes)

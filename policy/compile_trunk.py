@@ -77,7 +77,8 @@ class TrunkCompiler:
         if len(self._problems) > found_before:
             return None
         limits = rate_limits(config, profile, self._config.currency)
-        scopes = scopes_of(config, account, profile, provider)
+        by_account = self._config.ledger.shard_by == "account"
+        scopes = scopes_of(config, account, profile, provider, by_account=by_account)
         own = next(scope for scope in scopes if scope.kind == "trunk")
         prefix_rules = _prefix_rules(config)
         plan = dial_plan(config.dial_plan)

@@ -51,7 +51,8 @@ class OnLedgerUnavailable(StrEnum):
 class Scope:
     """One place where limits are counted. `id` is `kind:name` and names the scope's keys in the ledger.
 
-    Limits of None are unlimited. `threshold` is in micro-units of the accounting currency.
+    Limits of None are unlimited. `threshold` is in micro-units of the accounting currency. `shard` names the
+    part of the ledger in which it is counted; empty where the ledger has no parts.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Scope:
     cps_limit: int | None = None
     threshold: int | None = None
     window: Window = Window.ROLLING_24H
+    shard: str = ""
 
 
 @dataclass(frozen=True, slots=True)

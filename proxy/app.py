@@ -32,7 +32,8 @@ from proxy.call.tokens import tokens_of
 from proxy.configuration import Compiled, load_policy
 from proxy.control import Control
 from proxy.housekeeping import Housekeeping
-from proxy.ledger.redis_ledger import RedisLedger, open_ledger
+from proxy.ledger.redis_ledger import RedisLedger
+from proxy.ledger.sharded_ledger import ShardedLedger, opener_of
 from proxy.observe.clock import now_ms
 from proxy.observe.metrics import Metrics
 from proxy.observe.records import RecordWriter
@@ -102,7 +103,7 @@ class Application:
 
     async def _start(self) -> None:
         config = self.config
-        self.ledger: RedisLedger = await open_ledger(
+        self.ledger: RedisLedger | ShardedLedger = await opener_of(config.ledger.shard_by)(
             config.ledger.url,
             config.ledger.data_dir,
             lease_seconds=config.ledger.lease_seconds,
@@ -294,6 +295,7 @@ class Application:
                 ledger_url=config.ledger.url,
                 data_dir=config.ledger.data_dir,
                 lease_seconds=config.ledger.lease_seconds,
+                shard_by=config.ledger.shard_by,
                 log_level=logging.getLevelName(logging.getLogger().getEffectiveLevel()).lower(),
             ),
             Control(self),

@@ -11,7 +11,7 @@ from rich.text import Text
 from proxy.admission.inquiry import add_headroom, attempt_from, judge
 from proxy.configuration import Compiled
 from proxy.ledger.ledger import LedgerRefused, LedgerUnavailable
-from proxy.ledger.redis_ledger import connect_ledger
+from proxy.ledger.sharded_ledger import connector_of
 
 _FACTS = (
     "decision", "reason", "sip_status", "sip_reason", "trunk", "provider", "called", "country", "destination",
@@ -29,7 +29,8 @@ async def ask(
     verdict, fields = judge(compiled.policy, attempt_from(source, to, from_uri, message))
     if live:
         try:
-            ledger = await connect_ledger(compiled.config.ledger.url, compiled.config.ledger.data_dir)
+            section = compiled.config.ledger
+            ledger = await connector_of(section.shard_by)(section.url, section.data_dir)
             try:
                 await add_headroom(compiled.policy, fields, verdict, ledger)
             finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from proxy.configuration import Compiled
 from proxy.ledger.ledger import LedgerRefused, LedgerUnavailable
-from proxy.ledger.redis_ledger import connect_ledger
+from proxy.ledger.sharded_ledger import connector_of
 
 
 async def hang_up(compiled: Compiled, trunk: str | None, call: str | None) -> list[str]:
@@ -15,7 +15,8 @@ async def hang_up(compiled: Compiled, trunk: str | None, call: str | None) -> li
     if trunk is not None and trunk not in compiled.policy.trunks:
         raise ValueError(f"no trunk is called `{trunk}`")
     try:
-        ledger = await connect_ledger(compiled.config.ledger.url, compiled.config.ledger.data_dir)
+        section = compiled.config.ledger
+        ledger = await connector_of(section.shard_by)(section.url, section.data_dir)
         try:
             result = await ledger.hang_up(ref=call, trunk=trunk)
         finally:

@@ -118,7 +118,7 @@ async def test_records_reach_file_and_ledger_also_at_the_very_end(
     kinds = [json.loads(line)["record"] for line in path.read_text().splitlines()]
     assert kinds == ["decision", "call"]
     client = empty_server.client()
-    assert [client.xlen(keys.records(stream)) for stream in ("decisions", "calls")] == [1, 1]
+    assert [client.xlen(keys.WHOLE.records(stream)) for stream in ("decisions", "calls")] == [1, 1]
 
 
 async def test_calls_are_left_alone_by_a_stop(empty_server: Server, phones: Line, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ async def test_calls_are_left_alone_by_a_stop(empty_server: Server, phones: Line
     assert await aside(phones.pbx.silent)
     assert await aside(phones.provider.silent)
     assert app.accounting.live
-    assert empty_server.client().zcard(keys.LEASES) == 1  # to be adopted
+    assert empty_server.client().zcard(keys.WHOLE.leases) == 1  # to be adopted
 
 
 # --- reload ---

@@ -221,6 +221,7 @@ def _scope(limits: ScopeLimits) -> Scope:
         cps_limit=limits["cps_limit"],
         threshold=limits["threshold"],
         window=Window(limits["window"]),
+        shard=limits["shard"],
     )
 
 

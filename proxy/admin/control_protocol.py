@@ -53,6 +53,7 @@ class ScopeLimits(TypedDict):
     cps_limit: int | None
     threshold: int | None
     window: str
+    shard: str
 
 
 class ControlError(Exception):

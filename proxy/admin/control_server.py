@@ -181,6 +181,7 @@ def _limits(scope: Scope) -> ScopeLimits:
         "cps_limit": scope.cps_limit,
         "threshold": scope.threshold,
         "window": scope.window.value,
+        "shard": scope.shard,
     }
 
 

@@ -20,7 +20,7 @@ from proxy.admin.control_client import ControlClient
 from proxy.admin.ledger_access import AdminLedger, LedgerAccess
 from proxy.admin.security import Guard
 from proxy.admin.settings import ChildSettings
-from proxy.ledger.redis_ledger import connect_ledger
+from proxy.ledger.sharded_ledger import connector_of
 from proxy.observe import logs
 from proxy.observe.tasks import TaskKeeper
 
@@ -94,7 +94,7 @@ async def serve(settings: ChildSettings) -> None:
 
 async def _open_ledger(settings: ChildSettings) -> AdminLedger:
     # A visitor: it takes no leases and starts no server.
-    return await connect_ledger(
+    return await connector_of(settings.shard_by)(
         settings.ledger_url, Path(settings.data_dir), lease_seconds=settings.lease_seconds, owner="admin"
     )
 

@@ -16,6 +16,7 @@ class AdminSettings:
     host, port: where to listen; port 0 takes a free one.
     token: what callers must show; None is allowed on a loopback listener only.
     ledger_url, data_dir, lease_seconds: as `connect_ledger` takes them.
+    shard_by: as the configuration has it.
     log_level: one of `proxy.observe.logs.LEVELS`.
     """
 
@@ -25,6 +26,7 @@ class AdminSettings:
     ledger_url: str
     data_dir: Path
     lease_seconds: int = 30
+    shard_by: str = "none"
     log_level: str = "info"
 
 
@@ -40,6 +42,7 @@ class ChildSettings:
     ledger_url: str
     data_dir: str
     lease_seconds: int
+    shard_by: str
     log_level: str
     version: str
 

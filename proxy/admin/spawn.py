@@ -146,6 +146,7 @@ class AdminProcess:
             ledger_url=self._settings.ledger_url,
             data_dir=str(self._settings.data_dir),
             lease_seconds=self._settings.lease_seconds,
+            shard_by=self._settings.shard_by,
             log_level=self._settings.log_level,
             version=_version(),
         )

@@ -19,7 +19,7 @@ from proxy.admission.description import description
 from proxy.admission.policy_store import PolicyStore
 from proxy.call.memory import remember
 from proxy.call.session import CallSession
-from proxy.ledger.ledger import Adopted, Ledger, LedgerUnavailable, Registration, Renewal, Renewed
+from proxy.ledger.ledger import Adopted, Concerns, Ledger, LedgerUnavailable, Registration, Renewal, Renewed
 from proxy.ledger.redis_ledger import MOST_STATE
 
 _log = logging.getLogger(__name__)
@@ -28,7 +28,6 @@ _log = logging.getLogger(__name__)
 LEAD_SECONDS = 10.0
 _RETRY_SECONDS = 1.0
 _SOON_SECONDS = 0.05
-_AWAY = "away"
 _RESTORED_AT_ONCE = 256
 
 
@@ -198,16 +197,22 @@ class Accounting:
         self.live[session.ref] = account
         self._schedule(account, now)
 
-    async def restore(self, remembered: bool) -> None:
-        """Tell the ledger every live call: it may have lost some. When what they cost is `remembered`, its
+    async def restore(self, remembered: bool, concerns: Concerns) -> None:
+        """Tell the ledger the live calls that it may have lost. When what they cost is `remembered`, its
         window still has all that it was told. Raises LedgerUnavailable."""
         now = self._clock()
-        accounts = [one for one in self.live.values() if not one.session.verdict.emergency]
+        accounts = [
+            one
+            for one in self.live.values()
+            if not one.session.verdict.emergency and concerns(one.session.ref)
+        ]
         for at in range(0, len(accounts), _RESTORED_AT_ONCE):
             some = accounts[at : at + _RESTORED_AT_ONCE]
             told = [self._registration(one, one.moved if remembered else 0, now) for one in some]
             outcomes = await self._ledger.register(told)
             for account, outcome in zip(some, outcomes, strict=True):
+                if outcome == Renewed.AWAY:
+                    raise LedgerUnavailable("connection", "a part of the ledger is away")
                 self._registered(account, outcome, now)
 
     async def renew_due(self, now: float) -> None:
@@ -245,7 +250,7 @@ class Accounting:
             pass
         except Exception:  # a call whose renewal was dropped would never be looked at again
             _log.exception("renewals failed")
-        return [_AWAY] * len(renewals)
+        return [Renewed.AWAY] * len(renewals)
 
     async def _register(self, unknown: list[tuple[CallAccount, float, Renewal]], now: float) -> None:
         """Take calls into the ledger that it does not know; while that cannot be, they go on as their trunk
@@ -254,12 +259,12 @@ class Accounting:
             told = [self._registration(account, account.moved, now) for account, _, _ in unknown]
             outcomes = await self._ledger.register(told)
         except LedgerUnavailable:
-            outcomes = [_AWAY] * len(unknown)
+            outcomes = [Renewed.AWAY] * len(unknown)
         except Exception:
             _log.exception("calls could not be registered")
-            outcomes = [_AWAY] * len(unknown)
+            outcomes = [Renewed.AWAY] * len(unknown)
         for (account, paid, renewal), outcome in zip(unknown, outcomes, strict=True):
-            if outcome != _AWAY:
+            if outcome != Renewed.AWAY:
                 self._registered(account, outcome, now)
             elif account.session.account is not account:
                 continue

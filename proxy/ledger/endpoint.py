@@ -14,6 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from proxy.ledger import lua
+from proxy.ledger.keys import WHOLE, Keys
 from proxy.ledger.ledger import LedgerRefused, LedgerUnavailable
 from proxy.ledger.resp import ServerError, error_kind
 from proxy.ledger.topology import topology_of
@@ -42,11 +43,16 @@ class Endpoint:
     """
 
     def __init__(
-        self, url: str, *, timeout: float, before_connect: Callable[[], Awaitable[None]] | None = None
+        self,
+        url: str,
+        *,
+        timeout: float,
+        before_connect: Callable[[], Awaitable[None]] | None = None,
+        keys: Keys = WHOLE,
     ) -> None:
         """`url` is redis://, rediss:// or unix://, or redis+sentinel:// or redis+cluster:// as
         `topology_of` takes them; `timeout` in seconds bounds a try. Raises LedgerRefused."""
-        self.topology = topology_of(url)
+        self.topology = topology_of(url, keys.clock)
         if not self.topology.moves:
             _connection(url, timeout)
         self.url = url

@@ -20,8 +20,8 @@ from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from proxy.ledger import keys
 from proxy.ledger.endpoint import connect_error_kind
+from proxy.ledger.keys import HANGUP_SECONDS, WHOLE
 from proxy.ledger.ledger import LedgerUnavailable
 from proxy.ledger.topology import Topology
 from proxy.observe.tasks import TaskKeeper
@@ -76,13 +76,13 @@ class HangupBus:
         message = json.dumps({"id": request_id, "ref": ref, "trunk": trunk})
         loop = asyncio.get_running_loop()
         until = loop.time() + within
-        answers = keys.hangup_answers(request_id)
+        answers = WHOLE.hangup_answers(request_id)
         answered = 0
         refs: list[str] = []
         try:
             async with asyncio.timeout(within):
                 client = await self._client()
-                asked = int(await client.publish(keys.HANGUP, message))
+                asked = int(await client.publish(WHOLE.hangup, message))
             while answered < asked and (left := until - loop.time()) > 0:
                 async with asyncio.timeout(left + 1):
                     # BLPOP counts in seconds and takes 0 for ever.
@@ -141,7 +141,7 @@ class HangupBus:
         while True:
             try:
                 async with (await self._client()).pubsub() as channel:
-                    await channel.subscribe(keys.HANGUP)
+                    await channel.subscribe(WHOLE.hangup)
                     await self._hear(channel)
             except (redis.exceptions.RedisError, OSError, TimeoutError, LedgerUnavailable) as error:
                 self._url = ""  # it may be elsewhere by now
@@ -180,9 +180,9 @@ class HangupBus:
         except Exception:
             _log.exception("hang-up %s failed", request)
             refs = []
-        key = keys.hangup_answers(request.id)
+        key = WHOLE.hangup_answers(request.id)
         client = await self._client()
         async with asyncio.timeout(self._deadline), client.pipeline(transaction=True) as pipe:
             pipe.rpush(key, json.dumps(refs))
-            pipe.expire(key, keys.HANGUP_SECONDS)
+            pipe.expire(key, HANGUP_SECONDS)
             await pipe.execute()

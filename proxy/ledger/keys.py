@@ -1,8 +1,10 @@
 """Every key of the ledger, in one place.
 
 All begin with the hash tag `{tw}`, so that a Redis Cluster keeps them in one slot and one script may touch
-all. `ref` is a call's reference, `scope` a scope's id (`trunk:office-pbx`), `stream` is `decisions` or
-`calls`. Amounts are micro-units. Sizes are of the encodings that both servers choose by default.
+all; with `shard_by: account` those of one shard begin with `{tw:account:acme}`, `{tw:trunk:x}` or
+`{tw:provider:p}` in its place, and what belongs to no shard with `{tw}`. `ref` is a call's reference, `scope`
+a scope's id (`trunk:office-pbx`), `stream` is `decisions` or `calls`. Amounts are micro-units. Sizes are of
+the encodings that both servers choose by default.
 
 `{tw}:clock`, string, 16 B, for ever
     The highest time seen, µs since the epoch: when the server's clock steps back, the ledger's is held here.
@@ -21,7 +23,8 @@ all. `ref` is a call's reference, `scope` a scope's id (`trunk:office-pbx`), `st
     The instance that audits this minute.
 `{tw}:k:<ref>`, hash (listpack), about 200 B, as long as the call
     A live call: `r` reserved at and `a` answered at (ms), `t` trunk, `o` owner, `e` epoch of the lease, one
-    more with each adoption, `s` spent and moved into the window, `h` its hold, `v` version of its state, `k`
+    more with each adoption, `c` among the admissions of which moment it counts (µs, only where calls per
+    second are limited), `s` spent and moved into the window, `h` its hold, `v` version of its state, `k`
     how many scopes, `1` to `4` their ids.
 `{tw}:k:<ref>`, hash, about 90 B, 180 s; a day when the call was swept
     With `x`, the tombstone of a call that ended: a late duplicate of its reservation finds it. `x` is 1, or 2
@@ -44,6 +47,8 @@ all. `ref` is a call's reference, `scope` a scope's id (`trunk:office-pbx`), `st
     Records, one JSON line an entry in field `j`.
 `{tw}:secret`, string, 32 B, for ever
     The key that signs Record-Route.
+`{tw}:shards`, set, about 40 B a shard, for ever
+    The shards that were used, only where there are any.
 `{tw}:hangup`, channel
     Hang-up requests to the running instances.
 `{tw}:hangup:<id>`, list, a reference a call, 60 s
@@ -54,55 +59,56 @@ from __future__ import annotations
 
 from typing import Final
 
-PREFIX: Final = b"{tw}:"
-CLOCK: Final = PREFIX + b"clock"
-LEASES: Final = PREFIX + b"leases"
-EPOCH: Final = PREFIX + b"epoch"
-INSTANCES: Final = PREFIX + b"instances"
-AUDIT: Final = PREFIX + b"audit"
-SCOPES: Final = PREFIX + b"scopes"
-SECRET: Final = PREFIX + b"secret"
-HANGUP: Final = PREFIX + b"hangup"
-
 STREAM_LENGTH: Final = 10_000
 HANGUP_SECONDS: Final = 60
 
 
-def state(ref: str) -> bytes:
-    """What another instance needs to go on with the call."""
-    return b"{tw}:x:" + ref.encode()
+class Keys:
+    """The names of the keys of one shard; of the ledger as a whole when `shard` is empty."""
+
+    def __init__(self, shard: str = "") -> None:
+        self.prefix: Final = b"{tw:%b}:" % shard.encode() if shard else b"{tw}:"
+        self.clock: Final = self.prefix + b"clock"
+        self.leases: Final = self.prefix + b"leases"
+        self.epoch: Final = self.prefix + b"epoch"
+        self.instances: Final = self.prefix + b"instances"
+        self.audit: Final = self.prefix + b"audit"
+        self.scopes: Final = self.prefix + b"scopes"
+        self.secret: Final = self.prefix + b"secret"
+        self.shards: Final = self.prefix + b"shards"
+        self.hangup: Final = self.prefix + b"hangup"
+
+    def state(self, ref: str) -> bytes:
+        """What another instance needs to go on with the call."""
+        return self.prefix + b"x:" + ref.encode()
+
+    def call(self, ref: str) -> bytes:
+        """The hash of a call."""
+        return self.prefix + b"k:" + ref.encode()
+
+    def record(self, ref: str) -> bytes:
+        """What the call's owner wants shown of it."""
+        return self.prefix + b"d:" + ref.encode()
+
+    def scope(self, scope_id: str) -> bytes:
+        """The numbers of a scope."""
+        return self.prefix + b"s:" + scope_id.encode()
+
+    def window(self, scope_id: str) -> bytes:
+        """The buckets of a scope's rolling window."""
+        return self.prefix + b"w:" + scope_id.encode()
+
+    def admissions(self, scope_id: str) -> bytes:
+        """The times of a scope's last admissions."""
+        return self.prefix + b"c:" + scope_id.encode()
+
+    def records(self, stream: str) -> bytes:
+        """A stream of records."""
+        return self.prefix + b"records:" + stream.encode()
+
+    def hangup_answers(self, request_id: str) -> bytes:
+        """The answers to one hang-up request."""
+        return self.prefix + b"hangup:" + request_id.encode()
 
 
-def call(ref: str) -> bytes:
-    """The hash of a call."""
-    return b"{tw}:k:" + ref.encode()
-
-
-def record(ref: str) -> bytes:
-    """What the call's owner wants shown of it."""
-    return b"{tw}:d:" + ref.encode()
-
-
-def scope(scope_id: str) -> bytes:
-    """The numbers of a scope."""
-    return b"{tw}:s:" + scope_id.encode()
-
-
-def window(scope_id: str) -> bytes:
-    """The buckets of a scope's rolling window."""
-    return b"{tw}:w:" + scope_id.encode()
-
-
-def admissions(scope_id: str) -> bytes:
-    """The times of a scope's last admissions."""
-    return b"{tw}:c:" + scope_id.encode()
-
-
-def records(stream: str) -> bytes:
-    """A stream of records."""
-    return b"{tw}:records:" + stream.encode()
-
-
-def hangup_answers(request_id: str) -> bytes:
-    """The answers to one hang-up request."""
-    return b"{tw}:hangup:" + request_id.encode()
+WHOLE: Final = Keys()

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Final, cast
 
 from policy.compiled import Scope
-from proxy.ledger import keys
 from proxy.ledger.answers import adopted, discrepancy
+from proxy.ledger.keys import Keys
 from proxy.ledger.ledger import Adopted, Discrepancy, Registration, Renewed
 from proxy.ledger.packing import micro
 from proxy.ledger.requests import Requests, abandon
@@ -18,17 +18,18 @@ ADOPTED_AT_ONCE: Final = 32
 WINDOWS_AT_ONCE: Final = 20
 AUDIT_SECONDS: Final = 50
 _OUTCOMES: Final = {1: Renewed.GRANTED, 3: Renewed.FENCED}
-_KEYS: Final = (keys.CLOCK, keys.LEASES)
 
 
 class LeaseVerbs:
     """A part of `RedisLedger`: see `Ledger` for what each verb means."""
 
     _requests: Requests
+    _keys: Keys
+    _leasing: tuple[bytes, bytes]  # the keys that the verbs of leases take
     _lease_arguments: tuple[bytes, bytes]
 
     async def lapsed(self, limit: int = 64) -> list[str]:
-        refs = await self._requests.script("lapsed", _KEYS, [b"%d" % limit])
+        refs = await self._requests.script("lapsed", self._leasing, [b"%d" % limit])
         return [ref.decode() for ref in cast("list[bytes]", refs)]
 
     async def adopt(self, refs: Sequence[str], *, force: bool = False) -> list[Adopted]:
@@ -36,7 +37,7 @@ class LeaseVerbs:
         for at in range(0, len(refs), ADOPTED_AT_ONCE):
             names = [ref.encode() for ref in refs[at : at + ADOPTED_AT_ONCE]]
             arguments = (*self._lease_arguments, b"1" if force else b"0", *names)
-            rows = await self._requests.script("adopt", _KEYS, arguments)
+            rows = await self._requests.script("adopt", self._leasing, arguments)
             found += [adopted(row) for row in cast("list[list[bytes | int]]", rows)]
         return found
 
@@ -48,7 +49,7 @@ class LeaseVerbs:
                 arguments = list(self._lease_arguments)
                 for registration in registrations[at : at + REGISTERED_AT_ONCE]:
                     arguments += _registration(registration)
-                sent.append(self._requests.script("register", _KEYS, arguments))
+                sent.append(self._requests.script("register", self._leasing, arguments))
             for future in sent:
                 outcomes += [_OUTCOMES[code] for code in cast("list[int]", await future)]
         finally:
@@ -58,15 +59,17 @@ class LeaseVerbs:
     async def audit(self, scopes: Sequence[Scope]) -> list[Discrepancy]:
         owner = self._lease_arguments[0]
         first = await self._requests.plain(
-            "audit", b"SET", keys.AUDIT, owner, b"NX", b"EX", b"%d" % AUDIT_SECONDS
+            "audit", b"SET", self._keys.audit, owner, b"NX", b"EX", b"%d" % AUDIT_SECONDS
         )
         if first is None:
             return []
-        rows = cast("list[list[bytes | int]]", await self._requests.script("audit", _KEYS, [b"calls"]))
+        rows = cast(
+            "list[list[bytes | int]]", await self._requests.script("audit", self._leasing, [b"calls"])
+        )
         for at in range(0, len(scopes), WINDOWS_AT_ONCE):
             # In portions, so that a reservation never waits behind a long script.
             ids = [scope.id.encode() for scope in scopes[at : at + WINDOWS_AT_ONCE]]
-            found = await self._requests.script("audit", _KEYS, [b"windows", *ids])
+            found = await self._requests.script("audit", self._leasing, [b"windows", *ids])
             rows += cast("list[list[bytes | int]]", found)
         return [discrepancy(row) for row in rows]
 

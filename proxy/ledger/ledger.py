@@ -120,6 +120,7 @@ class Renewed:
     NO_FUNDS = "no_funds"  # lease extended, spent moved, the old hold (less what was spent of it) kept
     GONE = "gone"  # the ledger knows no such call, or swept it: whoever has it registers it again
     FENCED = "fenced"  # somebody else has the call, or ended it: it is no longer the caller's to count
+    AWAY = "away"  # the part of the ledger in which it lies does not answer; never of a ledger of one part
 
 
 @dataclass(slots=True)
@@ -174,9 +175,18 @@ class Discrepancy:
     corrected: int
 
 
-Restore = Callable[[bool], Awaitable[None]]
-"""Tells the ledger every live call of this instance. True: what it had moved is in the window all the same.
-Raises LedgerUnavailable."""
+Concerns = Callable[[str], bool]
+"""Whether the call of this ref lies in the part of the ledger that is spoken of."""
+
+
+def everything(_: str) -> bool:
+    """The part is the whole."""
+    return True
+
+
+Restore = Callable[[bool, Concerns], Awaitable[None]]
+"""Tells the ledger every live call of this instance that lies in the part that was lost. True: what it had
+moved is in the window all the same. Raises LedgerUnavailable."""
 
 
 @dataclass(frozen=True, slots=True)

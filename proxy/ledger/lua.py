@@ -14,6 +14,7 @@ VERBS = (
     "answered",
     "remember",
     "settle",
+    "give_back",
     "renew",
     "register",
     "adopt",

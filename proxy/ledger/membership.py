@@ -13,8 +13,8 @@ import secrets
 from collections.abc import Callable
 from typing import Final, cast
 
-from proxy.ledger import keys
-from proxy.ledger.ledger import LedgerUnavailable, Restore
+from proxy.ledger.keys import Keys
+from proxy.ledger.ledger import Concerns, LedgerUnavailable, Restore, everything
 from proxy.ledger.requests import Requests
 from proxy.observe.tasks import TaskKeeper
 
@@ -26,7 +26,7 @@ _FLOORS_AT_ONCE: Final = 100
 _log = logging.getLogger(__name__)
 
 
-async def _nothing(_: bool) -> None:
+async def _nothing(_: bool, __: Concerns) -> None:
     pass
 
 
@@ -38,9 +38,10 @@ class Membership:
     """
 
     def __init__(
-        self, requests: Requests, owner: str, keeper: TaskKeeper, repeat: Callable[[], None]
+        self, requests: Requests, owner: str, keeper: TaskKeeper, repeat: Callable[[], None], keys: Keys
     ) -> None:
         self._requests = requests
+        self._keys = keys
         self._owner = owner.encode()
         self._keeper = keeper
         self._repeat = repeat
@@ -70,7 +71,7 @@ class Membership:
         """Nobody need wait for this instance any more."""
         if self._keeping is not None:
             self._keeping.cancel()  # no sign of life after this
-            await self._requests.plain("leave", b"ZREM", keys.INSTANCES, self._owner)
+            await self._requests.plain("leave", b"ZREM", self._keys.instances, self._owner)
 
     async def _keep(self) -> None:
         while True:
@@ -100,7 +101,7 @@ class Membership:
                 b"%d" % int(AWAITED_SECONDS * 1000),
                 *self._others,
             )
-            names = (keys.CLOCK, keys.EPOCH, keys.INSTANCES)
+            names = (self._keys.clock, self._keys.epoch, self._keys.instances)
             answer = cast("list[bytes]", await self._requests.script("join", names, arguments))
             open_, epoch, emptied, *others = answer
             if open_:
@@ -111,7 +112,7 @@ class Membership:
                     # Of an emptied one the others remembered the sums, with what this instance had moved.
                     if not emptied:
                         self._repeat()
-                    await self.restore(bool(emptied))
+                    await self.restore(bool(emptied), everything)
                 self.epoch = self._last = epoch
                 return
             self.epoch = None
@@ -125,8 +126,8 @@ class Membership:
 
     async def _tell(self, epoch: bytes) -> None:
         self._repeat()
-        await self.restore(False)
+        await self.restore(False, everything)
         fields = [(window, scope, b"%d" % spent) for scope, (window, spent) in self.seen.items() if spent > 0]
         for at in range(0, len(fields), _FLOORS_AT_ONCE):
             flat = [part for field in fields[at : at + _FLOORS_AT_ONCE] for part in field]
-            await self._requests.script("floors", (keys.CLOCK, keys.EPOCH), [epoch, *flat])
+            await self._requests.script("floors", (self._keys.clock, self._keys.epoch), [epoch, *flat])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from policy.compiled import Scope, Window
-from proxy.ledger import keys
+from proxy.ledger.keys import WHOLE, Keys
 from proxy.ledger.resp import bulk, bulks
 
 MOST_MICRO: Final = 2**53 - 1  # what a Lua number holds exactly
@@ -16,7 +16,7 @@ class PackedScopes:
 
     __slots__ = ("args", "count", "keys", "limits", "numkeys", "scopes")
 
-    def __init__(self, scopes: tuple[Scope, ...]) -> None:
+    def __init__(self, scopes: tuple[Scope, ...], keys: Keys = WHOLE) -> None:
         self.scopes = scopes
         self.numkeys = b"$%d\r\n%d\r\n" % (len(b"%d" % (5 + 2 * len(scopes))), 5 + 2 * len(scopes))
         self.count = 3 + 5 + 2 * len(scopes) + 7 + 5 * len(scopes)

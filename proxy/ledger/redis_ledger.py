@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Final, cast
 
 from policy.compiled import Scope
-from proxy.ledger import keys
 from proxy.ledger.answers import Asking, live_call, rebuilding
 from proxy.ledger.connection import Command
 from proxy.ledger.embedded import EmbeddedServer
 from proxy.ledger.endpoint import Endpoint
 from proxy.ledger.hangup import HangupBus, HangupHandler, HangupRequest, HangupResult
+from proxy.ledger.keys import STREAM_LENGTH, WHOLE, Keys
 from proxy.ledger.leases import LeaseVerbs
 from proxy.ledger.ledger import (
     Answered,
@@ -54,8 +54,8 @@ _OUTCOMES: Final = (Renewed.GONE, Renewed.GRANTED, Renewed.NO_FUNDS, Renewed.FEN
 _RESERVE: Final = script("reserve")
 _SETTLE: Final = script("settle")
 _ANSWERED: Final = script("answered")
+_GIVE_BACK: Final = script("give_back")
 _REMEMBER: Final = script("remember")
-_EPOCH_KEY: Final = bulk(keys.EPOCH)
 
 
 class RedisLedger(LeaseVerbs):
@@ -77,6 +77,7 @@ class RedisLedger(LeaseVerbs):
         keeper: TaskKeeper,
         observer: LedgerObserver,
         at_close: Callable[[], Awaitable[None]] | None = None,
+        keys: Keys = WHOLE,
     ) -> None:
         self._link = link
         self._outbox = outbox
@@ -90,6 +91,11 @@ class RedisLedger(LeaseVerbs):
         self._lease_seconds = lease_seconds
         self._lease_arguments = (owner.encode(), b"%d" % int(lease_seconds * 1000))
         self._owner_and_lease = bulks(self._lease_arguments)
+        self._keys = keys
+        self._leasing = (keys.clock, keys.leases)
+        self._clock_and_leases = bulks(self._leasing)
+        self._epoch_key = bulk(keys.epoch)
+        self._longer = len(keys.prefix) + 2  # than a call's ref are the names of its keys
         self._packed: dict[int, PackedScopes] = {}
         self._closed = False
 
@@ -141,32 +147,31 @@ class RedisLedger(LeaseVerbs):
         hold = b"%d" % micro(claim.hold)
         trunk = claim.trunk.encode()
         size = len(ref)
-        tail = (
-            b"%b$10\r\n{tw}:clock\r\n$11\r\n{tw}:leases\r\n$%d\r\n{tw}:k:%b\r\n$%d\r\n{tw}:d:%b\r\n%b%b"
-            % (
-                packed.numkeys,
-                size + 7,
-                ref,
-                size + 7,
-                ref,
-                _EPOCH_KEY,
-                packed.keys,
-            )
-            + b"$%d\r\n%b\r\n%b$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n%b"
-            % (
-                size,
-                ref,
-                self._owner_and_lease,
-                len(hold),
-                hold,
-                len(trunk),
-                trunk,
-                len(claim.record),
-                claim.record,
-                len(epoch or b""),
-                epoch or b"",
-                packed.args,
-            )
+        prefix = self._keys.prefix
+        tail = b"%b%b$%d\r\n%bk:%b\r\n$%d\r\n%bd:%b\r\n%b%b" % (
+            packed.numkeys,
+            self._clock_and_leases,
+            size + self._longer,
+            prefix,
+            ref,
+            size + self._longer,
+            prefix,
+            ref,
+            self._epoch_key,
+            packed.keys,
+        ) + b"$%d\r\n%b\r\n%b$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n%b" % (
+            size,
+            ref,
+            self._owner_and_lease,
+            len(hold),
+            hold,
+            len(trunk),
+            trunk,
+            len(claim.record),
+            claim.record,
+            len(epoch or b""),
+            epoch or b"",
+            packed.args,
         )
         count = packed.count
         if claim.use:
@@ -185,8 +190,8 @@ class RedisLedger(LeaseVerbs):
         self._check_state(state)
         parts = (
             b"2",
-            keys.CLOCK,
-            keys.call(ref),
+            self._keys.clock,
+            self._keys.call(ref),
             ref.encode(),
             self._lease_arguments[0],
             b"%d" % epoch,
@@ -197,7 +202,16 @@ class RedisLedger(LeaseVerbs):
     def remember(self, ref: str, state: bytes, version: int, *, epoch: int = 1) -> None:
         self._check_state(state)
         owner = self._lease_arguments[0]
-        parts = (b"2", keys.CLOCK, keys.call(ref), ref.encode(), owner, b"%d" % epoch, b"%d" % version, state)
+        parts = (
+            b"2",
+            self._keys.clock,
+            self._keys.call(ref),
+            ref.encode(),
+            owner,
+            b"%d" % epoch,
+            b"%d" % version,
+            state,
+        )
         self._outbox.post(Posted("remember", ref, _REMEMBER, 10, bulks(parts)))
 
     def settle(
@@ -208,8 +222,13 @@ class RedisLedger(LeaseVerbs):
     def release(self, ref: str, *, epoch: int = 1) -> None:
         self._end("release", ref, 0, (), epoch, 0)
 
+    def give_back(self, ref: str) -> None:
+        """Undo a reservation that was just made: it does not count against calls per second either."""
+        parts = (b"2", self._keys.clock, self._keys.call(ref), ref.encode(), self._lease_arguments[0])
+        self._outbox.post(Posted("give_back", ref, _GIVE_BACK, 7, bulks(parts)))
+
     def _end(self, verb: str, ref: str, cost: int, scopes: tuple[Scope, ...], epoch: int, moved: int) -> None:
-        parts = [b"2", keys.CLOCK, keys.call(ref), ref.encode(), b"%d" % micro(cost)]
+        parts = [b"2", self._keys.clock, self._keys.call(ref), ref.encode(), b"%d" % micro(cost)]
         parts += [self._lease_arguments[0], b"%d" % epoch, b"%d" % micro(moved)]
         parts += [scope.id.encode() for scope in scopes]
         self._outbox.post(Posted(verb, ref, _SETTLE, 3 + len(parts), bulks(parts), UNSENT))
@@ -225,7 +244,7 @@ class RedisLedger(LeaseVerbs):
             for at in range(0, len(renewals), RENEWALS_AT_ONCE)
         ]
         # All chunks leave in one write; each is atomic by itself.
-        sent = [self._requests.script("renew", (keys.CLOCK, keys.LEASES), arguments) for arguments in chunks]
+        sent = [self._requests.script("renew", self._leasing, arguments) for arguments in chunks]
         outcomes: list[str] = []
         try:
             for future in sent:
@@ -260,7 +279,7 @@ class RedisLedger(LeaseVerbs):
         patience = b"%d" % int(self._lease_seconds * ADOPTION_LEASES * 1000)
         while True:
             arguments = (b"%d" % SWEPT_AT_ONCE, patience)
-            reply = await self._requests.script("sweep", (keys.CLOCK, keys.LEASES), arguments)
+            reply = await self._requests.script("sweep", self._leasing, arguments)
             lapsed = cast("tuple[int, list[bytes]]", reply)[0]
             swept += lapsed
             if lapsed < SWEPT_AT_ONCE:
@@ -275,7 +294,7 @@ class RedisLedger(LeaseVerbs):
         arguments: list[bytes] = []
         for scope in scopes:
             arguments += [scope.id.encode(), window_code(scope)]
-        reply = await self._requests.script("usage", (keys.CLOCK,), arguments)
+        reply = await self._requests.script("usage", (self._keys.clock,), arguments)
         usages = [ScopeUsage(*numbers) for numbers in cast("list[list[int]]", reply)]
         if self._membership.epoch is not None:
             for scope, usage in zip(scopes, usages, strict=True):
@@ -285,12 +304,12 @@ class RedisLedger(LeaseVerbs):
     async def calls(self, limit: int = 1000) -> list[LiveCall]:
         if limit <= 0:
             return []
-        reply = await self._requests.plain("calls", b"ZRANGE", keys.LEASES, b"0", b"%d" % (limit - 1))
+        reply = await self._requests.plain("calls", b"ZRANGE", self._keys.leases, b"0", b"%d" % (limit - 1))
         refs = cast("list[bytes]", reply)
         found: list[LiveCall] = []
         # In portions, so that a reservation never waits behind a long script.
         for at in range(0, len(refs), CALLS_AT_ONCE):
-            rows = await self._requests.script("calls", (keys.CLOCK,), refs[at : at + CALLS_AT_ONCE])
+            rows = await self._requests.script("calls", (self._keys.clock,), refs[at : at + CALLS_AT_ONCE])
             found += [live_call(row) for row in cast("list[list[bytes | int]]", rows)]
         return found
 
@@ -299,14 +318,14 @@ class RedisLedger(LeaseVerbs):
         # In portions, as above.
         while True:
             arguments = (self._lease_arguments[0], cursor, b"%d" % LEASES_AT_ONCE)
-            reply = await self._requests.script("leases", (keys.CLOCK, keys.LEASES), arguments)
+            reply = await self._requests.script("leases", self._leasing, arguments)
             cursor, found = cast("tuple[bytes, int]", reply)
             owned += found
             if cursor == b"0":
                 return owned
 
     def append_records(self, stream: str, lines: Sequence[bytes]) -> None:
-        head = (b"XADD", keys.records(stream), b"MAXLEN", b"~", b"%d" % keys.STREAM_LENGTH, b"*", b"j")
+        head = (b"XADD", self._keys.records(stream), b"MAXLEN", b"~", b"%d" % STREAM_LENGTH, b"*", b"j")
         for line in lines:
             self._outbox.post(Posted("records", stream, None, 0, command(*head, line)))
 
@@ -314,7 +333,7 @@ class RedisLedger(LeaseVerbs):
         if limit <= 0:
             return []
         reply = await self._requests.plain(
-            "records", b"XREVRANGE", keys.records(stream), b"+", b"-", b"COUNT", b"%d" % limit
+            "records", b"XREVRANGE", self._keys.records(stream), b"+", b"-", b"COUNT", b"%d" % limit
         )
         return [fields[1] for _, fields in cast("list[tuple[bytes, list[bytes]]]", reply)]
 
@@ -327,10 +346,19 @@ class RedisLedger(LeaseVerbs):
 
     # What all instances share
 
+    async def shards(self) -> list[str]:
+        """The parts of this ledger that were ever used."""
+        names = await self._requests.plain("shards", b"SMEMBERS", self._keys.shards)
+        return [name.decode() for name in cast("list[bytes]", names)]
+
+    async def add_shard(self, shard: str) -> None:
+        """From now on all instances look after this part, too."""
+        await self._requests.plain("shards", b"SADD", self._keys.shards, shard.encode())
+
     async def secret(self) -> bytes:
         """The key that signs Record-Route: 32 bytes, drawn once by whichever instance asks first."""
         drawn = secrets.token_bytes(32)
-        before = await self._requests.plain("secret", b"SET", keys.SECRET, drawn, b"NX", b"GET")
+        before = await self._requests.plain("secret", b"SET", self._keys.secret, drawn, b"NX", b"GET")
         return drawn if before is None else cast("bytes", before)
 
     async def hang_up(
@@ -374,7 +402,7 @@ class RedisLedger(LeaseVerbs):
         if packed is None or packed.scopes is not scopes:
             if len(self._packed) >= 4096:
                 self._packed.clear()
-            packed = self._packed[id(scopes)] = PackedScopes(scopes)
+            packed = self._packed[id(scopes)] = PackedScopes(scopes, self._keys)
         return packed
 
 
@@ -420,6 +448,20 @@ async def connect_ledger(
     return await _open(url, lease_seconds, owner, deadline, observer, None, 0.0)
 
 
+async def open_shard(
+    url: str,
+    shard: str,
+    *,
+    lease_seconds: float,
+    owner: str,
+    deadline: float,
+    observer: LedgerObserver | None,
+) -> RedisLedger:
+    """Connect to the part of a ledger whose keys carry the hash tag of `shard`. Raises LedgerUnavailable or
+    LedgerRefused."""
+    return await _open(url, lease_seconds, owner, deadline, observer, None, 0.0, Keys(shard))
+
+
 async def _open(
     url: str,
     lease_seconds: float,
@@ -428,15 +470,16 @@ async def _open(
     observer: LedgerObserver | None,
     embedded: EmbeddedServer | None,
     patience: float,
+    keys: Keys = WHOLE,
 ) -> RedisLedger:
     watcher = observer or Unobserved()
     keeper = TaskKeeper()
     before = None if embedded is None else embedded.ensure_running
-    endpoint = Endpoint(url, timeout=max(deadline, OPEN_SECONDS), before_connect=before)
+    endpoint = Endpoint(url, timeout=max(deadline, OPEN_SECONDS), before_connect=before, keys=keys)
     link = Link(endpoint, deadline=deadline, keeper=keeper, observer=watcher)
     outbox = Outbox(link, watcher)
     requests = Requests(link, watcher)
-    membership = Membership(requests, owner, keeper, outbox.repeat)
+    membership = Membership(requests, owner, keeper, outbox.repeat, keys)
 
     def up() -> None:
         membership.suspect()
@@ -462,6 +505,7 @@ async def _open(
         keeper=keeper,
         observer=watcher,
         at_close=None if embedded is None else embedded.stop,
+        keys=keys,
     )
 
 

@@ -13,7 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
 
-from proxy.ledger import keys
+from proxy.ledger.keys import WHOLE
 from proxy.ledger.ledger import LedgerRefused, LedgerUnavailable
 
 SENTINEL_PORT: Final = 26379
@@ -33,8 +33,9 @@ class Topology(Protocol):
         ...
 
 
-def topology_of(url: str) -> Topology:
-    """What a ledger's URL names. Raises LedgerRefused."""
+def topology_of(url: str, key: bytes = WHOLE.clock) -> Topology:
+    """What a ledger's URL names; in a Cluster it is the server that has the slot of `key`. Raises
+    LedgerRefused."""
     scheme = url.partition("://")[0]
     if scheme not in (_SENTINEL, _CLUSTER):
         return Fixed(url)
@@ -50,7 +51,7 @@ def topology_of(url: str) -> Topology:
     if scheme == _CLUSTER:
         if parts.path.strip("/") not in ("", "0"):
             raise LedgerRefused("the ledger's address cannot be used: a Cluster has database 0 only")
-        return Cluster(places, parts, credentials + at)
+        return Cluster(places, parts, credentials + at, key_slot(key))
     service, _, database = parts.path.strip("/").partition("/")
     if not service or (database and not database.isdigit()):
         raise LedgerRefused(
@@ -113,11 +114,14 @@ class Sentinel:
 
 
 class Cluster:
-    """The primary of the slot in which all keys of the ledger are."""
+    """The primary of the slot in which all keys of the ledger, or of one shard of it, are."""
 
     moves = True
 
-    def __init__(self, places: list[tuple[str, int]], parts: SplitResult, credentials: str) -> None:
+    def __init__(
+        self, places: list[tuple[str, int]], parts: SplitResult, credentials: str, slot: int
+    ) -> None:
+        self._slot = slot
         self._seeds = places
         self._places = list(places)
         self._credentials = credentials
@@ -126,7 +130,7 @@ class Cluster:
         self._suffix = urlunsplit(("", "", "/0", parts.query, ""))
 
     async def locate(self) -> str:
-        slot = key_slot(keys.CLOCK)
+        slot = self._slot
         why = "none is named"
         for place in self._places:
             try:

@@ -14,6 +14,7 @@ SETTINGS = ChildSettings(
     ledger_url="rediss://user:pass@host:6380/0",
     data_dir="./var",
     lease_seconds=30,
+    shard_by="none",
     log_level="info",
     version="1.2.3",
 )

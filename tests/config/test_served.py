@@ -31,8 +31,3 @@ def test_ledgers(url: str, count: int) -> None:
     assert [finding.path for finding in unserved_ledger(LedgerConfig(url=url), "ledger")] == [
         "ledger.url"
     ] * count
-
-
-def test_sharding() -> None:
-    (finding,) = unserved_ledger(LedgerConfig(shard_by="account"), "ledger")
-    assert finding.path == "ledger.shard_by"

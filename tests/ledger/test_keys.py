@@ -6,19 +6,25 @@ from proxy.ledger import keys, lua
 
 
 def test_all_keys_share_the_hash_tag() -> None:
-    names = [keys.call("r"), keys.record("r"), keys.scope("trunk:é"), keys.window("s"), keys.admissions("s")]
+    names = [
+        keys.WHOLE.call("r"),
+        keys.WHOLE.record("r"),
+        keys.WHOLE.scope("trunk:é"),
+        keys.WHOLE.window("s"),
+        keys.WHOLE.admissions("s"),
+    ]
     names += [
-        keys.records("calls"),
-        keys.hangup_answers("1"),
-        keys.CLOCK,
-        keys.LEASES,
-        keys.EPOCH,
-        keys.INSTANCES,
-        keys.SCOPES,
-        keys.AUDIT,
-        keys.state("r"),
-        keys.SECRET,
-        keys.HANGUP,
+        keys.WHOLE.records("calls"),
+        keys.WHOLE.hangup_answers("1"),
+        keys.WHOLE.clock,
+        keys.WHOLE.leases,
+        keys.WHOLE.epoch,
+        keys.WHOLE.instances,
+        keys.WHOLE.scopes,
+        keys.WHOLE.audit,
+        keys.WHOLE.state("r"),
+        keys.WHOLE.secret,
+        keys.WHOLE.hangup,
     ]
     assert len(set(names)) == len(names)
     assert all(name.startswith(b"{tw}:") for name in names)
@@ -32,13 +38,14 @@ def test_scripts_make_the_same_names() -> None:
         for letter in re.findall(r"prefix \.\. '(\w+:?)'", lua.script(verb).source.decode())
     }
     known = {
-        keys.SCOPES[5:].decode(),
-        keys.state("")[5:].decode(),
-        keys.call("")[5:].decode(),
-        keys.record("")[5:].decode(),
-        keys.scope("")[5:].decode(),
-        keys.window("")[5:].decode(),
-        keys.LEASES[5:].decode(),
+        keys.WHOLE.scopes[5:].decode(),
+        keys.WHOLE.state("")[5:].decode(),
+        keys.WHOLE.call("")[5:].decode(),
+        keys.WHOLE.record("")[5:].decode(),
+        keys.WHOLE.scope("")[5:].decode(),
+        keys.WHOLE.window("")[5:].decode(),
+        keys.WHOLE.leases[5:].decode(),
+        keys.WHOLE.admissions("")[5:].decode(),
         "n:",
     }
     assert made == known

@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from policy.compiled import Window
-from proxy.ledger.ledger import LedgerUnavailable, Refused, Registration, Renewal, Reservation
+from proxy.ledger.ledger import Concerns, LedgerUnavailable, Refused, Registration, Renewal, Reservation
 from proxy.ledger.redis_ledger import RedisLedger
 from tests.ledger.servers import Opener, Server, claim, scope, settled, until
 
@@ -38,7 +38,7 @@ class Instance:
         moved, _ = self.live.pop(ref)
         self.ledger.settle(ref, cost, TRUNK, moved=moved)
 
-    async def restore(self, remembered: bool) -> None:
+    async def restore(self, remembered: bool, _: Concerns) -> None:
         self.restored += 1
         await self.ledger.register(
             [
@@ -134,7 +134,7 @@ async def test_an_instance_that_does_not_come_is_not_waited_for_long(server: Ser
     await one.call("r1", 10)
     await two.call("r2", 20)
 
-    async def never(_: bool) -> None:
+    async def never(*_: object) -> None:
         raise LedgerUnavailable("timeout", "out of reach")
 
     two.ledger.on_loss(never)
@@ -222,9 +222,9 @@ async def test_out_of_reach_while_it_was_rebuilt(server: Server, opener: Opener)
     await two.call("r2", 20)
     restore, held = two.restore, asyncio.Event()
 
-    async def later(remembered: bool) -> None:
+    async def later(remembered: bool, concerns: Concerns) -> None:
         await held.wait()
-        await restore(remembered)
+        await restore(remembered, concerns)
 
     two.ledger.on_loss(later)
     client = server.client()

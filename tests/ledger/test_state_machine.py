@@ -71,7 +71,7 @@ class LedgerMachine(RuleBasedStateMachine):
             deadline=2.0,
         )
 
-        async def restore(remembered: bool) -> None:
+        async def restore(remembered: bool, _: object) -> None:
             mine = [call for call in self.calls if call.owner == n]
             await ledger.register([self.told(call, call.spent if remembered else 0) for call in mine])
 

@@ -31,7 +31,7 @@ def sentinels(request: pytest.FixtureRequest, folder: Path) -> Iterator[Sentinel
 
 @pytest.fixture(params=["redis", "valkey"])
 def cluster(request: pytest.FixtureRequest, folder: Path) -> Iterator[ClusterFleet]:
-    fleet = ClusterFleet(request.param, folder, key_slot(keys.CLOCK))
+    fleet = ClusterFleet(request.param, folder, key_slot(keys.WHOLE.clock))
     yield fleet
     fleet.close()
 
@@ -39,7 +39,7 @@ def cluster(request: pytest.FixtureRequest, folder: Path) -> Iterator[ClusterFle
 def keeps(ledger: RedisLedger, live: list[str]) -> None:
     """Tell the calls of `live` when the ledger may have lost them."""
 
-    async def restore(_: bool) -> None:
+    async def restore(*_: object) -> None:
         await ledger.register([Registration(ref, "t", TRUNK, 1, 1.0, 1.0, 0, 0, 10, b"{}") for ref in live])
 
     ledger.on_loss(restore)
@@ -128,7 +128,7 @@ async def test_cluster(cluster: ClusterFleet, opener: Opener) -> None:
     await right_again(ledger, AFTER_FAILOVER_SECONDS)
 
     # The slot moves to another node, with all that is in it.
-    slot, source, target = key_slot(keys.CLOCK), cluster.replica, cluster.others[0]
+    slot, source, target = key_slot(keys.WHOLE.clock), cluster.replica, cluster.others[0]
     there = cluster.id_of(target)
     target.client.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", cluster.id_of(source))
     source.client.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", there)

@@ -3,10 +3,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from policy.compile import CompileResult
 from policy.compiled import Policy, Scope, Window
 
 PolicyOf = Callable[..., Policy]
 NewTrunk = Callable[..., dict[str, Any]]
+Compile = Callable[..., CompileResult]
 
 
 def test_scopes_carry_their_limits_in_the_order_of_a_claim(policy_of: PolicyOf, new_trunk: NewTrunk) -> None:
@@ -42,6 +44,38 @@ def test_scopes_carry_their_limits_in_the_order_of_a_claim(policy_of: PolicyOf, 
     assert trunk.scope is trunk.scopes[2]
     assert trunk.scopes[3] is policy.providers["carrier-a"].scope
     assert trunk.needs_rate
+
+
+def test_parts_of_a_ledger_that_is_sharded_by_account(policy_of: PolicyOf, new_trunk: NewTrunk) -> None:
+    policy = policy_of(
+        ledger={"shard_by": "account"},
+        accounts=[{"name": "acme"}],
+        profiles=[{"name": "office", "destination_whitelist": ["us"]}],
+        trunks=[
+            new_trunk(account="acme", profile="office"),
+            new_trunk(name="alone", allowed_sip_ips=["192.0.2.99"]),
+        ],
+    )
+    assert [scope.shard for scope in policy.trunks["office-pbx"].scopes] == [
+        "account:acme",
+        "account:acme",
+        "account:acme",
+        "provider:carrier-a",
+    ]
+    assert [scope.shard for scope in policy.trunks["alone"].scopes] == ["trunk:alone", "provider:carrier-a"]
+
+
+def test_a_profile_of_several_parts_is_refused(compile_sections: Compile, new_trunk: NewTrunk) -> None:
+    result = compile_sections(
+        ledger={"shard_by": "account"},
+        profiles=[{"name": "office", "destination_whitelist": ["us"]}],
+        trunks=[
+            new_trunk(name=name, profile="office", allowed_sip_ips=[f"192.0.2.{n}"])
+            for n, name in enumerate(("one", "two"), 1)
+        ],
+    )
+    ((path, _),) = result.problems
+    assert path == "trunks[1].profile"
 
 
 def test_a_daily_spend_limit_that_is_not_enabled_limits_nothing(

@@ -73,6 +73,7 @@ end
 local ms = math.floor(now / 1000)
 local record = {'HSET', KEYS[3], 'r', text(ms), 't', ARGV[5], 'o', ARGV[2], 'e', '1', 's', '0', 'h', text(hold),
   'k', text(count)}
+local counted = false
 for i = 1, count do
   local scope = scopes[i]
   scope.calls = scope.calls + 1
@@ -81,12 +82,17 @@ for i = 1, count do
   local limit = tonumber(ARGV[5 * i + 5])
   if limit then
     local key = KEYS[2 * i + 5]
+    counted = true
     redis.call('RPUSH', key, text(raw))
     redis.call('LTRIM', key, -limit, -1)
     redis.call('PEXPIRE', key, 2000)
   end
   record[#record + 1] = text(i)
   record[#record + 1] = ARGV[5 * i + 3]
+end
+if counted then
+  record[#record + 1] = 'c'
+  record[#record + 1] = text(raw)
 end
 redis.call(unpack(record))
 if ARGV[6] ~= '' then

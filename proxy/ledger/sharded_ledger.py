@@ -1,0 +1,549 @@
+"""The Ledger with a part of its own for each account, so that a Cluster spreads the accounts over its nodes.
+
+What an account counts lies in its part, behind one hash tag: its own scope and those of its profiles and
+trunks. A provider serves several accounts and has a part of its own. A call takes its place there first, then
+everything else in its account's part; when that refuses, the place is given back. The account's part is what
+counts: it has the call's money, its state, and says who owns it. The provider's part follows it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+from policy.compiled import Scope
+from proxy.ledger.embedded import EmbeddedServer
+from proxy.ledger.hangup import HangupHandler, HangupResult
+from proxy.ledger.ledger import (
+    Adopted,
+    Answered,
+    Claim,
+    Concerns,
+    Discrepancy,
+    LedgerObserver,
+    LedgerUnavailable,
+    LiveCall,
+    Refused,
+    Registration,
+    Renewal,
+    Renewed,
+    Reservation,
+    Restore,
+    ScopeUsage,
+)
+from proxy.ledger.redis_ledger import RedisLedger, connect_ledger, open_ledger, open_shard
+from proxy.ledger.shards import Parts, Shards
+from proxy.observe.tasks import TaskKeeper
+
+T = TypeVar("T")
+LIVES: Final = b"-"  # as the state of a provider's part: the call may be adopted, so it is not swept at once
+
+
+class Place:
+    """Where a call of this instance lies. `epoch` is that of its lease in the provider's part."""
+
+    __slots__ = ("epoch", "home", "provider")
+
+    def __init__(self, home: str, provider: str) -> None:
+        self.home = home
+        self.provider = provider
+        self.epoch = 1
+
+
+class ShardedLedger:
+    """The verbs of `Ledger` over the parts. Made by `open_sharded_ledger` and `connect_sharded_ledger`."""
+
+    def __init__(self, shards: Shards) -> None:
+        self._shards = shards
+        self._root = shards.root
+        self._keeper = TaskKeeper()
+        self._places: dict[str, Place] = {}
+        self._lapsed_at: dict[str, str] = {}
+
+    @property
+    def address(self) -> str:
+        """Where the ledger is, fit to be shown."""
+        return self._root.address
+
+    @property
+    def waiting(self) -> int:
+        return self._root.waiting + sum(part.waiting for part in self._shards.opened)
+
+    # The way of a call
+
+    async def reserve(self, claim: Claim) -> Reservation | Refused:
+        future: asyncio.Future[Reservation | Refused | LedgerUnavailable]
+        future = asyncio.get_running_loop().create_future()
+        self.ask(claim, lambda answer: None if future.done() else future.set_result(answer))
+        answer = await future
+        if isinstance(answer, LedgerUnavailable):
+            raise answer
+        return answer
+
+    def ask(self, claim: Claim, done: Answered) -> None:
+        parts = self._shards.parts(claim.scopes)
+        home = self._shards.ready(parts.home)
+        provider = self._shards.ready(parts.provider)
+        if home is None or (provider is None and parts.provider):
+            self._keeper.start(self._ask_once_open(claim, done, parts), name="a part of the ledger")
+        else:
+            self._ask(claim, done, parts, home, provider)
+
+    async def _ask_once_open(self, claim: Claim, done: Answered, parts: Parts) -> None:
+        try:
+            home = await self._shards.get(parts.home)
+            provider = await self._shards.get(parts.provider) if parts.provider else None
+        except LedgerUnavailable as error:
+            done(LedgerUnavailable(error.kind, str(error), sent=False))
+        else:
+            self._ask(claim, done, parts, home, provider)
+            self.flush()
+
+    def _ask(
+        self, claim: Claim, done: Answered, parts: Parts, home: RedisLedger, provider: RedisLedger | None
+    ) -> None:
+        ref = claim.ref
+        self._places[ref] = Place(parts.home, parts.provider)
+        at_home = Claim(ref, claim.trunk, parts.home_scopes, claim.hold, claim.record, claim.use)
+
+        def judged(answer: Reservation | Refused | LedgerUnavailable) -> None:
+            if isinstance(answer, Refused):
+                self._places.pop(ref, None)
+                if provider is not None:
+                    provider.give_back(ref)
+            elif isinstance(answer, LedgerUnavailable) and not answer.sent:
+                if provider is None:
+                    self._places.pop(ref, None)
+                else:  # something is left at the provider's part
+                    answer = LedgerUnavailable(answer.kind, str(answer))
+            done(answer)
+
+        def room(answer: Reservation | Refused | LedgerUnavailable) -> None:
+            if isinstance(answer, Reservation):
+                home.ask(at_home, judged)
+                home.flush()
+                return
+            if isinstance(answer, Refused) or not answer.sent:
+                self._places.pop(ref, None)
+            done(answer)
+
+        if provider is None:
+            home.ask(at_home, judged)
+        else:
+            # Credentials are used up at both: a claim that is refused here never comes to the other.
+            provider.ask(Claim(ref, claim.trunk, parts.provider_scopes, 0, b"", claim.use), room)
+
+    def flush(self) -> None:
+        for part in self._shards.opened:
+            part.flush()
+
+    def answered(self, ref: str, at: float, *, epoch: int = 1, state: bytes = b"") -> None:
+        place = self._places.get(ref)
+        if place is None:
+            return
+        self._tell(place.home, lambda part: part.answered(ref, at, epoch=epoch, state=state))
+        self._tell(place.provider, lambda part: part.answered(ref, at, epoch=place.epoch, state=LIVES))
+
+    def remember(self, ref: str, state: bytes, version: int, *, epoch: int = 1) -> None:
+        place = self._places.get(ref)
+        if place is not None:
+            self._tell(place.home, lambda part: part.remember(ref, state, version, epoch=epoch))
+
+    def settle(
+        self, ref: str, cost: int, scopes: tuple[Scope, ...] = (), *, epoch: int = 1, moved: int = 0
+    ) -> None:
+        parts = self._shards.parts(scopes)
+        place = self._places.pop(ref, None) or Place(parts.home, parts.provider)
+        # Since the call began the policy may have moved its trunk elsewhere; it is charged where it lies.
+        charged = parts.home_scopes if place.home == parts.home else ()
+        carrying = parts.provider_scopes if place.provider == parts.provider else ()
+        self._tell(place.home, lambda part: part.settle(ref, cost, charged, epoch=epoch, moved=moved))
+        self._tell(
+            place.provider, lambda part: part.settle(ref, cost, carrying, epoch=place.epoch, moved=moved)
+        )
+
+    def release(self, ref: str, *, epoch: int = 1) -> None:
+        place = self._places.pop(ref, None)
+        if place is not None:  # else nothing of it was ever sent
+            self._tell(place.home, lambda part: part.release(ref, epoch=epoch))
+            self._tell(place.provider, lambda part: part.release(ref, epoch=place.epoch))
+
+    def _tell(self, name: str, say: Callable[[RedisLedger], None]) -> None:
+        """Have something done behind the wire of a part."""
+        part = self._shards.ready(name)
+        if part is not None:
+            say(part)
+        elif name:
+            self._keeper.start(self._tell_once_open(name, say), name="a part of the ledger")
+
+    async def _tell_once_open(self, name: str, say: Callable[[RedisLedger], None]) -> None:
+        while True:
+            try:
+                say(await self._shards.get(name))
+                return
+            except LedgerUnavailable:
+                await asyncio.sleep(1.0)
+
+    # Leases
+
+    async def renew(self, renewals: Sequence[Renewal]) -> list[str]:
+        places = [self._place(renewal.ref, renewal.scopes) for renewal in renewals]
+        at_home = [self._shards.parts(renewal.scopes).home_scopes for renewal in renewals]
+        asked = [
+            Renewal(renewal.ref, renewal.spent, renewal.hold, scopes, renewal.epoch)
+            for renewal, scopes in zip(renewals, at_home, strict=True)
+        ]
+        outcomes = await self._by_part([place.home for place in places], asked, RedisLedger.renew)
+        lives = [
+            (place, renewal)
+            for place, renewal, outcome in zip(places, renewals, outcomes, strict=True)
+            if outcome in (Renewed.GRANTED, Renewed.NO_FUNDS) and place.provider
+        ]
+        await self._renew_at_provider(lives)
+        self._forget_fenced([one.ref for one in renewals], outcomes)
+        return outcomes
+
+    async def _renew_at_provider(self, lives: Sequence[tuple[Place, Renewal]]) -> None:
+        """The provider's part follows: what it lost is told again, what somebody else still has is taken."""
+        told = [Renewal(one.ref, one.spent, 0, (), place.epoch) for place, one in lives]
+        outcomes = await self._by_part([place.provider for place, _ in lives], told, RedisLedger.renew)
+        for (place, one), outcome in zip(lives, outcomes, strict=True):
+            if outcome == Renewed.FENCED:
+                await self._take(place, one.ref)
+            elif outcome == Renewed.GONE:
+                parts = self._shards.parts(one.scopes)
+                if parts.provider != place.provider:
+                    continue  # the policy has another one for this trunk now; nobody counts at the old one
+                told_again = Registration(
+                    one.ref, "", parts.provider_scopes, place.epoch, 0.0, 0.0, one.spent, one.spent, 0, b""
+                )
+                await self._by_part([place.provider], [told_again], RedisLedger.register)
+
+    async def _take(self, place: Place, ref: str) -> None:
+        found = await self._shards.each([place.provider], lambda part: part.adopt([ref], force=True))
+        for calls in found:
+            if not isinstance(calls, LedgerUnavailable) and calls:
+                place.epoch = calls[0].epoch
+
+    async def register(self, registrations: Sequence[Registration]) -> list[str]:
+        places = [self._place(one.ref, one.scopes) for one in registrations]
+        told = [self._at_home(one) for one in registrations]
+        outcomes = await self._by_part([place.home for place in places], told, RedisLedger.register)
+        lives = [
+            (place, self._at_provider(place, one))
+            for place, one, outcome in zip(places, registrations, outcomes, strict=True)
+            if outcome == Renewed.GRANTED and place.provider
+        ]
+        names = [place.provider for place, _ in lives]
+        followed = await self._by_part(names, [one for _, one in lives], RedisLedger.register)
+        for (place, at_provider), outcome in zip(lives, followed, strict=True):
+            if outcome == Renewed.FENCED:
+                await self._take(place, at_provider.ref)
+        self._forget_fenced([one.ref for one in registrations], outcomes)
+        return outcomes
+
+    def _at_home(self, one: Registration) -> Registration:
+        return self._part_of(one, self._shards.parts(one.scopes).home_scopes, one.epoch, one.hold, one.record)
+
+    def _at_provider(self, place: Place, one: Registration) -> Registration:
+        return self._part_of(one, self._shards.parts(one.scopes).provider_scopes, place.epoch, 0, b"")
+
+    @staticmethod
+    def _part_of(
+        one: Registration, scopes: tuple[Scope, ...], epoch: int, hold: int, record: bytes
+    ) -> Registration:
+        return Registration(
+            one.ref,
+            one.trunk,
+            scopes,
+            epoch,
+            one.reserved_age,
+            one.answered_age,
+            one.moved,
+            one.spent,
+            hold,
+            record,
+        )
+
+    def _place(self, ref: str, scopes: tuple[Scope, ...]) -> Place:
+        place = self._places.get(ref)
+        if place is None:
+            parts = self._shards.parts(scopes)
+            place = self._places[ref] = Place(parts.home, parts.provider)
+        return place
+
+    def _forget_fenced(self, refs: Sequence[str], outcomes: Sequence[str]) -> None:
+        for ref, outcome in zip(refs, outcomes, strict=True):
+            if outcome == Renewed.FENCED:
+                self._places.pop(ref, None)
+
+    async def _by_part(
+        self,
+        names: Sequence[str],
+        items: Sequence[T],
+        verb: Callable[[RedisLedger, Sequence[T]], Awaitable[list[str]]],
+    ) -> list[str]:
+        """An outcome for each item, asked of the part that its name names; AWAY where that does not
+        answer."""
+        groups: dict[str, list[int]] = {}
+        for index, name in enumerate(names):
+            groups.setdefault(name, []).append(index)
+
+        async def one(name: str, indexes: list[int]) -> list[str]:
+            try:
+                return await verb(await self._shards.get(name), [items[index] for index in indexes])
+            except LedgerUnavailable:
+                return [Renewed.AWAY] * len(indexes)
+
+        answers = await asyncio.gather(*[one(name, indexes) for name, indexes in groups.items()])
+        outcomes = [Renewed.AWAY] * len(items)
+        for indexes, answer in zip(groups.values(), answers, strict=True):
+            for index, outcome in zip(indexes, answer, strict=True):
+                outcomes[index] = outcome
+        return outcomes
+
+    def on_loss(self, restore: Restore) -> None:
+        def of_part(name: str) -> Restore:
+            def lies_there(ref: str) -> bool:
+                place = self._places.get(ref)
+                return place is None or name in (place.home, place.provider)
+
+            async def restore_part(remembered: bool, _: Concerns) -> None:
+                await restore(remembered, lies_there)
+
+            return restore_part
+
+        self._shards.part_lost = of_part
+        for name in (*self._shards.homes, *self._shards.providers):
+            part = self._shards.ready(name)
+            assert part is not None
+            part.on_loss(of_part(name))
+
+    async def lapsed(self, limit: int = 64) -> list[str]:
+        homes = self._shards.homes
+        found = await self._shards.each(homes, lambda part: part.lapsed(limit))
+        _raise_if_none(found)
+        self._lapsed_at = {
+            ref: name
+            for name, refs in zip(homes, found, strict=True)
+            if not isinstance(refs, LedgerUnavailable)
+            for ref in refs
+        }
+        return list(self._lapsed_at)[:limit]
+
+    async def adopt(self, refs: Sequence[str], *, force: bool = False) -> list[Adopted]:
+        if any(ref not in self._lapsed_at for ref in refs):
+            await self._shards.refresh(now=True)  # it may lie where only the others have been
+        wanted: dict[str, list[str]] = {}
+        for ref in refs:
+            at = self._lapsed_at.get(ref)
+            for name in self._shards.homes if at is None else [at]:
+                wanted.setdefault(name, []).append(ref)
+        taken: list[Adopted] = []
+        away: LedgerUnavailable | None = None
+        names = list(wanted)
+        found = await asyncio.gather(*[self._adopt_at(name, wanted[name], force) for name in names])
+        for name, calls in zip(names, found, strict=True):
+            if isinstance(calls, LedgerUnavailable):
+                away = calls
+                continue
+            for call in calls:
+                self._places[call.ref] = Place(name, "")
+            taken += calls
+        if away is not None and not taken:
+            raise away
+        await self._adopt_at_providers([call.ref for call in taken])
+        return taken
+
+    async def _adopt_at(self, name: str, refs: list[str], force: bool) -> list[Adopted] | LedgerUnavailable:
+        (found,) = await self._shards.each([name], lambda part: part.adopt(refs, force=force))
+        return found
+
+    async def _adopt_at_providers(self, refs: list[str]) -> None:
+        """Whoever has a call in its account's part has it in its provider's, too."""
+        if not refs:
+            return
+        names = self._shards.providers
+        found = await self._shards.each(names, lambda part: part.adopt(refs, force=True))
+        for name, calls in zip(names, found, strict=True):
+            for call in () if isinstance(calls, LedgerUnavailable) else calls:
+                place = self._places[call.ref]
+                place.provider, place.epoch = name, call.epoch
+
+    async def sweep(self) -> int:
+        await self._shards.refresh()
+        found = await self._shards.each(
+            [*self._shards.homes, *self._shards.providers], lambda part: part.sweep()
+        )
+        _raise_if_none(found)
+        return sum(count for count in found if isinstance(count, int))
+
+    async def audit(self, scopes: Sequence[Scope]) -> list[Discrepancy]:
+        async def one(name: str, indexes: list[int]) -> list[Discrepancy]:
+            try:
+                return await (await self._shards.get(name)).audit([scopes[index] for index in indexes])
+            except LedgerUnavailable:
+                return []
+
+        found = await asyncio.gather(*[one(name, indexes) for name, indexes in _by_shard(scopes).items()])
+        return [discrepancy for rows in found for discrepancy in rows]
+
+    # What is shown
+
+    async def usage(self, scopes: Sequence[Scope]) -> list[ScopeUsage]:
+        groups = _by_shard(scopes)
+        usages: dict[int, ScopeUsage] = {}
+
+        async def one(name: str, indexes: list[int]) -> None:
+            part = await self._shards.get(name)
+            used = await part.usage([scopes[index] for index in indexes])
+            usages.update(zip(indexes, used, strict=True))
+
+        await asyncio.gather(*[one(name, indexes) for name, indexes in groups.items()])
+        return [usages[index] for index in range(len(scopes))]
+
+    async def calls(self, limit: int = 1000) -> list[LiveCall]:
+        await self._shards.refresh()
+        found = await self._shards.each(self._shards.homes, lambda part: part.calls(limit))
+        _raise_if_none(found)
+        rows = [call for calls in found if not isinstance(calls, LedgerUnavailable) for call in calls]
+        return rows[: max(0, limit)]
+
+    async def leases(self) -> int:
+        found = await self._shards.each(self._shards.homes, lambda part: part.leases())
+        total = 0
+        for count in found:
+            if isinstance(count, LedgerUnavailable):
+                raise count
+            total += count
+        return total
+
+    # What all instances share
+
+    def append_records(self, stream: str, lines: Sequence[bytes]) -> None:
+        self._root.append_records(stream, lines)
+
+    async def records(self, stream: str, limit: int) -> list[bytes]:
+        return await self._root.records(stream, limit)
+
+    async def ping(self) -> None:
+        await self._root.ping()
+
+    async def secret(self) -> bytes:
+        """As `RedisLedger.secret`."""
+        return await self._root.secret()
+
+    async def hang_up(
+        self, *, ref: str | None = None, trunk: str | None = None, within: float = 2.0
+    ) -> HangupResult:
+        """As `RedisLedger.hang_up`."""
+        return await self._root.hang_up(ref=ref, trunk=trunk, within=within)
+
+    def on_hangup(self, handler: HangupHandler) -> None:
+        """As `RedisLedger.on_hangup`."""
+        self._root.on_hangup(handler)
+
+    async def hears_hangups(self) -> None:
+        """As `RedisLedger.hears_hangups`."""
+        await self._root.hears_hangups()
+
+    @property
+    def hearing_hangups(self) -> bool:
+        """As `RedisLedger.hearing_hangups`."""
+        return self._root.hearing_hangups
+
+    async def close(self) -> None:
+        await self._keeper.stop()
+        await self._shards.close()
+
+
+def _by_shard(scopes: Sequence[Scope]) -> dict[str, list[int]]:
+    groups: dict[str, list[int]] = {}
+    for index, scope in enumerate(scopes):
+        groups.setdefault(scope.shard, []).append(index)
+    return groups
+
+
+def _raise_if_none(found: Sequence[object]) -> None:
+    """Raise when no part has answered."""
+    if found and all(isinstance(one, LedgerUnavailable) for one in found):
+        raise next(one for one in found if isinstance(one, LedgerUnavailable))
+
+
+def opener_of(shard_by: str) -> Callable[..., Awaitable[RedisLedger | ShardedLedger]]:
+    """What opens a ledger, by the configuration's `shard_by`."""
+    return open_sharded_ledger if shard_by == "account" else open_ledger
+
+
+def connector_of(shard_by: str) -> Callable[..., Awaitable[RedisLedger | ShardedLedger]]:
+    """What connects to a ledger that runs, by the configuration's `shard_by`."""
+    return connect_sharded_ledger if shard_by == "account" else connect_ledger
+
+
+async def open_sharded_ledger(
+    url: str,
+    data_dir: Path,
+    *,
+    lease_seconds: float,
+    owner: str,
+    deadline: float = 1.0,
+    observer: LedgerObserver | None = None,
+) -> ShardedLedger:
+    """As `open_ledger`, with the parts that any instance has used before."""
+    root = await open_ledger(
+        url, data_dir, lease_seconds=lease_seconds, owner=owner, deadline=deadline, observer=observer
+    )
+    address = EmbeddedServer(data_dir).url if url == "embedded" else url
+    opener = partial(
+        _open_joined, address, lease_seconds=lease_seconds, owner=owner, deadline=deadline, observer=observer
+    )
+    ledger = ShardedLedger(Shards(root, opener))
+    try:
+        await ledger._shards.refresh(now=True)
+    except BaseException:
+        await ledger.close()
+        raise
+    return ledger
+
+
+async def connect_sharded_ledger(
+    url: str,
+    data_dir: Path,
+    *,
+    lease_seconds: float = 30.0,
+    owner: str = "visitor",
+    deadline: float = 1.0,
+    observer: LedgerObserver | None = None,
+) -> ShardedLedger:
+    """As `connect_ledger`."""
+    root = await connect_ledger(
+        url, data_dir, lease_seconds=lease_seconds, owner=owner, deadline=deadline, observer=observer
+    )
+    address = EmbeddedServer(data_dir).url if url == "embedded" else url
+    opener = partial(
+        open_shard, address, lease_seconds=lease_seconds, owner=owner, deadline=deadline, observer=observer
+    )
+    return ShardedLedger(Shards(root, opener))
+
+
+async def _open_joined(
+    url: str,
+    shard: str,
+    *,
+    lease_seconds: float,
+    owner: str,
+    deadline: float,
+    observer: LedgerObserver | None,
+) -> RedisLedger:
+    part = await open_shard(
+        url, shard, lease_seconds=lease_seconds, owner=owner, deadline=deadline, observer=observer
+    )
+    try:
+        await part.join()
+    except BaseException:
+        await part.close()
+        raise
+    return part

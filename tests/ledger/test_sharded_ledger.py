@@ -1,0 +1,283 @@
+"""A ledger with a part for each account: on one server, and on a Cluster of three whose nodes share the
+accounts."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from redis.crc import key_slot
+
+from policy.compiled import Scope
+from policy.reasons import ReasonCode
+from proxy.ledger.keys import WHOLE, Keys
+from proxy.ledger.ledger import Claim, LedgerUnavailable, Refused, Renewal, Renewed, Reservation
+from proxy.ledger.sharded_ledger import ShardedLedger, connect_sharded_ledger, open_sharded_ledger
+from tests.ledger.fleet import ClusterFleet
+from tests.ledger.servers import Server, scope, until
+
+ShardedOpener = Callable[..., Awaitable[ShardedLedger]]
+ACCOUNTS = ("acme", "blue", "corp", "dove", "echo", "fox")
+
+
+def sharded(account: str, provider: Scope, **limits: int) -> tuple[Scope, ...]:
+    """The scopes of an account's calls over a provider."""
+    shard = f"account:{account}"
+    return (
+        replace(scope(shard, **limits), shard=shard),
+        replace(scope(f"trunk:{account}-pbx"), shard=shard),
+        provider,
+    )
+
+
+def provider(**limits: int) -> Scope:
+    return replace(scope("provider:p", **limits), shard="provider:p")
+
+
+def claim(ref: str, scopes: tuple[Scope, ...], hold: int = 0) -> Claim:
+    return Claim(ref, "pbx", scopes, hold, b'{"call_id":"a"}')
+
+
+@pytest.fixture
+async def opener(folder: Path) -> AsyncIterator[ShardedOpener]:
+    opened: list[ShardedLedger] = []
+
+    async def open_one(url: str, owner: str = "one", lease_seconds: float = 30.0) -> ShardedLedger:
+        ledger = await open_sharded_ledger(
+            url, folder / "data", lease_seconds=lease_seconds, owner=owner, deadline=2.0
+        )
+        opened.append(ledger)
+        return ledger
+
+    yield open_one
+    for ledger in opened:
+        await ledger.close()
+
+
+@pytest.fixture(params=["redis", "valkey"])
+def cluster(request: pytest.FixtureRequest, folder: Path) -> Iterator[ClusterFleet]:
+    fleet = ClusterFleet(request.param, folder, key_slot(WHOLE.clock))
+    yield fleet
+    fleet.close()
+
+
+async def settled(ledger: ShardedLedger) -> None:
+    await until(lambda: ledger.waiting == 0)
+
+
+async def used(ledger: ShardedLedger, *scopes: Scope) -> list[tuple[int, int, int]]:
+    return [(one.active_calls, one.spent, one.reserved) for one in await ledger.usage(scopes)]
+
+
+async def test_a_call_from_end_to_end(server: Server, opener: ShardedOpener) -> None:
+    ledger = await opener(server.url)
+    scopes = sharded("acme", provider(capacity=5), threshold=1000)
+    assert isinstance(await ledger.reserve(claim("r1", scopes, 100)), Reservation)
+    assert await used(ledger, *scopes) == [(1, 0, 100), (1, 0, 100), (1, 0, 0)]
+    assert server.client().exists("{tw:account:acme}:k:r1", "{tw:provider:p}:k:r1", "{tw}:k:r1") == 2
+    ledger.answered("r1", asyncio.get_running_loop().time(), state=b"dialog")
+    ledger.remember("r1", b"later", 1)
+    await settled(ledger)
+    assert await ledger.renew([Renewal("r1", 40, 60, scopes)]) == [Renewed.GRANTED]
+    assert await ledger.renew([Renewal("r1", 40, 2000, scopes)]) == [Renewed.NO_FUNDS]
+    assert await used(ledger, *scopes) == [(1, 40, 60), (1, 40, 60), (1, 40, 0)]
+    (call,) = await ledger.calls()
+    assert (call.ref, call.spent, call.hold) == ("r1", 40, 60)
+    assert await ledger.leases() == 1
+    assert await ledger.audit(scopes) == []
+    ledger.settle("r1", 70, scopes)
+    await settled(ledger)
+    assert await used(ledger, *scopes) == [(0, 70, 0)] * 3
+    visitor = await connect_sharded_ledger(server.url, Path("unused"))
+    assert await used(visitor, *scopes) == [(0, 70, 0)] * 3
+    await visitor.close()
+
+
+async def test_what_the_account_refuses_is_given_back(server: Server, opener: ShardedOpener) -> None:
+    """The provider's place and its calls per second, too."""
+    ledger = await opener(server.url)
+    carrier = provider(cps=2)
+    full = sharded("acme", carrier, capacity=0)
+    for n in range(6):
+        answer = await ledger.reserve(claim(f"no{n}", full))
+        assert isinstance(answer, Refused)
+        assert (answer.reason, answer.scope_id) == (ReasonCode.CAPACITY, "account:acme")
+        await settled(ledger)
+    assert await used(ledger, carrier) == [(0, 0, 0)]
+    free = sharded("blue", carrier)
+    answers = [await ledger.reserve(claim(f"r{n}", free)) for n in range(3)]
+    assert [isinstance(one, Reservation) for one in answers] == [True, True, False]
+    assert isinstance(answers[2], Refused)
+    assert (answers[2].reason, answers[2].scope_id) == (ReasonCode.CPS, "provider:p")
+    assert await used(ledger, free[0]) == [(2, 0, 0)]
+
+
+async def test_another_instance_adopts(server: Server, opener: ShardedOpener) -> None:
+    first = await opener(server.url, "first", lease_seconds=0.3)
+    scopes = sharded("acme", provider(), threshold=1000)
+    for ref in ("r1", "r2", "ringing"):
+        await first.reserve(claim(ref, scopes, 100))
+    for ref in ("r1", "r2"):
+        first.answered(ref, 0.0, state=b"dialog")
+    await settled(first)
+    second = await opener(server.url, "second")
+    for _ in range(200):
+        if len(await second.lapsed()) == 2:
+            break
+        await asyncio.sleep(0.01)
+    assert await second.sweep() >= 1  # the one that rang
+    (call,) = await second.adopt(["r1"])
+    assert (call.ref, call.epoch, call.hold, call.state) == ("r1", 2, 100, b"dialog")
+    (call,) = await second.adopt(["r2"], force=True)
+    assert await second.adopt(["nobody"], force=True) == []
+    assert await first.renew([Renewal("r1", 10, 90, scopes)]) == [Renewed.FENCED]
+    first.settle("r1", 900, scopes)
+    await settled(first)
+    assert (
+        await second.renew([Renewal(ref, 10, 90, scopes, 2) for ref in ("r1", "r2")]) == [Renewed.GRANTED] * 2
+    )
+    assert await used(second, *scopes) == [(2, 20, 180), (2, 20, 180), (2, 20, 0)]
+    for ref in ("r1", "r2"):
+        second.settle(ref, 30, scopes, epoch=2)
+    await settled(second)
+    assert await used(second, *scopes) == [(0, 60, 0)] * 3
+
+
+@pytest.mark.parametrize("part", ["account:acme", "provider:p"])
+async def test_a_part_that_was_lost_is_told_again(server: Server, opener: ShardedOpener, part: str) -> None:
+    ledger = await opener(server.url)
+    scopes = sharded("acme", provider(), threshold=1000)
+    await ledger.reserve(claim("r1", scopes, 100))
+    client = server.client()
+    client.delete(Keys(part).call("r1"))
+    outcomes = await ledger.renew([Renewal("r1", 10, 90, scopes)])
+    assert outcomes == [Renewed.GONE if part == "account:acme" else Renewed.GRANTED]
+    if part == "provider:p":
+        assert (await used(ledger, scopes[2]))[0][0] == 1
+    ledger.release("r1")
+    await settled(ledger)
+
+
+CHILD = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from proxy.ledger.sharded_ledger import open_sharded_ledger
+from tests.ledger.test_sharded_ledger import claim, provider, sharded
+
+async def main(url, folder):
+    ledger = await open_sharded_ledger(url, Path(folder), lease_seconds=0.5, owner="child")
+    scopes = sharded("acme", provider(capacity=3))
+    part = await ledger._shards.get("account:acme")
+    await ledger._shards.get("provider:p")
+    part.ask = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # between the two steps
+    await ledger.reserve(claim("halfway", scopes))
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_killed_between_the_two_steps_leaks_nothing(server: Server, opener: ShardedOpener) -> None:
+    ledger = await opener(server.url)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CHILD, server.url, str(server.folder), env={"PYTHONPATH": str(Path.cwd())}
+    )
+    assert await asyncio.wait_for(process.wait(), 30) == -9
+    carrier = provider(capacity=3)
+    assert await used(ledger, carrier) == [(1, 0, 0)]
+    for _ in range(300):
+        await ledger._shards.refresh(now=True)
+        await ledger.sweep()
+        if await used(ledger, carrier) == [(0, 0, 0)]:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("the place was not given back")
+
+
+async def test_cluster(cluster: ClusterFleet, opener: ShardedOpener) -> None:
+    """Accounts on all three nodes; every limit is exact, the provider's over all of them, with 300 calls of
+    two instances at once."""
+    nodes = [cluster.primary, *cluster.others]
+    instances = [await opener(cluster.url, owner) for owner in ("one", "two")]
+    carrier = provider(capacity=20)
+    scopes = {name: sharded(name, carrier, capacity=5, threshold=450) for name in ACCOUNTS}
+    answers = await asyncio.gather(
+        *[
+            instances[n % 2].reserve(claim(f"r{n}", scopes[ACCOUNTS[n % len(ACCOUNTS)]], 100))
+            for n in range(300)
+        ]
+    )
+    admitted = [n for n, answer in enumerate(answers) if isinstance(answer, Reservation)]
+    for one in instances:
+        await settled(one)
+    total = (await used(instances[0], carrier))[0]
+    assert total == (len(admitted), 0, 0)
+    assert len(admitted) <= 20
+    by_account = {name: sum(ACCOUNTS[n % len(ACCOUNTS)] == name for n in admitted) for name in ACCOUNTS}
+    for name, count in by_account.items():
+        assert count <= 4  # the threshold has room for four
+        assert await used(instances[1], scopes[name][0]) == [(count, 0, count * 100)]
+    holding = [node for node in nodes if any(b"account:" in key for key in node.client.scan_iter())]
+    assert len(holding) >= 2
+
+    # One after the other all that there is can be had, and no more.
+    for n in range(300, 400):
+        answer = await instances[n % 2].reserve(claim(f"r{n}", scopes[ACCOUNTS[n % len(ACCOUNTS)]], 100))
+        if isinstance(answer, Reservation):
+            admitted.append(n)
+        for one in instances:
+            await settled(one)
+    assert (await used(instances[0], carrier))[0] == (20, 0, 0)
+    for n in admitted:
+        instances[n % 2].settle(f"r{n}", 30, scopes[ACCOUNTS[n % len(ACCOUNTS)]])
+    for one in instances:
+        await settled(one)
+    assert (await used(instances[0], carrier))[0] == (0, 600, 0)
+    spent = [(await used(instances[0], scopes[name][0]))[0] for name in ACCOUNTS]
+    assert sum(one[1] for one in spent) == 600
+    assert {(one[0], one[2]) for one in spent} == {(0, 0)}
+
+
+async def test_one_node_away_costs_its_accounts_alone(cluster: ClusterFleet, opener: ShardedOpener) -> None:
+    ledger = await opener(cluster.url)
+    scopes = {name: sharded(name, replace(provider(), shard="")) for name in ACCOUNTS}
+    scopes = {name: some[:2] for name, some in scopes.items()}
+    for name in ACCOUNTS:
+        assert isinstance(await ledger.reserve(claim(f"r-{name}", scopes[name])), Reservation)
+    calls = {name: Keys(f"account:{name}").call(f"r-{name}") for name in ACCOUNTS}
+    gone = next(node for node in cluster.others if set(calls.values()) & set(node.client.scan_iter()))
+    there = set(gone.client.scan_iter())
+    held = {name for name in ACCOUNTS if calls[name] in there}
+    assert 0 < len(held) < len(ACCOUNTS)
+    for node in {cluster.primary, *cluster.others} - {gone}:  # they go on without it
+        node.client.config_set("cluster-require-full-coverage", "no")
+    gone.kill()
+    renewed = await ledger.renew([Renewal(f"r-{name}", 0, 0, scopes[name]) for name in ACCOUNTS])
+    assert {name for name, outcome in zip(ACCOUNTS, renewed, strict=True) if outcome == Renewed.AWAY} == held
+    for name in ACCOUNTS:
+        try:
+            answer = await ledger.reserve(claim(f"s-{name}", scopes[name]))
+        except LedgerUnavailable:
+            assert name in held
+        else:
+            assert isinstance(answer, Reservation)
+            assert name not in held
+
+
+async def test_credentials_are_used_once_wherever_they_were_refused(
+    server: Server, opener: ShardedOpener
+) -> None:
+    ledger = await opener(server.url)
+    full, free = sharded("acme", provider(capacity=0)), sharded("acme", provider())
+    answers = [
+        await ledger.reserve(replace(claim(ref, scopes), use=b"nonce.1"))
+        for ref, scopes in (("r1", full), ("r2", free), ("r3", free))
+    ]
+    assert [answer.reason for answer in answers if isinstance(answer, Refused)] == [
+        ReasonCode.CAPACITY,
+        ReasonCode.AUTH,
+        ReasonCode.AUTH,
+    ]
