@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import random
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,3 +62,40 @@ def test_every_decision_is_listed() -> None:
 def test_what_is_no_prefix_is_an_error(prefix: str) -> None:
     with pytest.raises(ValueError, match="not a number prefix"):
         PrefixRules([prefix])
+
+
+SETS = 100_000
+BUDGET_SECONDS = 20.0
+
+
+def test_a_hundred_thousand_random_sets_against_brute_force() -> None:
+    """Or as many as the time allows."""
+    draw = random.Random(7)
+    until = time.monotonic() + BUDGET_SECONDS
+    for done in range(SETS):
+        base = f"{draw.randrange(10**6):06d}"
+        # Beginnings of one number, and neighbours of them: most sets have several that match.
+        drawn = [
+            base[: draw.randint(1, 6)] + draw.choice("0123456789")[: draw.randint(0, 1)] for _ in "123456"
+        ]
+        half = draw.randint(0, 6)
+        allow, deny = drawn[:half], drawn[half:]
+        number = base + draw.choice("0123456789")
+        best = max((prefix for prefix in drawn if number.startswith(prefix)), key=len, default=None)
+        decision = PrefixRules(allow, deny, allow_by_default=done % 2 == 0).decide("+" + number)
+        assert decision.prefix == best, (allow, deny, number)
+        assert decision.allowed == (done % 2 == 0 if best is None else best not in deny), (allow, deny)
+        if time.monotonic() > until:
+            break
+    assert done > 5_000, "the machine is too slow to say anything"
+
+
+def test_one_set_of_a_hundred_thousand_prefixes() -> None:
+    draw = random.Random(8)
+    prefixes = sorted({str(draw.randrange(10**3, 10**9)) for _ in range(100_000)})
+    rules = PrefixRules(prefixes[::2], prefixes[1::2])
+    known = set(prefixes)
+    for prefix in draw.sample(prefixes, 2_000):
+        number = prefix + "5"
+        best = max((number[:end] for end in range(1, len(number) + 1) if number[:end] in known), key=len)
+        assert rules.decide(number).prefix == best
