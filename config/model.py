@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -24,6 +23,7 @@ from pydantic import (
 from config.address import is_address, split_host_port
 from config.credentials import DigestAlgorithm, Realm, Username, some_algorithm, stored_ha1
 from config.deck import DeckRow
+from config.ledger_url import ledger_url
 from config.values import (
     REASON_CODES,
     Amount,
@@ -62,7 +62,6 @@ ThresholdWindow = Annotated[Literal["rolling_24h", "utc_day"], one_of("rolling_2
 Status = Annotated[Literal["active", "blocked"], one_of("active", "blocked")]
 
 _DEFAULT_PORT = {"udp": 5060, "tcp": 5060, "tls": 5061}
-_LEDGER_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
 
 
 class _Section(BaseModel):
@@ -157,19 +156,10 @@ class Admin(_Section):
         return split_host_port(self.listen)[1] or 0
 
 
-def _ledger_url(value: Any) -> str:
-    if value == "embedded":
-        return "embedded"
-    if not isinstance(value, str) or urlsplit(value).scheme not in _LEDGER_SCHEMES:
-        known = ", ".join(f"`{scheme}://`" for scheme in _LEDGER_SCHEMES)
-        raise ValueError(f"must be `embedded` or begin with one of {known}")
-    return value
-
-
 class LedgerConfig(_Section):
     """Where calls and money are counted. `secret_file` is read into `secret` when the file is loaded."""
 
-    url: Annotated[str, BeforeValidator(_ledger_url)] = Field(default="embedded", repr=False)
+    url: Annotated[str, BeforeValidator(ledger_url)] = Field(default="embedded", repr=False)
     data_dir: Path = Path("var")
     lease_seconds: Annotated[int, integer(2, 3600, " seconds")] = 30
     on_unavailable: OnUnavailable = "reject"

@@ -27,6 +27,7 @@ from config.scopes import Report, Scopes
 from config.served import unserved_ledger, unserved_provider
 from config.structure import Draft, nearest
 from config.tech_headers import tech_header_findings
+from config.told_apart import READS, not_told_apart
 from config.trunk_rules import check_trunk
 
 _TIMER_C_FLOOR = 180
@@ -53,7 +54,8 @@ def check_references(draft: Draft) -> Report:
     for path, provider in draft.items.get("providers", []):
         _check_provider(provider, path, draft, report)
         scopes.refer(report, "rate_decks", provider.rate_deck, join(path, "rate_deck"))
-        check_provider_certificates(provider, path, verified, report)
+        if not scopes.faulty(path):
+            check_provider_certificates(provider, path, verified, report)
         check_provider_credentials(provider, path, report)
     for path, account in draft.items.get("accounts", []):
         if account.destination_whitelist == ():
@@ -65,6 +67,8 @@ def check_references(draft: Draft) -> Report:
             _check_profile(profile, path, report)
     for path, trunk in draft.items.get("trunks", []):
         check_trunk(trunk, path, scopes, report)
+    found_by = [item for item in draft.items.get("trunks", []) if scopes.faulty(item[0]).isdisjoint(READS)]
+    report.problems.extend(not_told_apart(found_by))
     if not draft.items.get("trunks") and "trunks" not in draft.broken:
         report.warn("", "has no `trunks`: every call is refused (SOURCE)")
     _check_emergency(draft, scopes, report)

@@ -19,6 +19,8 @@ from config.values import show
 _LISTS = ("listen", "accept_unenforced", "providers", "accounts", "profiles", "trunks")
 _MAPPINGS = ("refusals", "exchange_rates", "rate_decks")
 _SECTIONS = ("admin", "ledger", "timers", "records", "digest")
+_STAND_INS: dict[str, dict[str, Value]] = {"providers": {"hostname": "unknown.invalid"}}
+"""What a faulty field without a default is replaced by, so that the rest of its item is still judged."""
 _MAY_BE_EMPTY = frozenset({*_SECTIONS, *_LISTS, *_MAPPINGS} - {"listen"})
 """Sections of which nothing may be left, all entries commented out: then they have their defaults."""
 
@@ -65,6 +67,8 @@ def read_structure(tree: Value) -> tuple[Draft, list[Finding]]:
         else:
             config, errors = _validate(key, value)
             findings.extend(_findings(errors))
+            if config is None and isinstance(value, dict):
+                config, _ = _validate(key, _without(value, _unknown(errors, depth=1)))
             if config is not None:
                 draft.sections[key] = getattr(config, key)
             else:
@@ -94,11 +98,27 @@ def _read_list(draft: Draft, key: str, values: list[Value]) -> Iterator[Finding]
         if config is None and isinstance(value, dict):
             if isinstance(value.get("name"), str):
                 draft.broken.setdefault(key, set()).add(str(value["name"]))
-            faulty = frozenset(str(error["loc"][2]) for error in errors if len(error["loc"]) > 2)
-            config, _ = _validate(key, [{name: item for name, item in value.items() if name not in faulty}])
-            draft.faulty[path] = faulty
+            unknown = _unknown(errors, depth=2)
+            faulty = frozenset(str(error["loc"][2]) for error in errors if len(error["loc"]) > 2) - unknown
+            stand_ins = {name: text for name, text in _STAND_INS.get(key, {}).items() if name in faulty}
+            config, _ = _validate(key, [_without(value, faulty | unknown) | stand_ins])
+            if faulty:
+                draft.faulty[path] = faulty
         if config is not None:
             items.append((path, getattr(config, key)[0]))
+
+
+def _unknown(errors: Iterable[ErrorDetails], depth: int) -> frozenset[str]:
+    """The unknown keys of a section or item itself; what is below them is nobody's."""
+    return frozenset(
+        str(error["loc"][depth])
+        for error in errors
+        if error["type"] == "extra_forbidden" and len(error["loc"]) == depth + 1
+    )
+
+
+def _without(value: dict[str, Value], names: frozenset[str]) -> dict[str, Value]:
+    return {name: item for name, item in value.items() if name not in names}
 
 
 def _read_mapping(draft: Draft, key: str, values: dict[str, Value]) -> Iterator[Finding]:

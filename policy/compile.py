@@ -13,7 +13,8 @@ from datetime import datetime
 from config.deck import Deck, DeckRow
 from config.model import Config, TrunkConfig
 from config.signing import StirFiles
-from policy.cidr_table import CidrTable, Network, unmapped
+from config.told_apart import not_told_apart
+from policy.cidr_table import CidrTable, Network
 from policy.compile_cli import compile_vouching
 from policy.compile_emergency import compile_emergency
 from policy.compile_logins import compile_logins
@@ -65,7 +66,7 @@ def compile_policy(
     compiler = TrunkCompiler(config, tables, providers, problems, compile_vouching(config, stir))
     trunks = [compiler.trunk(index) for index in range(len(config.trunks))]
     _name_twice(config, problems)
-    _told_apart(config, problems)
+    problems.extend(not_told_apart((f"trunks[{at}]", trunk) for at, trunk in enumerate(config.trunks)))
     if by_account:
         _profiles_of_one_account(config, problems)
     numbers, called, emergency_providers = compile_emergency(config, providers, problems)
@@ -102,28 +103,6 @@ def _name_twice(config: Config, problems: list[Finding]) -> None:
                     (f"{kind}[{index}].name", f"`{section.name}` is the name of an earlier one, too")
                 )
             seen.add(section.name)
-
-
-def _told_apart(config: Config, problems: list[Finding]) -> None:
-    """Two trunks of one network need different tech_prefixes, or user names of their own: one that asks for
-    none would get the other's callers before they could be asked."""
-    seen: dict[tuple[Network | None, str], dict[str | None, str]] = {}
-    for index, trunk in enumerate(config.trunks):
-        prefix = trunk.tech_prefix or ""
-        login = None if trunk.auth == "ip" else trunk.username
-        networks: list[Network | None] = [unmapped(network) for network in trunk.allowed_sip_ips]
-        if not networks and trunk.auth == "digest":
-            networks = [None]
-        for network in dict.fromkeys(networks):
-            others = seen.setdefault((network, prefix), {})
-            other = next((name for key, name in others.items() if login in (key, None) or key is None), None)
-            if other not in (None, trunk.name):
-                what = f"tech_prefix `{prefix}`" if prefix else "no tech_prefix"
-                where = "any address" if network is None else network
-                who = "" if login is None or login not in others else f", user name `{login}`"
-                message = f"cannot be told from trunk `{other}`: both have {where}{who} and {what}"
-                problems.append((f"trunks[{index}].allowed_sip_ips", message))
-            others.setdefault(login, trunk.name)
 
 
 def _profiles_of_one_account(config: Config, problems: list[Finding]) -> None:
