@@ -27,6 +27,7 @@ from proxy.call.core import CallSettings, ProxyCore
 from proxy.call.elsewhere import Elsewhere
 from proxy.call.forwarding import Identity
 from proxy.call.nonce import Nonces
+from proxy.call.registration import Registrations
 from proxy.call.session import CallSession
 from proxy.call.tokens import tokens_of
 from proxy.configuration import Compiled, load_policy
@@ -146,6 +147,7 @@ class Application:
             Authenticator(Nonces(key, now_ms)),
         )
         self.metrics.authentications = self.core.authenticator.counts
+        self.registrations = Registrations(self.core)
         self.accounting = Accounting(
             self.store,
             self.ledger,
@@ -154,6 +156,7 @@ class Application:
             self._fenced,
         )
         loop = asyncio.get_running_loop()
+        self.metrics.registrations = lambda: self.registrations.seconds_left(loop.time())
         pipeline = AdmissionPipeline(
             self.store, self.ledger, self.accounting, self.log, self.metrics, now_ms, loop.time
         )
@@ -207,6 +210,7 @@ class Application:
         await self._start_admin()
         for endpoint in endpoints:
             endpoint.start()
+        self._register()
 
     def _bind(
         self, identities: ByListener[Identity], names: PeerNames, counters: SipCounters
@@ -338,6 +342,7 @@ class Application:
             for bind, read in contexts.items():
                 self._tls[bind].contexts = read
             self.server.forget_peers()
+            self._register()
             self._in_force(policy)
             self.housekeeping.show_providers()
             _log.info("policy %s is in force", policy.version)
@@ -369,6 +374,11 @@ class Application:
         session.fenced()
         trunk = session.verdict.trunk
         self.metrics.call_ended(trunk.name if trunk is not None else "")
+
+    def _register(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self.registrations.keep(self.store.policy.providers.values(), now)
+        self.server.pump(now)
 
     def _in_force(self, policy: Policy) -> None:
         thresholds = {name: trunk.scope.threshold for name, trunk in policy.trunks.items()}

@@ -26,6 +26,7 @@ from proxy.call.overload import MOST_CALLS, MOST_JUDGED, MOST_TRANSACTIONS
 from proxy.call.probe import ProbeLeg
 from proxy.call.reach import Hop, Reachability
 from proxy.call.refusal import refusal_response
+from proxy.call.registration import Registration
 from proxy.call.relay import Relay, relay_request
 from proxy.call.session import CallSession
 from proxy.call.session_timer import DEFAULT_SECONDS, too_small
@@ -59,7 +60,7 @@ _SCHEMES = frozenset({b"sip", b"sips", b"tel", b"urn"})
 STATELESS_TAG = b"tw0"
 # In-dialog requests may fill what new calls leave.
 _MOST_TRANSACTIONS_IN_DIALOGS = MOST_TRANSACTIONS + MOST_TRANSACTIONS // 4
-_CLIENT_OWNERS = (CallSession, Relay, FarewellLeg, ProbeLeg)
+_CLIENT_OWNERS = (CallSession, Relay, FarewellLeg, ProbeLeg, Registration)
 # How long what is over may stay in the timer heap.
 _LONGEST_NAP = 60.0
 
@@ -259,8 +260,7 @@ class ProxyCore:
             else:
                 self._refuse_stranger(request)
             return
-        verdict = self.judge.judge(attempt)
-        use = b""
+        verdict, use = self.judge.judge(attempt), b""
         if verdict.reason is ReasonCode.AUTH:
             verdict, use = judge_login(self, request, attempt, verdict, STATELESS_TAG, now)
         if verdict.reason in (ReasonCode.SOURCE, ReasonCode.AUTH):

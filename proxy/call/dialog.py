@@ -232,6 +232,19 @@ class Dialog:
             self._inserted = ((*callees, sender.cseq), callers)
         return number
 
+    def raise_caller(self, by: int) -> None:
+        """The called side knows the caller's requests by numbers that are `by` higher, from the INVITE on."""
+        self._offsets = (self._offsets[0], self._offsets[1] + by)
+
+    def step_aside(self, cseq: int) -> bool:
+        """The caller's request `cseq` goes out once more, under the next number. False where a request of our
+        own has taken that."""
+        callees, callers = self._inserted
+        if callers and callers[-1] >= cseq:
+            return False
+        self._inserted = (callees, (*callers, cseq - 1))
+        return True
+
     def resume(self, offsets: tuple[int, int]) -> None:
         """Go on with a dialog that was recorded elsewhere. `offsets`: by how much the other side's count is
         ahead of the callee's own, and of the caller's.

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from proxy.call.dialog import Dialog, other_way
 from proxy.call.forwarding import originate
+from proxy.call.provider_login import CHALLENGES, answer_challenge
 from proxy.sip.serialize import serialize_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from proxy.call.session import CallSession
-    from proxy.sip.message import SipResponse
+    from proxy.sip.message import Header, SipResponse
     from proxy.sip.transaction import ClientTransaction
 
 ENDING_STATUSES = frozenset({408, 481})
@@ -71,7 +72,10 @@ def _others(session: CallSession, dialog: Dialog) -> bool:
 class FarewellLeg:
     """One BYE of ours: owner of its client transaction. `wake_at` belongs to the core's alarms."""
 
-    __slots__ = ("again_at", "dialog", "farewell", "reason", "senders", "towards_callee", "tries", "wake_at")
+    __slots__ = (
+        "again_at", "answered", "dialog", "farewell", "login", "reason", "senders", "towards_callee", "tries",
+        "wake_at",
+    )  # fmt: skip
 
     def __init__(self, farewell: Farewell, dialog: Dialog, reason: bytes, towards_callee: bool) -> None:
         self.farewell = farewell
@@ -80,11 +84,21 @@ class FarewellLeg:
         self.towards_callee = towards_callee
         self.senders: Callable[[str], object] | None = None
         self.tries = 0
+        self.answered = 0
+        self.login: Header | None = None
         self.again_at = 0.0
         self.wake_at = 0.0
 
     def response(self, client: ClientTransaction, response: SipResponse, now: float) -> None:
         """The far end's answer decides whether the call is over."""
+        if response.status in CHALLENGES and self.towards_callee:
+            session = self.farewell.session
+            login = answer_challenge(session.core, session.provider, response, client.request, self.answered)
+            if login is not None:
+                self.answered += 1
+                self.login = login
+                self.farewell.tell_callee(self, now)
+                return
         if response.status >= 200:
             self.farewell.answered(self, ends_dialog(response.status), now)
 
@@ -178,9 +192,11 @@ class Farewell:
                 from_value,
                 dialog.to_header(),
                 call_id,
-                session.request.cseq,
+                dialog.number(session.request.cseq, True),
                 None,
             )
+            if session.targets.login is not None:
+                ack.headers.append(session.targets.login[1])
             dialog.acknowledged = True
             core.stack.send(serialize_request(ack), party.flow)
         bye = originate(
@@ -194,6 +210,8 @@ class Farewell:
             dialog.own_number(session.caller, True),
             leg.reason,
         )
+        if leg.login is not None:
+            bye.headers.append(leg.login)
         client = core.stack.send_request(bye, party.flow, now, owner=leg)
         client.senders = leg.senders
 

@@ -13,9 +13,10 @@ from proxy.call.large import request_towards
 from proxy.call.logins import keep_credentials
 from proxy.call.presented import restore_party, withheld_in_dialog
 from proxy.call.privacy import withheld_from_caller
+from proxy.call.provider_login import CHALLENGES, answer_challenge
 from proxy.call.renumber import numbered_as
 from proxy.call.session_timer import REFRESHES, Asked, ask, pass_on, too_small
-from proxy.sip.message import SipRequest, SipResponse
+from proxy.sip.message import Header, SipRequest, SipResponse
 from proxy.sip.serialize import build_response, forward_response
 from proxy.sip.transaction_tables import CALLING, PROCEEDING
 from proxy.sip.via import response_flow
@@ -43,6 +44,8 @@ class Relay:
         "dialog",
         "drop",
         "from_caller",
+        "login",
+        "logins",
         "no_answer_deadline",
         "renumbered",
         "sent_again",
@@ -69,6 +72,8 @@ class Relay:
         self.arrived_at = now
         self.asked: Asked | None = None
         self.renumbered = False
+        self.login: Header | None = None
+        self.logins = 0
         self.sent_again = False
         self.no_answer_deadline = now + session.core.settings.no_answer_seconds
         self.wake_at = 0.0
@@ -100,6 +105,8 @@ class Relay:
         if status == 408 and self.server.request.method != b"INVITE":
             self.no_response(client, now)
             return
+        if status in CHALLENGES and self.from_caller and self._log_in(client, response, now):
+            return
         core = self.session.core
         method = self.server.request.method
         core.stack.respond(self.server, self._forwarded(response, method, now), status, now)
@@ -115,6 +122,21 @@ class Relay:
                 self._over(self.arrived_at, now)
         elif 200 <= status < 300 and method in TARGET_REFRESH:
             self._refresh(self.dialog.callee(self.session.token), response, self.session.caller)
+
+    def _log_in(self, client: ClientTransaction, response: SipResponse, now: float) -> bool:
+        """Answer the provider's challenge in the caller's place: it has no password of the provider's."""
+        session, request = self.session, self.server.request
+        line = answer_challenge(session.core, session.provider, response, client.request, self.logins)
+        if line is None or not self.dialog.step_aside(request.cseq):
+            return False
+        self.logins += 1
+        request.headers = [header for header in request.headers if header is not self.login]
+        request.headers.append(line)
+        self.login = line
+        if request.method == b"INVITE":
+            session.targets.login = (request.cseq, line)
+        self.send(now)
+        return True
 
     def _forwarded(self, response: SipResponse, method: bytes, now: float) -> bytes:
         """The response for the side that asked: with its own token and numbers, and without what is kept from
@@ -275,6 +297,9 @@ def relay_request(
     if method == b"ACK":
         if from_caller and request.cseq == session.request.cseq:
             dialog.acknowledged = True
+        login = session.targets.login
+        if login is not None and from_caller and request.cseq == login[0]:
+            request.headers.append(login[1])  # RFC 3261 §22.1
         if request.max_forwards != 0:
             _, data, flow = request_towards(
                 session, request, receiver, drop, now, dialog, from_caller, surely=True

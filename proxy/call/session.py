@@ -15,7 +15,9 @@ from proxy.call.hangup import Farewell
 from proxy.call.logins import challenge
 from proxy.call.presented import restore_party
 from proxy.call.privacy import withheld_from_caller
+from proxy.call.provider_login import CHALLENGES, number_of
 from proxy.call.refusal import refusal_response
+from proxy.call.renumber import numbered_as
 from proxy.call.session_timer import Asked, pass_on
 from proxy.call.states import ADMITTED, HANG_UP, MOVES, OVER, REFUSED, SUCCESS, SURVIVED, CallState
 from proxy.call.targets import Targets
@@ -182,6 +184,8 @@ class CallSession:
 
     def response(self, client: ClientTransaction, response: SipResponse, now: float) -> None:
         """A response to the INVITE (§16.7)."""
+        if self.targets.raised:
+            response = numbered_as(response, self.request)
         status = response.status
         restore_party(self, self.request, response, True)
         if status != 503:
@@ -196,7 +200,9 @@ class CallSession:
             self._provisional(client, response, status, now)
         elif status < 300:
             self._success(client, response, now)
-        elif self.state is CallState.FORWARDING:
+        elif self.state is CallState.FORWARDING and not (
+            status in CHALLENGES and not self.cancelled and self.targets.log_in(self, response, now)
+        ):
             self._failure(response, status, now)
 
     def _provisional(self, client: ClientTransaction, response: SipResponse, status: int, now: float) -> None:
@@ -298,6 +304,8 @@ class CallSession:
             dialog = self.dialogs[tag] = Dialog(
                 tag, response, client.request.uri, client.flow, self.core.ways
             )
+            if self.targets.raised:
+                dialog.raise_caller(number_of(client.request) - self.request.cseq)
         elif not (dialog.confirmed or dialog.over):
             dialog.refresh(response)
         return dialog

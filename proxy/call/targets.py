@@ -13,11 +13,12 @@ from policy.reasons import ReasonCode
 from proxy.call.forwarding import forward_invite
 from proxy.call.presented import introduce, show_caller
 from proxy.call.privacy import withheld_from_callee
+from proxy.call.provider_login import answer_challenge, renumbered_as, with_login
 from proxy.call.reach import LARGEST_DATAGRAM, Hop
 from proxy.call.refusal import refusal_response
 from proxy.call.session_timer import ask
 from proxy.call.vouched import vouch
-from proxy.sip.message import Flow
+from proxy.sip.message import Flow, Header, SipResponse
 from proxy.sip.serialize import OutgoingRequest, build_response, serialize_request
 
 if TYPE_CHECKING:
@@ -30,15 +31,22 @@ MOST_HOPS: Final = 3
 
 
 class Targets:
-    """What one call still has to try, and the best answer of what it has tried."""
+    """What one call still has to try, and the best answer of what it has tried.
 
-    __slots__ = ("_at", "_best", "_hop", "_hops")
+    raised: by how much the CSeq towards the provider is above the caller's, since challenges were answered.
+    login: the credentials that the ACK repeats, with the caller's CSeq of the INVITE that they were for.
+    """
+
+    __slots__ = ("_answered", "_at", "_best", "_hop", "_hops", "login", "raised")
 
     def __init__(self) -> None:
         self._at = 0
         self._hops: Sequence[Hop] = ()
         self._hop: Hop | None = None
         self._best: tuple[int, bytes] | None = None
+        self._answered = 0
+        self.raised = 0
+        self.login: tuple[int, Header] | None = None
 
     def try_next(self, session: CallSession, now: float) -> None:
         """Send the INVITE to the next hop; when there is none left, give the call up."""
@@ -51,6 +59,7 @@ class Targets:
             self._hops = core.reach.ordered(core.routes(providers[self._at]), now)[:MOST_HOPS]
             self._at += 1
         self._hop, self._hops = self._hops[0], self._hops[1:]
+        self._answered, self.login = 0, None
         self._forward(session, self._hop, now)
 
     def _forward(self, session: CallSession, hop: Hop, now: float) -> None:
@@ -70,6 +79,22 @@ class Targets:
         core.believe_provider(session.client, session)
         session.no_answer_deadline = now + core.settings.no_answer_seconds
         core.wake(session, session.no_answer_deadline, now)
+
+    def log_in(self, session: CallSession, response: SipResponse, now: float) -> bool:
+        """Answer the provider's challenge: the INVITE once more, with the next CSeq. False where that cannot
+        be answered."""
+        client, hop = session.client, self._hop
+        if client is None or hop is None:
+            return False
+        provider = session.provider
+        line = answer_challenge(session.core, provider, response, client.request, self._answered)
+        if line is None:
+            return False
+        self._answered += 1
+        self.raised += 1
+        self.login = (session.request.cseq, line)
+        self._forward(session, hop, now)
+        return True
 
     def refused(self, session: CallSession, status: int, data: bytes, now: float) -> bool:
         """The final answer `status` of the current hop, `data` as the caller would see it. False when it is
@@ -160,4 +185,11 @@ def _invite(session: CallSession, provider: Provider, flow: Flow) -> OutgoingReq
         added,
     )
     show_caller(invite.headers, session.shown_from)
+    targets = session.targets
+    if targets.raised:
+        number = session.request.cseq + targets.raised
+        if targets.login is None:
+            renumbered_as(invite, number)
+        else:
+            with_login(invite, targets.login[1], number)
     return invite

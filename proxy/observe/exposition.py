@@ -57,6 +57,14 @@ GAUGES: dict[str, tuple[tuple[str, ...], str]] = {
     "trunkwarden_connections_open": (("transport",), "TCP and TLS connections, whoever opened them."),
     "trunkwarden_policy_info": (("version",), "Always 1; the version of the policy in force."),
     "trunkwarden_provider_up": (("provider",), "1 while calls may be sent to the provider."),
+    "trunkwarden_provider_registered": (
+        ("provider",),
+        "1 while the provider that wants a registration has one of this instance.",
+    ),
+    "trunkwarden_provider_registration_expires_seconds": (
+        ("provider",),
+        "Seconds until the provider forgets the registration of this instance; 0 when there is none.",
+    ),
     "trunkwarden_event_loop_lag_seconds": (
         (),
         "The longest time by which the SIP process was late for a timer in the last 10 to 20 seconds.",

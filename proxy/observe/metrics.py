@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -56,6 +56,7 @@ class Metrics:
     provider_up: provider → may calls be sent to it.
     ledger_drift: live leases of this instance minus its live dialogs.
     event_loop_lag: seconds.
+    registrations: asked for provider → how many seconds we are known there, 0 when we are not.
     authentications: outcome → how often credentials of callers were looked at, or asked for.
     """
 
@@ -66,6 +67,7 @@ class Metrics:
         self.ledger_drift = 0
         self.event_loop_lag = 0.0
         self.authentications: Mapping[str, int] = {}
+        self.registrations: Callable[[], Mapping[str, float]] = dict
         self._decisions: dict[tuple[str, str, str], int] = {("", "refused", "SOURCE"): 0}
         self._ledger_seconds: dict[str, Histogram] = {}
         self._ledger_errors = dict.fromkeys(_LEDGER_ERRORS, 0)
@@ -147,6 +149,7 @@ class Metrics:
 
     def snapshot(self) -> Snapshot:
         """All values now; cheap enough for the event loop (about half a microsecond a value)."""
+        registrations = self.registrations()
         samples: dict[str, list[tuple[list[str], float]]] = {
             "trunkwarden_admission_decisions_total": [
                 (list(key), count) for key, count in self._decisions.items()
@@ -172,6 +175,12 @@ class Metrics:
             ],
             "trunkwarden_ledger_drift": [([], self.ledger_drift)],
             "trunkwarden_provider_up": [([name], int(up)) for name, up in self.provider_up.items()],
+            "trunkwarden_provider_registered": [
+                ([name], int(left > 0)) for name, left in registrations.items()
+            ],
+            "trunkwarden_provider_registration_expires_seconds": [
+                ([name], left) for name, left in registrations.items()
+            ],
             "trunkwarden_event_loop_lag_seconds": [([], self.event_loop_lag)],
         }
         if self._version:
