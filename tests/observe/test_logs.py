@@ -22,7 +22,7 @@ def stream() -> Iterator[io.StringIO]:
 
 
 @pytest.mark.parametrize(
-    "poison", ["\r\n", "\n", "\x00", "\x1b[2J", "\x7f", "\x85", "\u2028", "\u202e", "\ud800"]
+    "poison", ["\r\n", "\n", "\x00", "\x1b[2J", "\x7f", "\x85", "\u2028", "\u202e", "\ud800"], ids=ascii
 )
 def test_a_record_is_one_line_of_printable_ascii(stream: io.StringIO, poison: str) -> None:
     logging.getLogger("sip").warning("from %s", f"a{poison}b", extra={"agent": f"x{poison}y", "raw": poison})
