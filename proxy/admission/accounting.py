@@ -39,8 +39,8 @@ class CallAccount:
     which is left there for others. `counted` is False for a call
     of which the ledger knows nothing: an emergency call, one that was admitted while the ledger was away, or
     one that the ledger `lost`; but for the first they are registered as soon as that is possible. `denied`
-    says why there was no further block when one was last asked for: SPEND or LEDGER. `cut` is the farewell by
-    which the call was ended because its paid time was up.
+    says why there was no further block when one was last asked for: SPEND or LEDGER. `cut` is set
+    when the call was ended because its paid time was up: to the hang-ups that it had survived by then.
     """
 
     __slots__ = (
@@ -70,7 +70,7 @@ class CallAccount:
         self.version = 0
         self.lost = False
         self.denied: ReasonCode | None = None
-        self.cut: object = None
+        self.cut: int | None = None
 
 
 def first_block(trunk: Trunk, rate: Rate | None) -> tuple[int, float]:
@@ -378,7 +378,7 @@ class Accounting:
         nevertheless, it owes what it used."""
         session = account.session
         if account.cut is not None:
-            if session.farewell is account.cut:
+            if session.survivals == account.cut:
                 return  # the BYE is under way
             # The far end refused it: the call lives, and is charged for as long as it does.
             account.cut = None
@@ -386,7 +386,7 @@ class Accounting:
         reason = self._overdue(account, now)
         if reason is not None:
             self._hang_up(session, reason)
-            account.cut = session.farewell
+            account.cut = session.survivals
         elif account.denied is not None and session.answered_at is not None:
             self._use_unpaid(account, now)
 
@@ -411,7 +411,7 @@ class Accounting:
         session = account.session
         if session.ended_at is None or session.answered_at is None:
             return
-        was_cut = account.cut is not None and session.farewell is account.cut
+        was_cut = session.survivals == account.cut
         if was_cut or (account.cut is None and self._overdue(account, session.ended_at) is not None):
             session.ended_at = min(session.ended_at, _block_end(account))
 

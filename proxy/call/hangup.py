@@ -58,7 +58,7 @@ def end_unheard(session: CallSession, dialog: Dialog, now: float) -> None:
         return
     farewell = Farewell(session, now, "caller")
     if not _others(session, dialog):
-        session.ending(farewell, UNHEARD)
+        session.ending(UNHEARD)
     farewell.bye_callee(dialog, UNHEARD, now)
 
 
@@ -126,7 +126,8 @@ class FarewellLeg:
 
 class Farewell:
     """The BYEs of one call, or of one dialog of it. Charging stops when they are sent; the place is free when
-    the provider's side has answered. `by` is who ended the call, as its record says."""
+    the provider's side has answered. `by` is who ended the call, as its record says. Its legs hold it, the
+    call does not: that would be a cycle (ADR 18)."""
 
     __slots__ = ("by", "session", "started_at")
 

@@ -49,7 +49,8 @@ class CallSession:
     and the calling side, in Record-Route: what each side is shown tells it nothing of the other's. Times
     are monotonic seconds: `received_at` of the INVITE, `answered_at` of the first 2xx, `ended_at` of the
     end that is charged (None before). `final_status` is the status that the caller was given, 0 before.
-    `use` is what its credentials used up, b"" where it showed none. `account` is the admission layer's own.
+    `use` is what its credentials used up, b"" where it showed none. `survivals` counts the hang-ups of ours
+    that the far end refused. `account` is the admission layer's own.
     `shown_from`: the From value that the called side knows the caller by; None: the caller's own.
     `vouched`: the Identity headers made for it; None before.
     """
@@ -71,7 +72,6 @@ class CallSession:
         "dialogs",
         "ended_at",
         "ended_by",
-        "farewell",
         "final_status",
         "hangup_reason",
         "max_deadline",
@@ -86,6 +86,7 @@ class CallSession:
         "server",
         "shown_from",
         "state",
+        "survivals",
         "targets",
         "token",
         "use",
@@ -128,7 +129,7 @@ class CallSession:
         self.targets = Targets()
         self.cancelled = False
         self.cancelled_by = EndedBy.CALLER
-        self.farewell: Farewell | None = None
+        self.survivals = 0
         self.hangup_reason: bytes | None = None
         self.answered_at: float | None = None
         self.ended_at: float | None = None
@@ -405,9 +406,8 @@ class CallSession:
         `reason` is the value of the Reason header (RFC 3326) that both sides are told.
         """
         if self.state is CallState.ANSWERED:
-            farewell = Farewell(self, now)
-            self.ending(farewell, reason)
-            farewell.end_all(reason, now)
+            self.ending(reason)
+            Farewell(self, now).end_all(reason, now)
         elif self.state in (CallState.JUDGING, CallState.FORWARDING) and not self.final_status:
             self.hangup_reason = reason
             self.ended_by = EndedBy.PROXY
@@ -418,11 +418,10 @@ class CallSession:
                 self._end(now)
             self.cancelled = True
 
-    def ending(self, farewell: Farewell, reason: bytes) -> None:
-        """The call's last BYE is on its way: `farewell` says when it is over."""
+    def ending(self, reason: bytes) -> None:
+        """The call's last BYE is on its way."""
         self.state = MOVES[self.state][HANG_UP]
         self.hangup_reason = reason
-        self.farewell = farewell
 
     def dialog_over(self, ended_at: float, by: str, now: float) -> None:
         """The far end accepted a BYE that arrived at `ended_at`. The call is over with its last confirmed
@@ -439,7 +438,7 @@ class CallSession:
         later."""
         if self.state is CallState.ENDING:
             self.state = MOVES[self.state][SURVIVED]
-            self.farewell = None
+            self.survivals += 1
             self.max_deadline = now + self.core.settings.ack_seconds
             self.core.wake(self, self.max_deadline, now)
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 
 from proxy.call.hangup import UNWANTED_TRIES
-from tests.call.playbook import CARRIER, PBX, Playbook, answer, in_dialog, invite
+from tests.call.playbook import CARRIER, PBX, Playbook, answer, established, in_dialog, invite
 from tests.call.test_crossing import assert_nothing_left
 
 
@@ -69,3 +74,42 @@ def test_refusal_of_an_unwanted_branch_is_no_word_about_the_call(status: int) ->
     assert play.commands == ["Reserve", "Answered"]
     play.receive(answer(of_call, 200), CARRIER)
     assert play.commands == ["Reserve", "Answered", "Ended"]
+
+
+@contextmanager
+def unreachable() -> Iterator[Counter[str]]:
+    """Counts, at the end, by type, what the cyclic collector alone can free of what was made within."""
+    found: Counter[str] = Counter()
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        yield found
+        gc.collect()
+        found.update(type(one).__name__ for one in gc.garbage)
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+
+@pytest.mark.parametrize("status", [200, 481, 500])
+def test_call_that_was_hung_up_leaves_no_cycle(status: int) -> None:
+    """ADR 18: reference counting alone frees it. 500: the far end refuses, and is asked again later."""
+    play = Playbook()
+    with unreachable() as left:
+        established(play)
+        play.sessions[0].hang_up(b'Q.850;cause=31;text="Test"', play.now)
+        play.pump()
+        play.receive(answer(play.last(PBX), 200))
+        play.receive(answer(play.last(CARRIER), status), CARRIER)
+        if status == 500:
+            play.pass_time(33)
+            play.receive(answer(play.last(PBX), 200))
+            play.receive(answer(play.last(CARRIER), 200), CARRIER)
+        play.pass_time(300)
+        assert_nothing_left(play)
+        assert play.commands == ["Reserve", "Answered", "Ended"]
+        for kept in (play.sessions, play.executed, play.sent, play.flows):
+            kept.clear()
+    assert not left
