@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -48,6 +49,27 @@ class Authority:
             key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
         )
         return {kind: str(file) for kind, file in files.items()}
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """PEM files: the authority's certificate, and one that it signed for all of our addresses, with
+    its key; `both` holds certificate and key."""
+
+    authority: Path
+    certificate: Path
+    key: Path
+    both: Path
+
+
+def issue_for(folder: Path, addresses: tuple[str, ...]) -> Certificates:
+    """A new authority and one certificate for all of `addresses`, in `folder`."""
+    authority = Authority(folder)
+    files = authority.issue("host", *(f"IP:{address}" for address in addresses))
+    certificate, key = Path(files["certificate_file"]), Path(files["key_file"])
+    both = folder / "both.pem"
+    both.write_bytes(certificate.read_bytes() + key.read_bytes())
+    return Certificates(authority.file, certificate, key, both)
 
 
 def _name(text: str) -> x509.Name:

@@ -22,13 +22,19 @@ def byes(play: Playbook) -> list[int]:
     return seen
 
 
-def test_unwanted_branch_that_refuses_is_told_again_a_number_of_times() -> None:
+def answered_too_late() -> Playbook:
+    """A call that we ended as it rang, and that is answered nevertheless."""
     play = Playbook()
     play.receive(invite())
     outgoing = play.last(CARRIER)
     play.receive(answer(outgoing, 180), CARRIER)
     play.sessions[0].hang_up(b'Q.850;cause=31;text="Test"', play.now)
     play.receive(answer(outgoing, 200), CARRIER)
+    return play
+
+
+def test_unwanted_branch_that_refuses_is_told_again_a_number_of_times() -> None:
+    play = answered_too_late()
     for number in range(2, 2 + UNWANTED_TRIES):
         bye = play.last(CARRIER)
         assert (bye.method, bye.cseq) == (b"BYE", number)
@@ -41,12 +47,7 @@ def test_unwanted_branch_that_refuses_is_told_again_a_number_of_times() -> None:
 
 
 def test_unwanted_branch_that_gives_in_is_left_alone() -> None:
-    play = Playbook()
-    play.receive(invite())
-    outgoing = play.last(CARRIER)
-    play.receive(answer(outgoing, 180), CARRIER)
-    play.sessions[0].hang_up(b'Q.850;cause=31;text="Test"', play.now)
-    play.receive(answer(outgoing, 200), CARRIER)
+    play = answered_too_late()
     play.receive(answer(play.last(CARRIER), 500), CARRIER)
     play.pass_time(33)
     play.receive(answer(play.last(CARRIER), 200), CARRIER)

@@ -6,17 +6,7 @@ import pytest
 
 from policy.reasons import ReasonCode
 from proxy.call.core import CallSettings
-from tests.call.playbook import (
-    CARRIER,
-    PBX,
-    SDP,
-    Playbook,
-    answer,
-    established,
-    in_dialog,
-    invite,
-    policy,
-)
+from tests.call.playbook import CARRIER, PBX, SDP, Playbook, answer, established, in_dialog, invite, policy
 
 
 def test_call_from_invite_to_bye() -> None:

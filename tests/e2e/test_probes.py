@@ -1,9 +1,8 @@
-"""Probes on the wire: what real user agents answer, that their calls go on, and that dead calls end."""
+"""Probes on the wire: calls with a side that is gone end. With telephones: interop/test_probes.py."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,71 +10,13 @@ from tests.e2e.configuration import WASHINGTON, configuration, trunk
 from tests.e2e.configuration import provider as provider_entry
 from tests.e2e.peer import Peer
 from tests.e2e.ports import PROVIDER
-from tests.e2e.sip_text import Dialog, Message, answer, fresh
-from tests.e2e.softphones import Softphone, missing
+from tests.e2e.sip_text import Message, answer
 from tests.e2e.trunkwarden_process import Trunkwarden
 from tests.e2e.user_agents import OutgoingCall, incoming
 from tests.e2e.waiting import eventually
 
 DESK = "127.0.0.10"
 WIRE_SECONDS = 20.0
-
-NewPhone = Callable[[str, str], Softphone]
-
-# What each answers to an OPTIONS in its call with a CSeq below the last that it saw, or 0 where it saw
-# none. baresip does not look at the CSeq.
-ANSWERS = {"pjsip": {500}, "baresip": {200}}
-
-
-@pytest.fixture
-def phone(tmp_path: Path) -> Iterator[NewPhone]:
-    made: list[Softphone] = []
-
-    def make(kind: str, host: str) -> Softphone:
-        why = missing(kind)
-        if why is not None:
-            pytest.skip(why)
-        made.append(Softphone(kind, host, WASHINGTON, tmp_path / f"phone-{len(made)}"))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.stop()
-
-
-@pytest.mark.parametrize(("caller_kind", "callee_kind"), [("baresip", "pjsip"), ("pjsip", "baresip")])
-def test_probes_disturb_no_call(serve, redis_server, phone, tmp_path, caller_kind, callee_kind) -> None:
-    callee, caller = phone(callee_kind, PROVIDER), phone(caller_kind, DESK)
-    proxy = serve(
-        configuration(
-            tmp_path / "configuration",
-            redis_server.url,
-            [provider_entry("carrier", callee.address)],
-            [trunk("desk", DESK, call_probe_seconds=1)],
-        )
-    )
-    caller.dial(f"sip:{WASHINGTON}@{proxy.address[0]}:{proxy.address[1]}")
-    for one in (caller, callee):
-        eventually(lambda one=one: len(one.answers("OPTIONS")) >= 3, WIRE_SECONDS, f"probes of {one.kind}")
-        assert set(one.answers("OPTIONS")) <= ANSWERS[one.kind]
-
-    # Their own requests still pass, in both directions, and so do the probes after them.
-    for one in (caller, callee):
-        before = one.answers("INVITE").count(200)
-        one.reinvite()
-        eventually(lambda one=one, n=before: one.answers("INVITE").count(200) > n, WIRE_SECONDS, "re-INVITE")
-        seen = len(one.answers("OPTIONS"))
-        eventually(lambda one=one, n=seen: len(one.answers("OPTIONS")) > n, WIRE_SECONDS, "another probe")
-    assert proxy.usage("desk")["active_calls"] == 1
-
-    callee.hang_up()
-    eventually(lambda: caller.answers("BYE") == [200], WIRE_SECONDS, "the end of the call")
-    assert callee.answers("BYE") == [200]
-    proxy.wait_until_idle("desk")
-
-
-# --- sides that are gone
-
 
 Says = dict[str, str | None]
 
@@ -167,20 +108,3 @@ def test_call_that_lives_is_left_alone(proxy, carrier, place) -> None:
     eventually(lambda: len(carrier[0].requests("OPTIONS", call.call_id)) >= 3, WIRE_SECONDS, "three probes")
     assert not carrier[0].requests("BYE", call.call_id)
     assert proxy.usage("desk5")["active_calls"] == 1
-
-
-@pytest.mark.parametrize(("kind", "status"), [("pjsip", 481), ("baresip", 200)])
-def test_what_a_phone_without_the_call_answers(phone, new_peer, kind, status) -> None:
-    """baresip takes any OPTIONS for one outside of dialogs: started again it seems alive to a probe, and its
-    ghost calls are left to the session timer."""
-    one, peer = phone(kind, PROVIDER), new_peer(DESK)
-    dialog = Dialog(
-        fresh("call"),
-        f"<sip:desk@{peer.host_port}>;tag=a",
-        f"<sip:{WASHINGTON}@{PROVIDER}>;tag=gone",
-        f"sip:{WASHINGTON}@{one.address[0]}:{one.address[1]}",
-        [],
-        peer.host_port,
-    )
-    peer.send(dialog.request("OPTIONS"), one.address)
-    peer.expect_response(status, "OPTIONS")

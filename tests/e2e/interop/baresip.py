@@ -47,7 +47,8 @@ Event = dict[str, Any]
 
 
 class Baresip:
-    """A telephone at `host` whose number is `number`; it sends its calls by `outbound`, a SIP URI.
+    """A telephone at `host` whose number is `number`; it sends its calls by `outbound`, a SIP URI, or
+    to whom they name.
 
     Serves when the constructor returns. `answers`: picks up at once. `tls` names a PEM file with certificate
     and key, and the authority's. `events` is all that it told so far.
@@ -58,7 +59,7 @@ class Baresip:
         folder: Path,
         host: str,
         number: str,
-        outbound: str,
+        outbound: str = "",
         *,
         answers: bool = False,
         account: str = "",
@@ -76,9 +77,10 @@ class Baresip:
                 media=media_port, media_end=media_port + 400,
             )
         )  # fmt: skip
+        way = f';outbound="{outbound}"' if outbound else ""
         mode = "auto" if answers else "manual"
         (folder / "accounts").write_text(
-            f'<sip:{number}@{host}:{self.address[1]}>;regint=0;outbound="{outbound}";answermode={mode}'
+            f"<sip:{number}@{host}:{self.address[1]}>;regint=0{way};answermode={mode}"
             f";audio_codecs=PCMA/8000/1{account}\n"
         )
         (folder / "contacts").write_text("")
@@ -88,7 +90,7 @@ class Baresip:
         self._log = folder / "log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                ["baresip", "-f", str(folder), "-4", "-v"],
+                ["baresip", "-f", str(folder), "-4", "-s", "-v"],
                 stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
             )  # fmt: skip
         try:
@@ -175,7 +177,7 @@ class Baresip:
             self.command("hangup")
 
     def printed(self) -> str:
-        """All that it has shown on its terminal."""
+        """All that it has shown on its terminal, with all SIP messages."""
         return self._log.read_text(errors="replace")
 
     def diagnostics(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.interop.certificates import Certificates, make_certificates
+from tests.certificates import Certificates, issue_for
 
 ADDRESSES = ("127.0.0.1", "127.0.0.10", "127.0.0.100")
 
@@ -14,7 +14,7 @@ ADDRESSES = ("127.0.0.1", "127.0.0.10", "127.0.0.100")
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory) -> Certificates:
     """One certificate for every address of these tests."""
-    return make_certificates(tmp_path_factory.mktemp("certificates"), ADDRESSES)
+    return issue_for(tmp_path_factory.mktemp("certificates"), ADDRESSES)
 
 
 @pytest.fixture(scope="module")

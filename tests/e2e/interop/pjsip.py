@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.interop.certificates import Certificates
+from tests.certificates import Certificates
 from tests.e2e.ports import free_udp_port
 from tests.e2e.sip_text import Message
 
@@ -24,8 +24,9 @@ Event = dict[str, Any]
 
 
 class Pjsip:
-    """A telephone at `host` whose number is `number`, with session timers always on and reliable provisional
-    responses required. It sends its calls by `proxy`, a SIP URI with `lr`, or to whom they name."""
+    """A telephone at `host` whose number is `number`. It sends its calls by `proxy`, a SIP URI with `lr`, or
+    to whom they name. `answers`: picks up at once. `strict`: session timers are always on, and reliable
+    provisional responses required. TLS needs `certificates`."""
 
     def __init__(
         self,
@@ -33,27 +34,30 @@ class Pjsip:
         host: str,
         number: str,
         *,
-        transport: str,
-        certificates: Certificates,
+        transport: str = "udp",
+        certificates: Certificates | None = None,
         proxy: str = "",
+        answers: bool = False,
+        strict: bool = True,
         media_port: int = 25_000,
     ) -> None:
         folder.mkdir(parents=True)
         self.address = (host, free_udp_port(host))
-        self._log = folder / "log"
         settings = {
             "host": host, "port": self.address[1], "number": number, "transport": transport, "proxy": proxy,
-            "tls": [str(certificates.authority), str(certificates.certificate), str(certificates.key)],
-            "media_port": media_port, "log": str(self._log),
+            "tls": [] if certificates is None
+            else [str(certificates.authority), str(certificates.certificate), str(certificates.key)],
+            "media_port": media_port, "answers": answers, "strict": strict,
         }  # fmt: skip
         self.events: list[Event] = []
         self._taken = 0
         self._news = threading.Condition()
-        self._errors = (folder / "errors").open("wb")
-        self.process = subprocess.Popen(
-            [sys.executable, str(_AGENT), json.dumps(settings)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
-        )  # fmt: skip
+        self._log = folder / "log"
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(_AGENT), json.dumps(settings)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+            )  # fmt: skip
         threading.Thread(target=self._read, name="pjsip", daemon=True).start()
         try:
             self.expect("ready", limit=READY_SECONDS)
@@ -117,17 +121,17 @@ class Pjsip:
         self.do("packets")
         return int(self.expect("packets")["count"])
 
+    def printed(self) -> str:
+        """Its log, with all SIP messages."""
+        return self._log.read_text(errors="replace")
+
     def diagnostics(self) -> str:
         """What happened, and the end of its log."""
         events = [{**event, "text": event.get("text", "")[:60]} for event in self.events]
-        log = self._log.read_text(errors="replace")[-_TAIL:] if self._log.exists() else ""
-        self._errors.flush()
-        errors = Path(self._errors.name).read_text(errors="replace")[-_TAIL:]
-        return f"{self.process.poll()} {events}\n{log}\n{errors}"
+        return f"{self.process.poll()} {events}\n{self.printed()[-_TAIL:]}"
 
     def stop(self) -> None:
         """At once."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        self._errors.close()

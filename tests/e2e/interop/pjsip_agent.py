@@ -78,6 +78,8 @@ class Account(pj.Account):
         tell("received", text=prm.rdata.wholeMsg)
         self.phone.call = Call(self.phone, prm.callId)
         self.phone.answer(180)
+        if self.phone.settings["answers"]:
+            self.phone.answer(200)
         tell("incoming")
 
 
@@ -95,9 +97,8 @@ class Phone:
         config.uaConfig.userAgent = "pjsip-agent"
         config.medConfig.threadCnt = 1
         config.medConfig.noVad = True
-        config.logConfig.level = 3
-        config.logConfig.consoleLevel = 0
-        config.logConfig.filename = settings["log"]
+        config.logConfig.level = 4  # SIP messages
+        config.logConfig.consoleLevel = 4
         self.endpoint.libInit(config)
         transport = pj.TransportConfig()
         transport.port = settings["port"]
@@ -127,10 +128,11 @@ class Phone:
         config.idUri = f"sip:{settings['number']}@{settings['host']}"
         if settings["proxy"]:
             config.sipConfig.proxies.append(settings["proxy"])
-        config.callConfig.timerUse = pj.PJSUA_SIP_TIMER_ALWAYS
-        config.callConfig.timerMinSESec = 90
-        config.callConfig.timerSessExpiresSec = 90
-        config.callConfig.prackUse = pj.PJSUA_100REL_MANDATORY
+        if settings["strict"]:
+            config.callConfig.timerUse = pj.PJSUA_SIP_TIMER_ALWAYS
+            config.callConfig.timerMinSESec = 90
+            config.callConfig.timerSessExpiresSec = 90
+            config.callConfig.prackUse = pj.PJSUA_100REL_MANDATORY
         config.natConfig.contactRewriteUse = 0
         config.natConfig.contactUseSrcPort = 0
         config.natConfig.viaRewriteUse = 0

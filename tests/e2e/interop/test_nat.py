@@ -18,9 +18,9 @@ from tests.e2e.interop.namespaces import (
     TranslatedNetwork,
     translated_network,
 )
-from tests.e2e.interop.stream_peer import StreamPeer
 from tests.e2e.peer import Peer
 from tests.e2e.sip_text import SDP, Dialog, Message, answer
+from tests.e2e.stream_peer import StreamPeer
 from tests.e2e.trunkwarden_process import Trunkwarden
 from tests.e2e.user_agents import IncomingCall, OutgoingCall, hang_up, incoming
 

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.certificates import Certificates
 from tests.e2e.configuration import PARIS, WASHINGTON, configuration, provider, trunk
-from tests.e2e.interop.certificates import Certificates
-from tests.e2e.interop.stream_peer import StreamPeer
 from tests.e2e.sip_text import SDP, answer
+from tests.e2e.stream_peer import StreamPeer
 from tests.e2e.trunkwarden_process import Trunkwarden
 from tests.e2e.user_agents import IncomingCall, OutgoingCall, hang_up
-from tests.e2e.waiting import eventually
 
 DESK = "127.0.0.10"
 carrier_entry = provider
@@ -36,7 +35,7 @@ def proxy(serve_module, redis_server, provider, certificates, tmp_path_factory) 
 @pytest.fixture
 def desk(proxy: Trunkwarden, certificates: Certificates) -> Iterator[StreamPeer]:
     context = ssl.create_default_context(cafile=str(certificates.authority))
-    made = StreamPeer(DESK, proxy.sockets["tls"], context)
+    made = StreamPeer(DESK, proxy.sockets["tls"], tls=context, name="127.0.0.1")
     yield made
     made.close()
 
@@ -123,7 +122,7 @@ def test_connection_lost_in_mid_call_and_opened_again(
     call, dialog, far_end = place(proxy, desk, provider)
     desk.close()
     context = ssl.create_default_context(cafile=str(certificates.authority))
-    again = StreamPeer(DESK, proxy.sockets["tls"], context)
+    again = StreamPeer(DESK, proxy.sockets["tls"], tls=context, name="127.0.0.1")
     again.send(dialog.request("OPTIONS"), proxy.sockets["tls"])
     far_end.reply(far_end.expect("OPTIONS"))
     again.expect_response(200, "OPTIONS", call_id=call.call_id)
@@ -139,7 +138,7 @@ def test_connection_lost_in_mid_call_and_opened_again(
 
 def test_who_does_not_know_the_authority_does_not_call(proxy: Trunkwarden) -> None:
     with pytest.raises(ssl.SSLCertVerificationError):
-        StreamPeer(DESK, proxy.sockets["tls"], ssl.create_default_context())
+        StreamPeer(DESK, proxy.sockets["tls"], tls=ssl.create_default_context(), name="127.0.0.1")
 
 
 def test_plain_text_on_the_tls_port_is_closed(proxy: Trunkwarden) -> None:
@@ -147,6 +146,6 @@ def test_plain_text_on_the_tls_port_is_closed(proxy: Trunkwarden) -> None:
 
     OutgoingCall(plain, proxy.sockets["tls"], WASHINGTON).send()
 
-    eventually(plain.closed.is_set, what="the end of the connection")
+    plain.wait_end()
     assert not [one for one in plain.received if one.message.start.startswith("SIP/2.0")]
     plain.close()

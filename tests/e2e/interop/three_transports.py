@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from tests.certificates import Certificates
 from tests.e2e.configuration import configuration, provider, trunk
-from tests.e2e.interop.certificates import Certificates
 
 PREFIXES = {"udp": "1", "tcp": "2", "tls": "3"}
 POOR = "9"  # over UDP, with money for three seconds to London
