@@ -79,7 +79,12 @@ class TranslatedNetwork:
     choice; only INSIDE_TOO has a public address to itself."""
 
     def __init__(self) -> None:
-        self.outside, self.router, self.inside = Namespace(), Namespace(), Namespace()
+        self.outside, self.inside = Namespace(), Namespace()
+        self.ports = range(30_000, 30_100)
+        self._connect()
+
+    def _connect(self) -> None:
+        self.router = Namespace()
         self.outside.join("open", f"{OUTSIDE}/24", self.router, "public", f"{ROUTER}/24")
         self.inside.join("office", f"{INSIDE}/24", self.router, "private", "198.19.0.1/24")
         self.outside.run("ip", "address", "add", f"{OUTSIDE_TOO}/24", "dev", "open")
@@ -87,18 +92,20 @@ class TranslatedNetwork:
         self.inside.run("ip", "address", "add", f"{INSIDE_TOO}/24", "dev", "office")
         self.inside.run("ip", "route", "add", "default", "via", "198.19.0.1")
         self.router.run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
-        self.ports = range(30_000, 30_100)
         self._translate()
 
     def forget(self) -> None:
-        """The router loses its table, as when it is started again: what is sent now gets other ports."""
+        """Another router takes the place of this one: what is sent now gets other ports. (With a
+        mere interface translations end later, by a worker of the kernel.)"""
         self.ports = range(self.ports.stop, self.ports.stop + 100)
-        self._translate()
+        self.outside.run("ip", "link", "delete", "open")
+        self.inside.run("ip", "link", "delete", "office")
+        self.router.close()
+        self._connect()
 
     def _translate(self) -> None:
         ports = f"{self.ports.start}-{self.ports.stop - 1}"
         rules = f"""
-            flush ruleset
             table ip nat {{
                 chain out {{
                     type nat hook postrouting priority srcnat;
@@ -112,9 +119,6 @@ class TranslatedNetwork:
             }}
         """
         self.router.run("nft", "-f", "-", text=rules)
-        # Translations end with their interface.
-        self.router.run("ip", "link", "set", "public", "down")
-        self.router.run("ip", "link", "set", "public", "up")
 
     def close(self) -> None:
         """Let go of all three."""
