@@ -439,6 +439,7 @@ class Config(_Section):
 
     listen: Annotated[tuple[Listener, ...], AfterValidator(_some_listener)] = (
         Listener(bind="udp:127.0.0.1:5060"),
+        Listener(bind="tcp:127.0.0.1:5060"),
     )
     advertise: HostPort | None = None
     unknown_source: Annotated[Literal["reject", "drop"], one_of("reject", "drop")] = "reject"

@@ -156,7 +156,7 @@ def _check_names(items: Iterable[tuple[str, Any]], report: Report) -> None:
 def _check_provider(provider: ProviderConfig, path: str, draft: Draft, report: Report) -> None:
     report.problems.extend(unserved_provider(provider, path))
     report.problems.extend(tech_header_findings(provider.tech_headers, join(path, "tech_headers")))
-    transports = {listener.transport for _, listener in draft.items.get("listen", [])} or {"udp"}
+    transports = {listener.transport for _, listener in draft.items.get("listen", [])} or {"udp", "tcp"}
     if provider.transport not in transports and "listen" not in draft.broken:
         kind = provider.transport
         text = f"is `{kind}`, and no listener is: add one such as `{kind}:127.0.0.1` to `listen`"

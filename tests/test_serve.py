@@ -222,7 +222,9 @@ def test_data_folder_that_cannot_be_used(
     assert "the ledger's data folder" in said
 
 
-@pytest.mark.parametrize("address", ["nonsense", "redis+cluster://127.0.0.1", "http://127.0.0.1"])
+@pytest.mark.parametrize(
+    "address", ["nonsense", "redis+cluster://", "redis://127.0.0.1/first", "http://127.0.0.1"]
+)
 def test_ledger_option_that_is_no_ledger(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], kept_logging: None, address: str
 ) -> None:

@@ -22,7 +22,10 @@ from config.model import (
 
 def test_an_empty_configuration_has_the_defaults_of_the_contract() -> None:
     config = Config()
-    assert [(item.transport, item.host, item.port) for item in config.listen] == [("udp", "127.0.0.1", 5060)]
+    assert [(item.transport, item.host, item.port) for item in config.listen] == [
+        ("udp", "127.0.0.1", 5060),
+        ("tcp", "127.0.0.1", 5060),
+    ]
     assert (config.admin.host, config.admin.port) == ("127.0.0.1", 8080)
     assert (config.unknown_source, config.currency, config.emergency) == ("reject", "USD", None)
     assert config.timers.model_dump() == {
