@@ -81,6 +81,14 @@ def first_block(trunk: Trunk, rate: Rate | None) -> tuple[int, float]:
     return rate.cost_of_seconds(seconds), float(seconds)
 
 
+def least_block(trunk: Trunk, rate: Rate | None) -> tuple[int, float]:
+    """What a call holds at least before it is answered, when money is short: one billing increment."""
+    if rate is None:
+        return first_block(trunk, rate)
+    seconds = rate.initial_increment
+    return rate.cost_of_seconds(seconds), float(seconds)
+
+
 class Accounting:
     """All live calls of this instance, by ref. `hang_up(session, reason)` ends one; `fenced(session)` is told
     of one that another instance has taken over or ended: nothing more of it is counted or charged here.

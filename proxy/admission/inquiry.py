@@ -14,7 +14,7 @@ from policy.explain import explain
 from policy.rating.money import amount
 from policy.reasons import ReasonCode
 from policy.verdict import PASS, REFUSE, Check, Verdict
-from proxy.admission.accounting import first_block
+from proxy.admission.accounting import least_block
 from proxy.call.attempt import attempt_of
 from proxy.ledger.ledger import Ledger, ScopeUsage
 from proxy.observe.clock import now_ms
@@ -73,7 +73,7 @@ async def add_headroom(policy: Policy, fields: dict[str, Any], verdict: Verdict,
     fields["headroom"] = headroom(scopes, usages)
     if trunk is None or verdict.reason is not None or verdict.emergency:
         return
-    full = _no_room(scopes, usages, first_block(trunk, verdict.rate)[0])
+    full = _no_room(scopes, usages, least_block(trunk, verdict.rate)[0])
     if full is None:
         fields["checks"].append(Check("ledger", "", PASS, "room at all scopes")._asdict())
         return

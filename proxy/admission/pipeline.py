@@ -9,7 +9,7 @@ from collections.abc import Callable
 from policy.compiled import OnLedgerUnavailable, Trunk
 from policy.reasons import ReasonCode
 from policy.verdict import Check
-from proxy.admission.accounting import Accounting, first_block
+from proxy.admission.accounting import Accounting, first_block, least_block
 from proxy.admission.decision_log import DecisionLog
 from proxy.admission.description import description
 from proxy.admission.policy_store import PolicyStore
@@ -69,7 +69,10 @@ class AdmissionPipeline:
             done(session, reason)
 
         try:
-            claim = Claim(session.ref, trunk.name, trunk.scopes, hold, description(session), session.use)
+            least, _ = least_block(trunk, verdict.rate)
+            claim = Claim(
+                session.ref, trunk.name, trunk.scopes, hold, description(session), session.use, least
+            )
             self._ledger.ask(claim, answered)
         except ValueError as error:  # an amount that no ledger can keep, whatever the mode
             self._decided(session, ReasonCode.LEDGER, (Check("ledger", "", "refuse", str(error)),))
@@ -84,6 +87,8 @@ class AdmissionPipeline:
         answer: Reservation | Refused | LedgerUnavailable,
     ) -> ReasonCode | None:
         if isinstance(answer, Reservation):
+            if answer.hold < hold:  # money is short: one increment, and from there on one after the other
+                hold, seconds = least_block(trunk, session.verdict.rate)
             self._admit(session, hold, seconds, True, _RESERVED)
             return None
         if isinstance(answer, Refused):

@@ -46,7 +46,7 @@ class Asking:
             return
         answer = cast("list[int]", reply)
         if answer[0] == 1:
-            self.done(Reservation(claim.ref, answer[1]))
+            self.done(Reservation(claim.ref, answer[1], answer[2]))
         elif answer[0] == 0:
             self.done(refusal(claim, answer))
         elif answer[0] == 4:
@@ -68,12 +68,17 @@ def rebuilding() -> LedgerUnavailable:
     return LedgerUnavailable("rebuilding", "the ledger lost data and is being rebuilt", sent=False)
 
 
+def least_hold(claim: Claim) -> int:
+    """What must fit for the claim to be granted."""
+    return claim.hold if claim.least is None else min(claim.least, claim.hold)
+
+
 def refusal(claim: Claim, answer: list[int]) -> Refused:
     _, index, reason, have, limit = answer
     scope = claim.scopes[index - 1]
     code = ReasonCode(cast("bytes", reason).decode())
     if code is ReasonCode.SPEND:
-        detail = f"{have} of {limit} micro-units are spent or held, {claim.hold} more are wanted"
+        detail = f"{have} of {limit} micro-units are spent or held, {least_hold(claim)} more are wanted"
     elif code is ReasonCode.CAPACITY:
         detail = f"{have} of {limit} calls are up"
     else:

@@ -61,9 +61,10 @@ class Unobserved:
 class Claim:
     """What a call asks for: a place and a first block of money at all its scopes, or nothing.
 
-    `hold` is the money to reserve. `scopes` carry the limits now in force. `record` is a JSON object with
-    what `GET /v1/calls` shows of the call; the ledger keeps it and does not read it. `use` is what the
-    caller's credentials use up, b"" for a caller without: a claim of another call with the same is refused
+    `hold` is the money to reserve; where that does not fit at every scope but `least` does, it is that.
+    `scopes` carry the limits now in force. `record` is a JSON object with what `GET /v1/calls` shows of the
+    call; the ledger keeps it and does not read it. `use` is what the caller's credentials use up, b"" for a
+    caller without: a claim of another call with the same is refused
     as AUTH, also when this one is refused for want of room.
     """
 
@@ -73,14 +74,17 @@ class Claim:
     hold: int
     record: bytes
     use: bytes = b""
+    least: int | None = None
 
 
 @dataclass(slots=True)
 class Reservation:
-    """All scopes had room. `ledger_ms` is the ledger's clock, in milliseconds since the epoch."""
+    """All scopes had room. `ledger_ms` is the ledger's clock, in milliseconds since the epoch; `hold` is what
+    the call holds: as claimed, or the least."""
 
     ref: str
     ledger_ms: int
+    hold: int
 
 
 @dataclass(slots=True)

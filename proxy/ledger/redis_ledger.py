@@ -145,6 +145,8 @@ class RedisLedger(LeaseVerbs):
             packed = self._pack(scopes)
         ref = claim.ref.encode()
         hold = b"%d" % micro(claim.hold)
+        if claim.least is not None and claim.least < claim.hold:
+            hold += b" %d" % micro(claim.least)
         trunk = claim.trunk.encode()
         size = len(ref)
         prefix = self._keys.prefix

@@ -107,7 +107,7 @@ class ShardedLedger:
     ) -> None:
         ref = claim.ref
         self._places[ref] = Place(parts.home, parts.provider)
-        at_home = Claim(ref, claim.trunk, parts.home_scopes, claim.hold, claim.record, claim.use)
+        at_home = Claim(ref, claim.trunk, parts.home_scopes, claim.hold, claim.record, claim.use, claim.least)
 
         def judged(answer: Reservation | Refused | LedgerUnavailable) -> None:
             if isinstance(answer, Refused):

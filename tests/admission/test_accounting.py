@@ -160,6 +160,24 @@ async def test_both_sides_are_told_when_the_money_ends(bench: MakeBench) -> None
     assert set(b.take()) == {"carrier <- BYE", "pbx <- BYE"}
 
 
+async def test_a_call_begins_with_one_increment_where_a_block_does_not_fit(bench: MakeBench) -> None:
+    b = bench(money("0.10"))
+    await b.talk(UK, 1)  # holds 60 of the 100 seconds
+    await b.talk(UK, 2)
+    assert (await b.usage()).reserved == 61 * SECOND
+    for _ in range(800):
+        await b.run(0.1)
+        usage = await b.usage()
+        assert usage.spent + usage.reserved <= 100 * SECOND
+    assert {reason for _, reason in b.hung_up} == {ReasonCode.SPEND}
+    assert len(b.hung_up) == 2
+    b.answer_bye()
+    # All that there was is used, and no more: neither held what the other could have had.
+    assert sum(b.costs) == 100 * SECOND
+    b.receive(invite(UK, branch="z9hG4bK-9", call_id="call-9"))
+    assert await b.admit() is ReasonCode.SPEND
+
+
 async def test_minute_steps_end_at_whole_minutes(bench: MakeBench) -> None:
     b = bench(money("1.30"))  # connect fee 0.05, then 0.60 a minute: two minutes cost 1.25
     await b.talk(UK_MOBILE)

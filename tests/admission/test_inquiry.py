@@ -122,7 +122,7 @@ async def test_room_that_is_left(bench: MakeBench) -> None:
 
 
 async def test_what_has_no_room_now_is_refused_as_the_proxy_would(bench: MakeBench) -> None:
-    compiled = policy(trunk={"threshold_amount": "0.11", "capacity_limit": 2})
+    compiled = policy(trunk={"threshold_amount": "0.06", "capacity_limit": 2})
     b = bench(compiled)
     await b.talk(UK, 1)
     fields = await ask(compiled, b.ledger, "+442071838750")
@@ -131,7 +131,7 @@ async def test_what_has_no_room_now_is_refused_as_the_proxy_would(bench: MakeBen
     )  # fmt: skip
     assert fields["checks"][-1] == {
         "name": "spend", "scope": "trunk:office", "outcome": "refuse",
-        "detail": "0.06 of 0.11 spent or held, 0.06 more wanted",
+        "detail": "0.06 of 0.06 spent or held, 0.001 more wanted",
     }  # fmt: skip
     assert (await ask(compiled, b.ledger, "+12025550123"))["decision"] == "admitted"  # free of charge
     await b.talk(US, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -366,3 +367,21 @@ async def test_what_credentials_used_up_is_forgotten_in_time(server: Server, led
     first.use = b"nonce.00000001"
     assert isinstance(await ledger.reserve(first), Reservation)
     assert server.client().ttl("{tw}:n:nonce.00000001") == pytest.approx(NONCE_MEMORY_SECONDS, abs=3)
+
+
+async def test_the_smallest_hold_stands_in_for_one_that_does_not_fit(ledger: RedisLedger) -> None:
+    scopes = (scope("account:a", threshold=1000), scope("trunk:t", threshold=100))
+    held: list[int] = []
+    for n in range(4):
+        answer = await ledger.reserve(replace(claim(f"r{n}", *scopes, hold=60), least=15))
+        if isinstance(answer, Reservation):
+            held.append(answer.hold)
+    assert held == [60, 15, 15]
+    answer = await ledger.reserve(replace(claim("r1", *scopes, hold=60), least=15))
+    assert isinstance(answer, Reservation)
+    assert answer.hold == 15  # asked again: as it was
+    usages = await ledger.usage(scopes)
+    assert [(one.active_calls, one.reserved) for one in usages] == [(3, 90)] * 2
+    refused = await ledger.reserve(replace(claim("r9", *scopes, hold=60), least=15))
+    assert isinstance(refused, Refused)
+    assert refused.detail == "90 of 100 micro-units are spent or held, 15 more are wanted"

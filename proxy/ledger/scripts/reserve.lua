@@ -3,15 +3,16 @@
 -- ARGV ref, owner, lease in ms, hold, trunk, record, epoch; then of each scope: id, capacity, cps, threshold, window
 --      (an empty limit is no limit; window 'r' rolling, 'd' UTC day); then, for a caller who logged in, what its
 --      credentials use up
--- Answers {1, reserved at in ms} | {0, scope index, reason, what there is, limit} | {2} when the call was already ended |
+-- hold: how much, or `much least`: when much does not fit at every scope, least is held.
+-- Answers {1, reserved at in ms, hold} | {0, scope index, reason, what there is, limit} | {2} when the call was already ended |
 -- {3} when this is not the ledger that the instance knows, or one that is being rebuilt | {4} when the credentials were
 -- used before.
 -- No flags: a server that is out of memory, read-only or cannot write its disk refuses it before it starts.
 local USE_SECONDS = 120  -- NONCE_MEMORY_SECONDS of proxy/call/nonce.py
 local now, raw = clock()
-local found = redis.call('HMGET', KEYS[3], 'r', 'x', 'o')
+local found = redis.call('HMGET', KEYS[3], 'r', 'x', 'h')
 if found[1] then
-  return {1, tonumber(found[1])}
+  return {1, tonumber(found[1]), tonumber(found[3])}
 elseif found[2] then
   return {2}
 end
@@ -26,7 +27,8 @@ if use then
     return {4}
   end
 end
-local hold = tonumber(ARGV[4])
+local wanted, smallest = string.match(ARGV[4], '^(%d+) ?(%d*)$')
+local hold, least = tonumber(wanted), tonumber(smallest) or tonumber(wanted)
 
 -- Calls per second go by the server's own time: at most `limit` in any sliding second. After a step back the
 -- admissions that now lie ahead are taken to have been just now.
@@ -64,8 +66,10 @@ for i = 1, count do
   local limit = tonumber(ARGV[5 * i + 6])
   if limit then
     local exposure = spent_in(scopes[i], ARGV[5 * i + 7]) + scopes[i].reserved
-    if exposure + hold > limit then
+    if exposure + least > limit then
       return {0, i, 'SPEND', exposure, limit}
+    elseif exposure + hold > limit then
+      hold = least
     end
   end
 end
@@ -99,4 +103,4 @@ if ARGV[6] ~= '' then
   redis.call('SET', KEYS[4], ARGV[6])
 end
 redis.call('ZADD', KEYS[2], text(ms + tonumber(ARGV[3])), ARGV[1])
-return {1, ms}
+return {1, ms, hold}
