@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tests.e2e.sip_text import Message, answer, fresh, host_port
 
-WAIT_SECONDS = 3.0
+WAIT_SECONDS = 10.0
 QUIET_SECONDS = 0.3
 _DATAGRAM = 65_536
 _BUFFER = 4 * 1024 * 1024

@@ -13,7 +13,7 @@ from redis.retry import Retry
 
 from tests.e2e.waiting import eventually
 
-START_SECONDS = 5.0
+START_SECONDS = 20.0
 
 
 class RedisServer:

@@ -12,6 +12,7 @@ from tests.e2e.ports import EVIL, STRANGER
 from tests.e2e.sip_text import SDP, Dialog, answer
 from tests.e2e.trunkwarden_process import Trunkwarden
 from tests.e2e.user_agents import IncomingCall, OutgoingCall, hang_up, incoming
+from tests.e2e.waiting import eventually
 
 DESK = "127.0.0.10"
 
@@ -198,7 +199,12 @@ def test_bye_that_the_far_end_refuses_frees_nothing(proxy, live) -> None:
 def test_reinvite_is_not_judged_again(proxy, live) -> None:
     """A renegotiation is part of the call that was admitted: one lease, one decision."""
     call, dialog, far_end = live()
-    decisions = proxy.get("/v1/decisions?limit=100")["decisions"]
+
+    def decided() -> int:
+        seen = [one["call_id"] for one in proxy.get("/v1/decisions?limit=100")["decisions"]]
+        return len(seen) if call.call_id in seen else 0
+
+    decisions = eventually(decided, what="the record of the decision")
 
     contact = (("Contact", f"<sip:desk@{call.peer.host_port}>"),)
     call.peer.send(dialog.request("INVITE", extra=contact, body=SDP), proxy.address)
@@ -208,7 +214,7 @@ def test_reinvite_is_not_judged_again(proxy, live) -> None:
     far_end.expect("ACK")
 
     assert proxy.usage("desk")["active_calls"] == 1
-    assert len(proxy.get("/v1/decisions?limit=100")["decisions"]) == len(decisions)
+    assert decided() == decisions
     hang_up(call, dialog, far_end)
     proxy.wait_until_idle("desk")
 

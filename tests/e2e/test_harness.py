@@ -27,7 +27,7 @@ def test_eventually_fails_in_time() -> None:
 
     with pytest.raises(AssertionError, match="the moon did not come within"):
         eventually(lambda: False, 0.1, "the moon")
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 5.0
 
 
 def test_bound_socket_is_seen(new_peer) -> None:

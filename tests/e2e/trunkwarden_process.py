@@ -16,10 +16,10 @@ import yaml
 
 from tests.e2e.waiting import eventually
 
-READY_SECONDS = 20.0
-STOP_SECONDS = 15.0
-COMMAND_SECONDS = 20.0
-HTTP_SECONDS = 5.0
+READY_SECONDS = 60.0
+STOP_SECONDS = 30.0
+COMMAND_SECONDS = 60.0
+HTTP_SECONDS = 20.0
 _TAIL = 4_000
 # Calls that a test leaves behind hold nobody up.
 _SHORT_DRAIN = ("--drain-seconds", "1")
@@ -136,7 +136,7 @@ class Trunkwarden:
                 total += float(value)
         return total
 
-    def wait_until_idle(self, trunk: str | None = None, limit: float = 5.0) -> None:
+    def wait_until_idle(self, trunk: str | None = None, limit: float = 20.0) -> None:
         """Until no lease is left (of this trunk, or at all). Raises AssertionError."""
 
         def no_call_left() -> bool:

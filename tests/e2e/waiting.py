@@ -13,7 +13,7 @@ POLL_SECONDS = 0.02
 _LISTENING = "0A"  # TCP_LISTEN, as the kernel writes it
 
 
-def eventually(read: Callable[[], T], limit: float = 5.0, what: str = "the condition") -> T:
+def eventually(read: Callable[[], T], limit: float = 20.0, what: str = "the condition") -> T:
     """The first true value of `read`. Raises AssertionError after `limit` seconds, with the last value."""
     deadline = time.monotonic() + limit
     while True:

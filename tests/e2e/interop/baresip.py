@@ -15,8 +15,8 @@ from typing import Any
 from tests.e2e.ports import free_udp_port
 from tests.e2e.waiting import eventually
 
-READY_SECONDS = 10.0
-WAIT_SECONDS = 8.0
+READY_SECONDS = 40.0
+WAIT_SECONDS = 20.0
 STOP_SECONDS = 3.0
 _MODULES = Path("/usr/lib/baresip/modules")
 _TAIL = 4_000

@@ -15,8 +15,8 @@ from tests.certificates import Certificates
 from tests.e2e.ports import free_udp_port
 from tests.e2e.sip_text import Message
 
-READY_SECONDS = 15.0
-WAIT_SECONDS = 8.0
+READY_SECONDS = 40.0
+WAIT_SECONDS = 20.0
 _AGENT = Path(__file__).with_name("pjsip_agent.py")
 _TAIL = 4_000
 
