@@ -61,7 +61,7 @@ class Adoption:
 
     async def fetch(self, ref: str) -> None:
         """Take over one call whose request has come here, and let the request go on; when there is no such
-        call, or the ledger does not answer, it is answered."""
+        call, or it cannot be had, or the ledger does not answer, it is answered."""
         calls: Sequence[Adopted] = ()
         known = True
         try:
@@ -70,10 +70,16 @@ class Adoption:
             known = False
         now = self._clock()
         for call in calls:
+            if call.epoch == 0:
+                known = False
+                continue
             session = self._take(call, now)
             if session is not None:
                 # Who had it may have ended it before it learned that it has it no more.
                 self._core.resume(session, now + self._lease_seconds, now)
+                # Whoever carries a call to and fro between instances pays at each of them, or is cut off.
+                await self._accounting.ask_at_once(session)
+                now = self._clock()
         self._core.fetched(ref, known, now)
         self._pump(now)
 

@@ -51,7 +51,7 @@ from proxy.sip.transaction_tables import TERMINATED
 
 ALLOW = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE"
 BRANCH_MARK = b"z9hG4bKtw"
-HIGHEST_CSEQ = 2**31 - 2**16
+HIGHEST_CSEQ = 2**31 - 2**20  # above it there is room to leap (Dialog.resume)
 # Our Route parameter: the call's ref and one side's signature, base64url around a full stop.
 _TOKEN = re.compile(rb";tw=(([A-Za-z0-9_-]{1,64})\.[A-Za-z0-9_-]{1,64})")
 # What can be understood, if not called.

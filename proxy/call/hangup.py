@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ENDING_STATUSES = frozenset({408, 481})
 UNHEARD = b'SIP;cause=408;text="BYE Never Answered"'
+UNKNOWN = b'SIP;cause=481;text="BYE Of No Known Call"'
 UNWANTED_TRIES = 5
 """How often the BYE is sent to a branch that nobody wanted and that refuses it, 64*T1 apart."""
 
@@ -48,18 +49,18 @@ def end_dialog(session: CallSession, dialog: Dialog, reason: bytes, now: float) 
         session.hang_up(reason, now)
 
 
-def end_unheard(session: CallSession, dialog: Dialog, now: float) -> None:
-    """The provider did not answer the caller's BYE.
+def end_unheard(session: CallSession, dialog: Dialog, reason: bytes, now: float) -> None:
+    """The provider did not answer the caller's BYE, or knew no call that it was of.
 
-    The caller may have written it so that the provider drops it, and talk on: the call is charged until now
-    and ended in words of our own, whose answer frees its place.
+    The caller may have written it so that the provider drops it, or reads another tag in it than we, and talk
+    on: the call is charged until now and ended in words of our own, whose answer frees its place.
     """
     if not dialog.confirmed or not session.is_answered:
         return
     farewell = Farewell(session, now, "caller")
     if not _others(session, dialog):
-        session.ending(UNHEARD)
-    farewell.bye_callee(dialog, UNHEARD, now)
+        session.ending(reason)
+    farewell.bye_callee(dialog, reason, now)
 
 
 def _others(session: CallSession, dialog: Dialog) -> bool:

@@ -73,7 +73,7 @@ def remember(session: CallSession, now: float) -> bytes:
         "shown_from": None if session.shown_from is None else session.shown_from.decode("latin-1"),
         "dialogs": dialogs,
     }
-    return json.dumps(memory, separators=(",", ":")).encode("ascii")
+    return json.dumps(memory, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def recall(

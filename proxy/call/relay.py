@@ -8,7 +8,7 @@ from proxy.call.checkup import refreshed
 from proxy.call.commands import Changed
 from proxy.call.dialog import Dialog, Party, contact_uri, other_way
 from proxy.call.forwarding import rewrite_token
-from proxy.call.hangup import end_unheard, ends_dialog
+from proxy.call.hangup import UNHEARD, UNKNOWN, end_unheard, ends_dialog
 from proxy.call.large import request_towards
 from proxy.call.logins import keep_credentials
 from proxy.call.presented import restore_party, withheld_in_dialog
@@ -118,7 +118,9 @@ class Relay:
                 self._refresh(self.dialog.callee(self.session.token), response, self.session.caller)
             return
         if method == b"BYE":
-            if ends_dialog(status):
+            if status == 481 and self.from_caller:
+                end_unheard(self.session, self.dialog, UNKNOWN, now)
+            elif ends_dialog(status):
                 self._over(self.arrived_at, now)
         elif 200 <= status < 300 and method in TARGET_REFRESH:
             self._refresh(self.dialog.callee(self.session.token), response, self.session.caller)
@@ -199,7 +201,7 @@ class Relay:
         """
         if self.server.request.method == b"BYE":
             if self.from_caller:
-                end_unheard(self.session, self.dialog, now)
+                end_unheard(self.session, self.dialog, UNHEARD, now)
             else:
                 self._over(self.arrived_at, now)
 

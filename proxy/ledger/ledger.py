@@ -150,7 +150,8 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """A call whose lease is the caller's from now on, under a new `epoch`, which fences who had it before.
+    """A call whose lease is the caller's from now on, under a new `epoch`, which fences who had it before;
+    0: it lives where it is, and cannot be taken from there.
 
     `reserved_age` and `answered_age` are seconds by the ledger's clock. `spent + hold` is what is paid in
     all. `state` is what its owner last left for others under `version`, empty when that was nothing.
@@ -278,7 +279,8 @@ class Ledger(Protocol):
 
     async def adopt(self, refs: Sequence[str], *, force: bool = False) -> list[Adopted]:
         """Take over the leases of calls that lapsed; with `force` also of calls that another instance has.
-        Those that are gone or not to be had are left out. Repeating it gives the same answer. Raises
+        Those that are gone or not to be had are left out; by force no call is taken that rings or left no
+        state, since nobody else could go on with it (epoch 0). Repeating it gives the same answer. Raises
         LedgerUnavailable."""
         ...
 

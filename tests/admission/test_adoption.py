@@ -103,12 +103,16 @@ async def test_a_call_that_cannot_be_read_is_settled_with_what_it_paid(ledgers: 
     assert await ledgers[1].calls() == []
 
 
-async def test_a_call_that_still_rings_is_given_up(ledgers: list[RedisLedger]) -> None:
+async def test_a_call_that_still_rings_is_left_where_it_is(ledgers: list[RedisLedger]) -> None:
+    """Else it would be answered there, and nobody would count it."""
     await ledgers[0].reserve(Claim("ref1", "office", (), 0, b"{}"))
     here = Survivor(ledgers[1])
+    ok = established(Playbook())
+    here.play.receive(in_dialog("INFO", ok, cseq=2), PBX, SURVIVOR)
     await here.adoption.fetch("ref1")
+    assert here.play.take() == ["pbx <- 500 (INFO)"]
     await settled(ledgers[1])
-    assert await ledgers[1].calls() == []
+    assert [call.owner for call in await ledgers[1].calls()] == ["gone"]
 
 
 async def test_a_ledger_that_is_gone_ends_no_call(ledgers: list[RedisLedger], own_server: Server) -> None:

@@ -201,6 +201,22 @@ def test_bye_that_the_provider_drops_is_charged_and_said_again(play: Watched) ->
     assert_nothing_left(play)
 
 
+@pytest.mark.parametrize(
+    "tag", [b";tag = uas1", b";TAG=uas1", b';x=";tag=other";tag=uas1', b";tag=\r\n uas1"]
+)
+def test_bye_whose_tag_the_provider_reads_otherwise_is_said_again(play: Watched, tag: bytes) -> None:
+    ok = established(play)
+    play.receive(in_dialog("BYE", ok, cseq=2).replace(b";tag=uas1", tag))
+    play.receive(answer(play.last(CARRIER), 481, "No Such Call"), CARRIER)
+    assert play.commands == ["Reserve", "Answered"]
+    ours = play.last(CARRIER)
+    assert play.take() == ["carrier <- BYE", "pbx <- 481 (BYE)", "carrier <- BYE"]
+    assert ours.first(b"to").endswith(b";tag=uas1")
+    play.receive(answer(ours, 481, "No Such Call"), CARRIER)
+    assert play.commands[-1] == "Ended"
+    assert play.sessions[0].ended_by == "caller"
+
+
 def test_call_whose_farewells_are_dropped_and_refused_goes_on_being_counted(play: Watched) -> None:
     ok = established(play)
     play.receive(in_dialog("BYE", ok, cseq=5, extra="X-Large: " + "x" * 9000))

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from proxy.call.commands import Changed
+from proxy.call.core import HIGHEST_CSEQ
 from proxy.call.forwarding import Identity
 from proxy.call.memory import Forgotten, Terms, recall, remember
 from proxy.call.session import CallSession
-from tests.call.playbook import CARRIER, PBX, Playbook, answer, established, in_dialog
+from proxy.ledger.redis_ledger import MOST_STATE
+from tests.call.playbook import CARRIER, PBX, Playbook, answer, established, in_dialog, invite
 
 TOKENS = (b"ref1.callee-signed", b"ref1.caller-signed")
 SURVIVOR = ("127.0.0.7", 5060)
@@ -76,6 +78,27 @@ def test_an_adopted_call_is_probed_below_the_last_cseq_and_ended_above_all() -> 
     bye = second.last(CARRIER)
     # There may have been requests that nobody remembered.
     assert (bye.method, bye.cseq > 60_000) == (b"BYE", True)
+
+
+def test_an_adopted_call_with_the_highest_of_numbers_can_still_be_ended() -> None:
+    first = Playbook()
+    established(first, cseq=HIGHEST_CSEQ)
+    second = survivor()
+    session = adopted(second, left(first), probe_in=60.0)
+    session.hang_up(b"SIP;cause=200", second.now)
+    second.pump()
+    assert second.last(CARRIER).method == b"BYE"
+
+
+def test_what_is_remembered_of_the_longest_messages_can_be_kept() -> None:
+    first = Playbook()
+    name = "\u00e9\\\\" * 3600  # as long as a head may be, and of what JSON writes longest
+    data = invite(tag="pbx1").replace(b'"Alice"', b'"' + name.encode() + b'"')
+    first.receive(data)
+    first.receive(answer(first.last(CARRIER), 200), CARRIER)
+    state = left(first)
+    assert len(state) <= MOST_STATE
+    assert adopted(survivor(), state).request.first(b"from") == first.sessions[0].request.first(b"from")
 
 
 def test_what_changed_after_the_answer_is_remembered() -> None:

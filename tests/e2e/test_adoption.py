@@ -71,7 +71,7 @@ class Site:
             folder / name,
             redis_server.url,
             [provider_entry("carrier", self.provider.address)],
-            [trunk("office", PBX, rate_deck="retail", reserve_seconds=10, **fields)],
+            [trunk("office", PBX, **{"rate_deck": "retail", "reserve_seconds": 10, **fields})],
             ledger={"lease_seconds": LEASE_SECONDS},
             timers={"t1_ms": T1_MS},
         )

@@ -106,8 +106,12 @@ async def test_a_live_lease_is_taken_by_force_alone(server: Server, opener: Open
     one, two = await opener(server.url, "one"), await opener(server.url, "two")
     await one.reserve(claim("r1", *TRUNK, hold=10))
     assert await two.adopt(["r1"]) == []
+    (call,) = await two.adopt(["r1"], force=True)  # it rings
+    assert (call.epoch, call.answered_age, call.state) == (0, None, b"")
+    one.answered("r1", 0.0, state=b"x")
+    await settled(one)
     (call,) = await two.adopt(["r1"], force=True)
-    assert (call.epoch, call.answered_age, call.state) == (2, None, b"")
+    assert (call.epoch, call.state) == (2, b"x")
     (back,) = await one.adopt(["r1"], force=True)
     assert back.epoch == 3
     one.release("r1", epoch=1)  # said before it lost the call

@@ -153,10 +153,21 @@ class LedgerMachine(RuleBasedStateMachine):
         self.run(settled(self.ledgers[n]))
         self.spent += cost
 
+    def leave(self, calls: list[Call]) -> None:
+        """Calls that are answered, and left such that others can go on with them."""
+        for call in calls:
+            ledger = self.ledgers[call.owner]
+            ledger.answered(call.ref, 0.0, epoch=call.epoch)
+            self.drawn += 1
+            ledger.remember(call.ref, b"x", self.drawn, epoch=call.epoch)
+        for ledger in self.ledgers:
+            self.run(settled(ledger))
+
     @precondition(lambda self: self.calls)
     @rule(pick=which, n=three)
     def adopt(self, pick: int, n: int) -> None:
         call = self.calls[pick % len(self.calls)]
+        self.leave([call])
         for _ in range(2):  # the first answer may have been lost
             (taken,) = self.run(self.ledgers[n].adopt([call.ref], force=True))
         assert (taken.spent, taken.hold) == (call.spent, call.hold)
@@ -263,6 +274,8 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(n=three, heir=st.integers(1, 2))
     def instance_is_killed(self, n: int, heir: int) -> None:
         """Without a word: another adopts its calls, and a new one takes its place."""
+        orphans = [call for call in self.calls if call.owner == n]
+        self.leave(orphans)
         self.ledgers[n]._link.close()
         self.run(self.ledgers[n].close())
         # How long a rebuild waits for the dead is tested elsewhere.
@@ -272,7 +285,6 @@ class LedgerMachine(RuleBasedStateMachine):
             others = ledger._membership._others
             others[:] = [one for one in others if one != dead]
         survivor = (n + heir) % 3
-        orphans = [call for call in self.calls if call.owner == n]
         taken = self.run(self.ledgers[survivor].adopt([call.ref for call in orphans], force=True))
         for call, found in zip(orphans, taken, strict=True):
             assert (found.ref, found.spent, found.hold) == (call.ref, call.spent, call.hold)
