@@ -205,15 +205,6 @@ class Accounting:
         self.live[session.ref] = account
         self._schedule(account, now)
 
-    async def ask_at_once(self, session: CallSession) -> None:
-        """Renew an adopted call now; one that has used up what it paid, and gets nothing more, ends."""
-        now = self._clock()
-        for _ in range(2):
-            account = self.live.get(session.ref)
-            if account is not None and account.due <= now:
-                await self.renew_due(now)
-            now += _SOON_SECONDS
-
     async def restore(self, remembered: bool, concerns: Concerns) -> None:
         """Tell the ledger the live calls that it may have lost. When what they cost is `remembered`, its
         window still has all that it was told. Raises LedgerUnavailable."""

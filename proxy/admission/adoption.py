@@ -15,6 +15,8 @@ from proxy.observe.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 
+_AGAIN_SECONDS = 0.1
+
 
 class Adoption:
     """Takes calls over from other instances, by what they left in the ledger: from then on they are counted,
@@ -77,8 +79,10 @@ class Adoption:
             if session is not None:
                 # Who had it may have ended it before it learned that it has it no more.
                 self._core.resume(session, now + self._lease_seconds, now)
-                # Whoever carries a call to and fro between instances pays at each of them, or is cut off.
-                await self._accounting.ask_at_once(session)
+                # Whoever carries a call to and fro between instances pays at each of them at once, or is cut
+                # off: it is renewed, and where that was refused it is looked at again.
+                await self._accounting.renew_due(now)
+                await self._accounting.renew_due(now + _AGAIN_SECONDS)
                 now = self._clock()
         self._core.fetched(ref, known, now)
         self._pump(now)
