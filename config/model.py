@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from config.address import is_address, split_host_port
+from config.attempts import CallingWindowConfig, DestinationLimits, VelocityConfig
 from config.credentials import DigestAlgorithm, Realm, Username, some_algorithm, stored_ha1
 from config.deck import DeckRow
 from config.ledger_url import ledger_url
@@ -329,6 +330,7 @@ class ProfileConfig(_Section):
     deny_kinds: tuple[Kind, ...] = ()
     high_risk: tuple[HighRiskList, ...] = ()
     max_destination_rate: Price | None = None
+    calling_window: CallingWindowConfig | None = None
 
 
 class DstPrefixes(_Section):
@@ -402,6 +404,9 @@ class TrunkConfig(_Section):
     on_ledger_unavailable: OnUnavailable | None = None
     local_capacity_limit: Capacity | None = None
     max_call_seconds: Annotated[int, integer(1, 604800, " seconds")] = 14400
+    calling_window: CallingWindowConfig | None = None
+    velocity: VelocityConfig | None = None
+    destination_limits: DestinationLimits = ()
 
 
 def _emergency_number(value: Any) -> str:

@@ -16,8 +16,6 @@ LEDGER_SCHEMES = frozenset({"embedded", "redis", "rediss", "unix", "redis+sentin
 
 LATER_KEYS = frozenset(
     {
-        "calling_window",
-        "destination_limits",
         "media_encryption_mode",
         "allowed_rtp_ips",
         "callback_url",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
 from config.address import Network
+from config.attempts import VelocityThresholds
 from config.credential_rules import check_trunk_credentials
 from config.model import DialPlanConfig, TrunkConfig, unenforced_fields
 from config.problem import join
@@ -101,6 +102,8 @@ def _check_rates(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) 
     ]
     if account is not None and account.threshold_amount is not None:
         wanting.append(f"`threshold_amount` of account `{account.name}`")
+    if any(limit.threshold_amount is not None for limit in trunk.destination_limits):
+        wanting.append("`threshold_amount` of `destination_limits`")
     if profile is not None and profile.daily_spend_limit_enabled:
         wanting.append(f"`daily_spend_limit` of profile `{profile.name}`")
     if profile is not None and profile.max_destination_rate is not None:
@@ -216,6 +219,33 @@ def _check_profile_of_one_account(trunk: TrunkConfig, path: str, scopes: Scopes,
         report.problem(join(path, "profile"), text)
 
 
+def _check_destinations(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) -> None:
+    seen: dict[str, str] = {}
+    for index, limit in enumerate(trunk.destination_limits):
+        below = join(join(path, "destination_limits"), index)
+        other = seen.setdefault(limit.label, below)
+        if other != below:
+            what = "is named" if limit.name is not None else "covers"
+            report.problem(below, f"{what} `{limit.label}` as {other} is: they would share one count")
+
+
+def _check_velocity(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) -> None:
+    velocity = trunk.velocity
+    if velocity is None:
+        return
+    below = join(path, "velocity")
+    parts = [
+        (below, velocity),
+        *((join(join(below, "by_country"), country), own) for country, own in velocity.by_country.items()),
+    ]
+    for place, part in parts:
+        if not any(getattr(part, kind) is not None for kind in VelocityThresholds.model_fields):
+            if part is velocity and velocity.by_country:
+                continue
+            known = ", ".join(f"`{kind}`" for kind in VelocityThresholds.model_fields)
+            report.problem(place, f"has no threshold: give one of {known}")
+
+
 _Rule = Callable[[TrunkConfig, str, Scopes, Report], None]
 
 _RULES: tuple[tuple[_Rule, tuple[str, ...]], ...] = (
@@ -224,9 +254,11 @@ _RULES: tuple[tuple[_Rule, tuple[str, ...]], ...] = (
     (_check_sources, ("allowed_sip_ips", "allow_any_source", "auth")),
     (_check_countries, ("destination_whitelist", "allow_any_country", "account", "profile")),
     (_check_prefixes, ("dst_prefixes", "default_dst_action")),
-    (_check_rates, ("rate_deck",)),
+    (_check_rates, ("rate_deck", "destination_limits")),
     (_check_margin, ("refuse_below_margin", "rate_deck", "provider")),
     (_check_dial_plan, ()),
+    (_check_destinations, ("destination_limits",)),
+    (_check_velocity, ("velocity",)),
     (_check_ledger_mode, ("on_ledger_unavailable", "local_capacity_limit")),
     (check_trunk_credentials, ("auth", "username", "password", "password_file", "ha1")),
     (

@@ -16,6 +16,7 @@ from config.model import (
 )
 from policy.cidr_table import CidrTable, Network
 from policy.cli import Vouching
+from policy.compile_attempts import calling_windows, destinations, velocity_rules
 from policy.compile_cli import compile_cli
 from policy.compile_emergency import dial_plan
 from policy.compile_scopes import country_rules, high_risk_rules, kind_rules, rate_limits, scopes_of
@@ -114,6 +115,9 @@ class TrunkCompiler:
             local_capacity_limit=local_capacity,
             cli=compile_cli(self._config, config, plan, wanted, self._vouching),
             login=None if config.auth == "ip" else config.username,
+            windows=calling_windows(config, profile),
+            velocity=velocity_rules(config),
+            destinations=destinations(config, scopes),
         )
 
     def _named(self, known: Mapping[str, N], name: str | None, path: str, kind: str) -> N | None:

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from policy.attempts import CallingWindow, VelocityRules
 from policy.cidr_table import CidrTable
 from policy.cli import CliFormat, CliRules
+from policy.destinations import Destinations
 from policy.digest import Login
 from policy.numbering.dial_plan import DialPlan
 from policy.numbering.high_risk import HighRisk
@@ -167,13 +169,15 @@ class Trunk:
         price. needs_rate: a spend or rate limit is set somewhere, so that a call without a rate is refused.
     buying: what the provider charges. margin_nano: by how much a minute's price must be above that, in 10^-9
         units of the accounting currency.
-    scopes: account, profile, trunk and, when it has a provider, provider, in that order: the claim of a call.
+    scopes: account, profile, trunk and, when it has a provider, provider, in that order: those of every call.
     kind_rules: one for each scope that denies kinds of numbers. high_risk_rules: one for each that denies
         ranges known for fraud.
     prefix_checks: the check of every rule of `prefix_rules`, by its digits; None for the default action.
     route: the check of the provider.
     cli: what callers may be called; None: nothing is judged, changed or vouched for.
     login: the user name that its callers prove; None: none is asked for.
+    windows: calling windows of profile and trunk; a call needs all of them.
+    velocity, destinations: None where the trunk has none.
     """
 
     name: str
@@ -207,6 +211,22 @@ class Trunk:
     local_capacity_limit: int | None
     cli: CliRules | None = None
     login: str | None = field(default=None, kw_only=True)
+    windows: tuple[CallingWindow, ...] = field(default=(), kw_only=True)
+    velocity: VelocityRules | None = field(default=None, kw_only=True)
+    destinations: Destinations | None = field(default=None, kw_only=True)
+
+    def scopes_of(self, called: str | None, country: str | None) -> tuple[Scope, ...]:
+        """The scopes of a call to the canonical number `called` in `country`: what is claimed for it."""
+        if self.destinations is None or called is None:
+            return self.scopes
+        return self.destinations.scopes_of(called, country)
+
+    @property
+    def all_scopes(self) -> tuple[Scope, ...]:
+        """Every scope that a call of the trunk can have."""
+        if self.destinations is None:
+            return self.scopes
+        return (*self.scopes, *(limit.scope for limit in self.destinations.limits))
 
     @property
     def disabled_by(self) -> str | None:
@@ -239,6 +259,7 @@ class Policy:
     emergency_called: what is called for `urn:service:sos`: the first configured number. emergency_providers:
     in configured order, blocked ones last. realm, algorithms: of the challenges to callers; logins: who may
     answer them, by user name. roaming: the trunks without addresses of their own, by user name.
+
     """
 
     version: str

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from policy.attempt import CallAttempt
+from policy.attempts import Tries, WindowCount
 from policy.compiled import Policy, SourceMatch, Trunk
 from policy.numbering.country import country_of
 from policy.numbering.dialled import Dialled, canonical_number, read_dialled
@@ -29,6 +30,7 @@ _GATE_OPEN = Check("gate", "", PASS, "the instance takes new calls")
 _NO_WHITELIST = Check("country", "", SKIP, "no scope has a destination_whitelist")
 _CLI_NOT_JUDGED = Check("cli", "", SKIP, "no rule on caller identity")
 _NO_WINDOW = Check("window", "", SKIP, "no calling window")
+_NO_TIME = Check("window", "", REFUSE, "there is a calling window, and the time is not known")
 _NO_RATE_WANTED = Check("rate", "", SKIP, "no rate is known, and no spend or rate limit wants one")
 
 
@@ -187,12 +189,18 @@ def _judge_destination(
         checks.append(check)
         if verdict.cli is None:
             return ReasonCode.CLI
-    reason = _judge_rate(trunk, rate, checks)
+    reason = _judge_rate(trunk, rate, verdict)
     if reason is None and trunk.buying is not None:
         reason = _judge_margin(trunk, number, verdict)
     if reason is not None:
         return reason
-    checks += (_NO_WINDOW, trunk.route)
+    if trunk.windows or trunk.velocity is not None:
+        reason = _judge_attempts(trunk, number, attempt.at_ms, verdict)
+        if reason is not None:
+            return reason
+    else:
+        checks.append(_NO_WINDOW)
+    checks.append(trunk.route)
     provider = trunk.provider
     if provider is None or trunk.route.outcome == REFUSE:
         return ReasonCode.ROUTE
@@ -280,10 +288,38 @@ def _judge_margin(trunk: Trunk, number: str, verdict: Verdict) -> ReasonCode | N
     return ReasonCode.ROUTE
 
 
-def _judge_rate(trunk: Trunk, rate: Rate | None, checks: list[Check]) -> ReasonCode | None:
-    rates = trunk.rates
+def _judge_attempts(trunk: Trunk, number: str, at_ms: int, verdict: Verdict) -> ReasonCode | None:
+    """Whether calls may be made now; what the ledger counts of the attempt goes into the verdict."""
+    checks = verdict.checks
+    counts: list[WindowCount] = []
+    for window in trunk.windows:
+        if at_ms == 0:
+            checks.append(_NO_TIME)
+            return ReasonCode.WINDOW
+        check, opened = window.judge(at_ms)
+        checks.append(check)
+        if check.outcome == REFUSE:
+            return ReasonCode.WINDOW
+        if window.calls_per_cld is not None:
+            counts.append(WindowCount(window.scope_id, opened, window.calls_per_cld))
+    if not trunk.windows:
+        checks.append(_NO_WINDOW)
+    group, velocity = "", None
+    if trunk.velocity is not None:
+        velocity, told = trunk.velocity.towards(verdict.country)
+        checks.append(told)
+        group = f"{trunk.name}/{verdict.country or '-'}"
+    if velocity is not None or counts:
+        verdict.tries = Tries(
+            number.removeprefix("+"), group, trunk.scope.id, velocity, tuple(counts), trunk.scope.shard
+        )
+    return None
+
+
+def _judge_rate(trunk: Trunk, rate: Rate | None, verdict: Verdict) -> ReasonCode | None:
+    rates, checks = trunk.rates, verdict.checks
     if rate is None or rates is None:
-        if trunk.needs_rate:
+        if trunk.needs_rate or _destination_needs_rate(trunk, verdict):
             detail = "no rate_deck" if rates is None else f"deck {rates.name} has no rate for this number"
             checks.append(Check("rate", trunk.scope.id, REFUSE, detail))
             return ReasonCode.NO_RATE
@@ -297,3 +333,10 @@ def _judge_rate(trunk: Trunk, rate: Rate | None, checks: list[Check]) -> ReasonC
         checks.append(limit.passed)
     checks.append(rates.check(rate))
     return None
+
+
+def _destination_needs_rate(trunk: Trunk, verdict: Verdict) -> bool:
+    if trunk.destinations is None:
+        return False
+    scopes = trunk.scopes_of(verdict.called, verdict.country)
+    return any(scope.threshold is not None for scope in scopes)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from policy.reasons import ReasonCode
 
 if TYPE_CHECKING:
+    from policy.attempts import Tries
     from policy.cli import Caller
     from policy.compiled import Provider, Trunk
     from policy.rating.rate import Rate
@@ -21,7 +22,8 @@ class Check(NamedTuple):
     """One step of a judgement.
 
     name: `source`, `number`, `emergency`, `gate`, `status`, `country`, `prefix`, `kind`, `high_risk`, `cli`,
-        `rate`, `margin`, `window`, `route`, and of the ledger `auth`, `cps`, `capacity`, `spend`.
+        `rate`, `margin`, `window`, `velocity`, `route`, and of the ledger `auth`, `window`, `velocity`,
+        `cps`, `capacity`, `spend`.
     scope: what was asked, such as `trunk:office-pbx` or `profile:office`; empty for the instance itself.
     outcome: `pass`, `refuse` or `skip`.
     detail: the rule that decided, in words for an operator; never sent to the caller.
@@ -46,6 +48,7 @@ class Verdict:
     called. `rate` is what the call is sold for, `buying` what the provider charges. `kinds` is empty for
     an ordinary number, and where no scope denies any kind.
     `cli` is what the far end is told of the caller; None: whatever the caller says.
+    `tries` is what the ledger is to count of the attempt beside its scopes.
     """
 
     reason: ReasonCode | None
@@ -60,3 +63,4 @@ class Verdict:
     emergency: bool = False
     kinds: frozenset[str] = frozenset()
     cli: Caller | None = None
+    tries: Tries | None = None

@@ -103,7 +103,7 @@ class Housekeeping:
     def _scopes(self) -> list[Scope]:
         """Every scope of the policy in force, once."""
         trunks = self._store.policy.trunks.values()
-        return list({scope.id: scope for trunk in trunks for scope in (trunk.scope, *trunk.scopes)}.values())
+        return list({scope.id: scope for trunk in trunks for scope in trunk.all_scopes}.values())
 
     async def _audit(self) -> None:
         """Once a minute over all instances: the ledger's numbers against what proves them."""

@@ -12,7 +12,7 @@ import heapq
 import logging
 from collections.abc import Callable
 
-from policy.compiled import OnLedgerUnavailable, OnThreshold, Trunk
+from policy.compiled import OnLedgerUnavailable, OnThreshold, Scope, Trunk
 from policy.rating.rate import Rate
 from policy.reasons import ReasonCode
 from proxy.admission.description import description
@@ -186,7 +186,7 @@ class Accounting:
         if session.answered_at is None:
             self._ledger.release(session.ref, epoch=account.epoch)
         else:
-            scopes = session.verdict.trunk.scopes if session.verdict.trunk is not None else ()
+            scopes = _scopes(session, session.verdict.trunk)
             self._ledger.settle(session.ref, cost, scopes, epoch=account.epoch, moved=account.moved)
         return cost
 
@@ -287,7 +287,7 @@ class Accounting:
         spent, answered_age = 0, None
         if session.answered_at is not None:
             spent, answered_age = min(_cost(account, now), account.committed), now - session.answered_at
-        scopes = session.verdict.trunk.scopes if session.verdict.trunk is not None else ()
+        scopes = _scopes(session, session.verdict.trunk)
         hold = account.committed - spent
         return Registration(
             session.ref,
@@ -345,7 +345,7 @@ class Accounting:
             paid = self._next_block(account, in_force, now)
             if verdict.rate is not None:
                 total = verdict.rate.cost_of_seconds(int(paid))
-        scopes = trunk.scopes if trunk is not None else ()
+        scopes = _scopes(session, trunk)
         return Renewal(session.ref, spent, max(total - spent, 0), scopes, account.epoch), paid
 
     def _renewed(self, account: CallAccount, paid: float, renewal: Renewal, outcome: str, now: float) -> None:
@@ -407,7 +407,7 @@ class Accounting:
             return ReasonCode.DISABLED
         if account.session.verdict.rate is None or trunk.on_threshold is OnThreshold.FINISH:
             return None
-        if all(scope.threshold is None for scope in trunk.scopes):
+        if all(scope.threshold is None for scope in _scopes(account.session, trunk)):
             return None
         if account.denied is ReasonCode.LEDGER and trunk.on_ledger_unavailable is OnLedgerUnavailable.ADMIT:
             return None
@@ -498,6 +498,13 @@ def _lead(account: CallAccount) -> float:
     trunk = account.session.verdict.trunk
     block = trunk.reserve_seconds if trunk is not None else account.paid_seconds
     return min(LEAD_SECONDS, block / 2)
+
+
+def _scopes(session: CallSession, trunk: Trunk | None) -> tuple[Scope, ...]:
+    """Where the call is counted by what `trunk`, its own as it was or as it now is, says."""
+    if trunk is None:
+        return ()
+    return trunk.scopes_of(session.verdict.called, session.verdict.country)
 
 
 def _trunk_name(session: CallSession) -> str:

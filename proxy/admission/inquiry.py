@@ -15,6 +15,7 @@ from policy.rating.money import amount
 from policy.reasons import ReasonCode
 from policy.verdict import PASS, REFUSE, Check, Verdict
 from proxy.admission.accounting import least_block
+from proxy.admission.velocity import counted
 from proxy.call.attempt import attempt_of
 from proxy.ledger.ledger import Ledger, ScopeUsage
 from proxy.observe.clock import now_ms
@@ -68,12 +69,19 @@ async def add_headroom(policy: Policy, fields: dict[str, Any], verdict: Verdict,
     Nothing is reserved; calls per second are not looked at. Raises LedgerUnavailable.
     """
     trunk = verdict.trunk
-    scopes = trunk.scopes if trunk is not None else ()
+    scopes = trunk.scopes_of(verdict.called, verdict.country) if trunk is not None else ()
     usages = await ledger.usage(scopes)
     fields["headroom"] = headroom(scopes, usages)
     if trunk is None or verdict.reason is not None or verdict.emergency:
         return
-    full = _no_room(scopes, usages, least_block(trunk, verdict.rate)[0])
+    full = None
+    if verdict.tries is not None:
+        for reason, check in counted(verdict.tries, await ledger.tries(verdict.tries)):
+            if reason is None:
+                fields["checks"].append(check._asdict())
+            else:
+                full = full or (reason, check)
+    full = full or _no_room(scopes, usages, least_block(trunk, verdict.rate)[0])
     if full is None:
         fields["checks"].append(Check("ledger", "", PASS, "room at all scopes")._asdict())
         return

@@ -13,6 +13,7 @@ from proxy.admission.accounting import Accounting, first_block, least_block
 from proxy.admission.decision_log import DecisionLog
 from proxy.admission.description import description
 from proxy.admission.policy_store import PolicyStore
+from proxy.admission.velocity import VelocityEvents, check_name
 from proxy.call.session import CallSession
 from proxy.ledger.ledger import Claim, Ledger, LedgerUnavailable, Refused, Reservation
 from proxy.observe.metrics import Metrics
@@ -46,6 +47,7 @@ class AdmissionPipeline:
         self._metrics = metrics
         self._clock = clock
         self._monotonic = monotonic
+        self._events = VelocityEvents(metrics)
 
     def reserve(self, session: CallSession, done: Callable[[CallSession, ReasonCode | None], None]) -> None:
         """Ask the ledger once, then tell `done`: None is an admitted call, which holds its first block."""
@@ -70,9 +72,9 @@ class AdmissionPipeline:
 
         try:
             least, _ = least_block(trunk, verdict.rate)
-            claim = Claim(
-                session.ref, trunk.name, trunk.scopes, hold, description(session), session.use, least
-            )
+            scopes = trunk.scopes_of(verdict.called, verdict.country)
+            record = description(session)
+            claim = Claim(session.ref, trunk.name, scopes, hold, record, session.use, least, verdict.tries)
             self._ledger.ask(claim, answered)
         except ValueError as error:  # an amount that no ledger can keep, whatever the mode
             self._decided(session, ReasonCode.LEDGER, (Check("ledger", "", "refuse", str(error)),))
@@ -89,11 +91,14 @@ class AdmissionPipeline:
         if isinstance(answer, Reservation):
             if answer.hold < hold:  # money is short: one increment, and from there on one after the other
                 hold, seconds = least_block(trunk, session.verdict.rate)
-            self._admit(session, hold, seconds, True, _RESERVED)
+            noted = self._events.tell(trunk.name, answer, self._monotonic()) if answer.noted else ()
+            self._admit(session, hold, seconds, True, (*noted, *_RESERVED) if noted else _RESERVED)
             return None
         if isinstance(answer, Refused):
-            check = Check(answer.reason.value.lower(), answer.scope_id, "refuse", answer.detail)
-            self._decided(session, answer.reason, (check,))
+            name = check_name(answer.kind) if answer.kind else answer.reason.value.lower()
+            noted = self._events.tell(trunk.name, answer, self._monotonic())
+            check = Check(name, answer.scope_id, "refuse", answer.detail)
+            self._decided(session, answer.reason, (*noted, check))
             return answer.reason
         return self._without_ledger(session, trunk, hold, seconds, answer)
 

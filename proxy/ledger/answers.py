@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from policy.reasons import ReasonCode
@@ -15,10 +15,19 @@ from proxy.ledger.ledger import (
     LedgerObserver,
     LedgerUnavailable,
     LiveCall,
+    Noted,
     Refused,
     Reservation,
 )
 from proxy.ledger.resp import ServerError, error_kind
+
+_WHAT = {
+    "calls_per_callee": "calls_per_callee: tries at this number within a minute",
+    "distinct_callees": "distinct_callees: different numbers within a minute",
+    "sequential_numbers": "sequential_numbers: numbers next to one another within a minute",
+    "calls_per_cld": "calls_per_cld: tries at this number in this calling window",
+    "callees_in_window": "callees_in_window: different numbers that are counted in a calling window",
+}
 
 
 class Asking:
@@ -46,7 +55,8 @@ class Asking:
             return
         answer = cast("list[int]", reply)
         if answer[0] == 1:
-            self.done(Reservation(claim.ref, answer[1], answer[2]))
+            noted = _noted(answer) if len(answer) > 3 else ()
+            self.done(Reservation(claim.ref, answer[1], answer[2], noted))
         elif answer[0] == 0:
             self.done(refusal(claim, answer))
         elif answer[0] == 4:
@@ -73,17 +83,28 @@ def least_hold(claim: Claim) -> int:
     return claim.hold if claim.least is None else min(claim.least, claim.hold)
 
 
-def refusal(claim: Claim, answer: list[int]) -> Refused:
-    _, index, reason, have, limit = answer
+def _noted(answer: Sequence[object]) -> tuple[Noted, ...]:
+    """The soft thresholds at the end of an answer."""
+    rows = answer[-1]
+    if not isinstance(rows, list):
+        return ()
+    return tuple(Noted(kind.decode(), scope.decode(), limit) for kind, scope, limit in rows)
+
+
+def refusal(claim: Claim, answer: Sequence[object]) -> Refused:
+    code = ReasonCode(cast("bytes", answer[2]).decode())
+    if code is ReasonCode.WINDOW:
+        kind, scope_id = (cast("bytes", part).decode() for part in answer[3:5])
+        return Refused(code, scope_id, f"{_WHAT[kind]}: {answer[5]} at most", _noted(answer), kind)
+    index, have, limit = (cast("int", answer[at]) for at in (1, 3, 4))
     scope = claim.scopes[index - 1]
-    code = ReasonCode(cast("bytes", reason).decode())
     if code is ReasonCode.SPEND:
         detail = f"{have} of {limit} micro-units are spent or held, {least_hold(claim)} more are wanted"
     elif code is ReasonCode.CAPACITY:
         detail = f"{have} of {limit} calls are up"
     else:
         detail = f"{limit} calls within the last second"
-    return Refused(code, scope.id, detail)
+    return Refused(code, scope.id, detail, _noted(answer))
 
 
 def live_call(row: list[bytes | int]) -> LiveCall:

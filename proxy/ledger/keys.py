@@ -25,7 +25,7 @@ the encodings that both servers choose by default.
     A live call: `r` reserved at and `a` answered at (ms), `t` trunk, `o` owner, `e` epoch of the lease, one
     more with each adoption, `c` among the admissions of which moment it counts (µs, only where calls per
     second are limited), `s` spent and moved into the window, `h` its hold, `v` version of its state, `k`
-    how many scopes, `1` to `4` their ids.
+    how many scopes, `1` and so on their ids.
 `{tw}:k:<ref>`, hash, about 90 B, 180 s; a day when the call was swept
     With `x`, the tombstone of a call that ended: a late duplicate of its reservation finds it. `x` is 1, or 2
     when its lease had lapsed; `s` is then what it was charged.
@@ -43,6 +43,12 @@ the encodings that both servers choose by default.
     Times of the last admissions, µs by the server's own clock; only where `cps_limit` is set.
 `{tw}:n:<nonce>.<count>`, string, about 120 B, 120 s
     The call for which digest credentials were used, so that nobody uses them again.
+`{tw}:v:<trunk>/<country>`, sorted set, about 100 B a callee, at most 20,000; a minute after the last attempt
+    callee → time of the last attempt, µs by the server's own clock; only where the trunk has `velocity`.
+`{tw}:t:<trunk>/<country>:<callee>`, list, 18 B an attempt, at most the higher threshold; a minute
+    Times of the last attempts at a callee; only where `calls_per_callee` is set.
+`{tw}:p:<scope>:<date>`, hash, about 60 B a callee, at most 200,000; 26 h
+    callee → attempts in the calling window that began on that date; only where `calls_per_cld` is set.
 `{tw}:records:<stream>`, stream, about 10,000 entries, for ever
     Records, one JSON line an entry in field `j`.
 `{tw}:secret`, string, 32 B, for ever

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from policy.attempts import Tries
 from policy.compiled import Scope
 from policy.reasons import ReasonCode
 
@@ -64,8 +65,8 @@ class Claim:
     `hold` is the money to reserve; where that does not fit at every scope but `least` does, it is that.
     `scopes` carry the limits now in force. `record` is a JSON object with what `GET /v1/calls` shows of the
     call; the ledger keeps it and does not read it. `use` is what the caller's credentials use up, b"" for a
-    caller without: a claim of another call with the same is refused
-    as AUTH, also when this one is refused for want of room.
+    caller without: a claim of another call with the same is refused as AUTH, also when this one is refused
+    for want of room. `tries` is counted even if the call is refused.
     """
 
     ref: str
@@ -75,6 +76,16 @@ class Claim:
     record: bytes
     use: bytes = b""
     least: int | None = None
+    tries: Tries | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A soft threshold that an attempt passed: `kind` is one of policy.attempts.KINDS."""
+
+    kind: str
+    scope_id: str
+    threshold: int
 
 
 @dataclass(slots=True)
@@ -85,16 +96,20 @@ class Reservation:
     ref: str
     ledger_ms: int
     hold: int
+    noted: tuple[Noted, ...] = ()
 
 
 @dataclass(slots=True)
 class Refused:
-    """One scope had no room: `reason` is CPS, CAPACITY or SPEND; nothing was written. Or
-    the credentials were used before: AUTH."""
+    """One scope had no room: `reason` is CPS, CAPACITY or SPEND; or the credentials were used before: AUTH;
+    or somebody was tried too often: WINDOW, and `kind` says what was counted. Nothing was written but the
+    attempt itself."""
 
     reason: ReasonCode
     scope_id: str
     detail: str
+    noted: tuple[Noted, ...] = ()
+    kind: str = ""
 
 
 Answered = Callable[[Reservation | Refused | LedgerUnavailable], None]
@@ -205,6 +220,18 @@ class ScopeUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class TryCounts:
+    """What would be counted with one more attempt: within the last minute the tries at its callee (of earlier
+    ones no more than the highest threshold) and the different callees of its group; the run of neighbouring
+    numbers; the tries at its callee in each of its calling windows."""
+
+    callee: int
+    callees: int
+    run: int
+    in_windows: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LiveCall:
     """A lease: `answered_ms` is None while it rings."""
 
@@ -295,6 +322,10 @@ class Ledger(Protocol):
 
     async def usage(self, scopes: Sequence[Scope]) -> list[ScopeUsage]:
         """What the scopes hold. Raises LedgerUnavailable."""
+        ...
+
+    async def tries(self, tries: Tries) -> TryCounts:
+        """What would be counted with this attempt; counts nothing. Raises LedgerUnavailable."""
         ...
 
     async def calls(self, limit: int = 1000) -> list[LiveCall]:

@@ -24,9 +24,13 @@ VERBS = (
     "floors",
     "audit",
     "usage",
+    "tries",
     "calls",
     "leases",
 )
+
+_PARTS = {"reserve": ("velocity",), "tries": ("velocity",)}
+"""What else is put in front of a verb."""
 
 
 class Script:
@@ -49,5 +53,5 @@ def script(name: str) -> Script:
     """The script of a verb. Its first line, which declares its flags, stays the first."""
     folder = files("proxy.ledger") / "scripts"
     flags, _, body = (folder / f"{name}.lua").read_text("utf-8").partition("\n")
-    common = (folder / "common.lua").read_text("utf-8")
-    return Script(name, f"{flags}\n{common}\n{body}")
+    parts = [(folder / f"{part}.lua").read_text("utf-8") for part in ("common", *_PARTS.get(name, ()))]
+    return Script(name, "\n".join((flags, *parts, body)))

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, cast
 
+from policy.attempts import Tries
 from policy.compiled import Scope
 from proxy.ledger.answers import Asking, live_call, rebuilding
 from proxy.ledger.connection import Command
@@ -31,13 +32,14 @@ from proxy.ledger.ledger import (
     Reservation,
     Restore,
     ScopeUsage,
+    TryCounts,
     Unobserved,
 )
 from proxy.ledger.link import Link
 from proxy.ledger.lua import script
 from proxy.ledger.membership import Membership
 from proxy.ledger.outbox import UNSENT, Outbox, Posted
-from proxy.ledger.packing import PackedScopes, micro, window_code
+from proxy.ledger.packing import PackedScopes, micro, packed_tries, packed_windows, window_code
 from proxy.ledger.requests import Requests, abandon
 from proxy.ledger.resp import bulk, bulks, command
 from proxy.observe.tasks import TaskKeeper
@@ -176,9 +178,12 @@ class RedisLedger(LeaseVerbs):
             packed.args,
         )
         count = packed.count
-        if claim.use:
-            count += 1
-            tail += bulk(claim.use)
+        if claim.use or claim.tries is not None:
+            parts = [claim.use]
+            if claim.tries is not None:
+                parts += packed_tries(claim.tries)
+            count += len(parts)
+            tail += bulks(parts)
         try:
             sink = Asking(claim, done, self._observer, self._membership.suspect)
             self._link.submit(Command("reserve", _RESERVE, count, tail, sink, None))
@@ -302,6 +307,13 @@ class RedisLedger(LeaseVerbs):
             for scope, usage in zip(scopes, usages, strict=True):
                 self._membership.seen[scope.id.encode()] = (window_code(scope), usage.spent)
         return usages
+
+    async def tries(self, tries: Tries) -> TryCounts:
+        arguments = [tries.callee.encode(), tries.group.encode(), tries.scope_id.encode()]
+        arguments += packed_windows(tries)
+        reply = await self._requests.script("tries", (self._keys.clock,), arguments)
+        callee, callees, run, *in_windows = cast("list[int]", reply)
+        return TryCounts(callee, callees, run, tuple(in_windows))
 
     async def calls(self, limit: int = 1000) -> list[LiveCall]:
         if limit <= 0:

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
+from policy.attempts import Tries
 from policy.compiled import Scope
 from proxy.ledger.embedded import EmbeddedServer
 from proxy.ledger.hangup import HangupHandler, HangupResult
@@ -33,6 +34,7 @@ from proxy.ledger.ledger import (
     Reservation,
     Restore,
     ScopeUsage,
+    TryCounts,
 )
 from proxy.ledger.redis_ledger import RedisLedger, connect_ledger, open_ledger, open_shard
 from proxy.ledger.shards import Parts, Shards
@@ -107,7 +109,9 @@ class ShardedLedger:
     ) -> None:
         ref = claim.ref
         self._places[ref] = Place(parts.home, parts.provider)
-        at_home = Claim(ref, claim.trunk, parts.home_scopes, claim.hold, claim.record, claim.use, claim.least)
+        at_home = Claim(
+            ref, claim.trunk, parts.home_scopes, claim.hold, claim.record, claim.use, claim.least, claim.tries
+        )
 
         def judged(answer: Reservation | Refused | LedgerUnavailable) -> None:
             if isinstance(answer, Refused):
@@ -404,6 +408,9 @@ class ShardedLedger:
 
         await asyncio.gather(*[one(name, indexes) for name, indexes in groups.items()])
         return [usages[index] for index in range(len(scopes))]
+
+    async def tries(self, tries: Tries) -> TryCounts:
+        return await (await self._shards.get(tries.shard)).tries(tries)
 
     async def calls(self, limit: int = 1000) -> list[LiveCall]:
         await self._shards.refresh()

@@ -27,6 +27,10 @@ COUNTERS: dict[str, tuple[tuple[str, ...], str]] = {
         ("outcome",),
         "Logins of callers: challenged, accepted, refused, stale, or throttled after too many refused.",
     ),
+    "trunkwarden_velocity_events_total": (
+        ("trunk", "kind"),
+        "Attempts that passed a threshold on how often callees are tried, soft or hard.",
+    ),
     "trunkwarden_ledger_errors_total": (
         ("kind",),
         "Ledger commands that failed or were not answered in time.",

@@ -69,6 +69,7 @@ class Metrics:
         self.authentications: Mapping[str, int] = {}
         self.registrations: Callable[[], Mapping[str, float]] = dict
         self._decisions: dict[tuple[str, str, str], int] = {("", "refused", "SOURCE"): 0}
+        self._velocity: dict[tuple[str, str], int] = {}
         self._ledger_seconds: dict[str, Histogram] = {}
         self._ledger_errors = dict.fromkeys(_LEDGER_ERRORS, 0)
         self._reloads = {"success": 0, "failure": 0}
@@ -87,6 +88,10 @@ class Metrics:
         """Count a decision, `admitted` or `refused`. None as trunk: none was found; as reason: admitted."""
         key = (trunk or "", decision, reason or "")
         self._decisions[key] = self._decisions.get(key, 0) + 1
+
+    def velocity_event(self, trunk: str, kind: str) -> None:
+        """Count an attempt that passed a threshold of velocity; `kind` is of a closed set."""
+        self._velocity[trunk, kind] = self._velocity.get((trunk, kind), 0) + 1
 
     def call_started(self, trunk: str) -> None:
         self.calls_active[trunk] = self.calls_active.get(trunk, 0) + 1
@@ -153,6 +158,9 @@ class Metrics:
         samples: dict[str, list[tuple[list[str], float]]] = {
             "trunkwarden_admission_decisions_total": [
                 (list(key), count) for key, count in self._decisions.items()
+            ],
+            "trunkwarden_velocity_events_total": [
+                (list(key), count) for key, count in self._velocity.items()
             ],
             "trunkwarden_ledger_errors_total": _by_label(self._ledger_errors),
             "trunkwarden_policy_reloads_total": _by_label(self._reloads),

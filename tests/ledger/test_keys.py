@@ -47,6 +47,9 @@ def test_scripts_make_the_same_names() -> None:
         keys.WHOLE.leases[5:].decode(),
         keys.WHOLE.admissions("")[5:].decode(),
         "n:",
+        "v:",
+        "t:",
+        "p:",
     }
     assert made == known
     for name in known | {"clock", "epoch", "instances", "audit", "c:", "secret", "records:", "hangup"}:

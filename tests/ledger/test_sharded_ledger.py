@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from redis.crc import key_slot
 
+from policy.attempts import Threshold, Tries, Velocity
 from policy.compiled import Scope
 from policy.reasons import ReasonCode
 from proxy.ledger.keys import WHOLE, Keys
@@ -281,3 +282,21 @@ async def test_credentials_are_used_once_wherever_they_were_refused(
         ReasonCode.AUTH,
         ReasonCode.AUTH,
     ]
+
+
+async def test_attempts_are_counted_in_the_accounts_part(server: Server, opener: ShardedOpener) -> None:
+    first, second = await opener(server.url, "one"), await opener(server.url, "two")
+    velocity = Velocity(calls_per_callee=Threshold(None, 2))
+    tries = Tries("442079460018", "acme-pbx/GB", "trunk:acme-pbx", velocity, shard="account:acme")
+    answers = []
+    for number, ledger in enumerate((first, second, first, second)):
+        asked = claim(f"r{number}", sharded("acme", provider(capacity=9)))
+        asked.tries = tries
+        answers.append(await ledger.reserve(asked))
+    assert [isinstance(answer, Reservation) for answer in answers] == [True, True, False, False]
+    assert isinstance(answers[-1], Refused)
+    assert (answers[-1].reason, answers[-1].kind) == (ReasonCode.WINDOW, "calls_per_callee")
+    assert (await first.tries(tries)).callee == 3
+    await until(lambda: first.waiting == 0 and second.waiting == 0)
+    (usage,) = await first.usage([provider()])
+    assert usage.active_calls == 2  # what the account's part refused is given back

@@ -81,9 +81,9 @@ def judge(policy_of: Callable[..., Policy]) -> Judge:
 
     def run(user: str, *, source: str = "192.0.2.10", scheme: str = "sip", **changes: Any) -> Verdict:
         params = changes.pop("params", ())
-        gate = changes.pop("gate", None)
+        gate, at_ms = changes.pop("gate", None), changes.pop("at_ms", 0)
         whole = changes.pop("whole", {})
         policy = policy_of(**({"trunks": [trunk(**changes)]} | whole))
-        return evaluate(policy, CallAttempt(source, "udp", scheme, user, params, gate=gate))
+        return evaluate(policy, CallAttempt(source, "udp", scheme, user, params, gate=gate, at_ms=at_ms))
 
     return run

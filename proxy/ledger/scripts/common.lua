@@ -238,15 +238,15 @@ function recount(only)
     places[id], holds[id] = 0, 0
   end
   for _, ref in ipairs(redis.call('ZRANGE', prefix .. 'leases', 0, -1)) do
-    local found = redis.pcall('HMGET', prefix .. 'k:' .. ref, 'r', 'h', 'k', '1', '2', '3', '4')
-    if found.err or not found[1] then
+    local call = call_at(prefix .. 'k:' .. ref)
+    if not call then
       redis.call('ZREM', prefix .. 'leases', ref)
     else
-      for i = 1, tonumber(found[3]) do
-        local id = found[3 + i]
+      for i = 1, call.scopes do
+        local id = call[tostring(i)]
         if not only or places[id] then
           places[id] = (places[id] or 0) + 1
-          holds[id] = (holds[id] or 0) + tonumber(found[2])
+          holds[id] = (holds[id] or 0) + call.hold
         end
       end
     end

@@ -1,12 +1,12 @@
 #!lua
 -- KEYS clock, leases, call, record, epoch; then of each scope: numbers, admissions
--- ARGV ref, owner, lease in ms, hold, trunk, record, epoch; then of each scope: id, capacity, cps, threshold, window
---      (an empty limit is no limit; window 'r' rolling, 'd' UTC day); then, for a caller who logged in, what its
---      credentials use up
+-- ARGV ref, owner, lease in ms, hold, trunk, record, epoch, number of scopes; then of each scope: id, capacity, cps,
+--      threshold, window (an empty limit is no limit; window 'r' rolling, 'd' UTC day); then, for a caller who logged in
+--      or whose attempts are counted, what its credentials use up, or ''; then what try() of velocity.lua reads, if anything
 -- hold: how much, or `much least`: when much does not fit at every scope, least is held.
--- Answers {1, reserved at in ms, hold} | {0, scope index, reason, what there is, limit} | {2} when the call was already ended |
--- {3} when this is not the ledger that the instance knows, or one that is being rebuilt | {4} when the credentials were
--- used before.
+-- Answers {1, reserved at in ms, hold} | {0, scope index, reason, what there is, limit} | {0, 0, 'WINDOW', what, scope, limit},
+-- each with a list of the soft thresholds that are passed, if there are any | {2} when the call was already ended | {3} when
+-- this is not the ledger that the instance knows, or one that is being rebuilt | {4} when the credentials were used before.
 -- No flags: a server that is out of memory, read-only or cannot write its disk refuses it before it starts.
 local USE_SECONDS = 120  -- NONCE_MEMORY_SECONDS of proxy/call/nonce.py
 local now, raw = clock()
@@ -19,9 +19,9 @@ end
 if redis.call('HGET', KEYS[5], 'id') ~= ARGV[7] then
   return {3}
 end
-local count = math.floor((#ARGV - 7) / 5)
-local use = ARGV[8 + 5 * count]
-if use then
+local count = tonumber(ARGV[8])
+local use = ARGV[9 + 5 * count]
+if use and use ~= '' then
   local key = prefix .. 'n:' .. use
   if not redis.call('SET', key, ARGV[1], 'NX', 'EX', USE_SECONDS) and redis.call('GET', key) ~= ARGV[1] then
     return {4}
@@ -29,11 +29,18 @@ if use then
 end
 local wanted, smallest = string.match(ARGV[4], '^(%d+) ?(%d*)$')
 local hold, least = tonumber(wanted), tonumber(smallest) or tonumber(wanted)
+local tried = 10 + 5 * count
+if ARGV[tried] then
+  local passed = try(tried, raw)
+  if passed then
+    return told({0, 0, 'WINDOW', unpack(passed)})
+  end
+end
 
 -- Calls per second go by the server's own time: at most `limit` in any sliding second. After a step back the
 -- admissions that now lie ahead are taken to have been just now.
 for i = 1, count do
-  local limit = tonumber(ARGV[5 * i + 5])
+  local limit = tonumber(ARGV[5 * i + 6])
   if limit then
     local key = KEYS[2 * i + 5]
     local newest = tonumber(redis.call('LINDEX', key, -1) or 0)
@@ -47,27 +54,27 @@ for i = 1, count do
     end
     local nth = limit > 0 and redis.call('LINDEX', key, -limit)
     if limit <= 0 or (nth and raw - tonumber(nth) < 1000000) then
-      return {0, i, 'CPS', limit, limit}
+      return told({0, i, 'CPS', limit, limit})
     end
   end
 end
 
 local scopes = {}
 for i = 1, count do
-  scopes[i] = scope_at(ARGV[5 * i + 3], now)
+  scopes[i] = scope_at(ARGV[5 * i + 4], now)
 end
 for i = 1, count do
-  local limit = tonumber(ARGV[5 * i + 4])
+  local limit = tonumber(ARGV[5 * i + 5])
   if limit and scopes[i].calls >= limit then
-    return {0, i, 'CAPACITY', scopes[i].calls, limit}
+    return told({0, i, 'CAPACITY', scopes[i].calls, limit})
   end
 end
 for i = 1, count do
-  local limit = tonumber(ARGV[5 * i + 6])
+  local limit = tonumber(ARGV[5 * i + 7])
   if limit then
-    local exposure = spent_in(scopes[i], ARGV[5 * i + 7]) + scopes[i].reserved
+    local exposure = spent_in(scopes[i], ARGV[5 * i + 8]) + scopes[i].reserved
     if exposure + least > limit then
-      return {0, i, 'SPEND', exposure, limit}
+      return told({0, i, 'SPEND', exposure, limit})
     elseif exposure + hold > limit then
       hold = least
     end
@@ -83,7 +90,7 @@ for i = 1, count do
   scope.calls = scope.calls + 1
   scope.reserved = scope.reserved + hold
   store(scope)
-  local limit = tonumber(ARGV[5 * i + 5])
+  local limit = tonumber(ARGV[5 * i + 6])
   if limit then
     local key = KEYS[2 * i + 5]
     counted = true
@@ -92,7 +99,7 @@ for i = 1, count do
     redis.call('PEXPIRE', key, 2000)
   end
   record[#record + 1] = text(i)
-  record[#record + 1] = ARGV[5 * i + 3]
+  record[#record + 1] = ARGV[5 * i + 4]
 end
 if counted then
   record[#record + 1] = 'c'
@@ -103,4 +110,4 @@ if ARGV[6] ~= '' then
   redis.call('SET', KEYS[4], ARGV[6])
 end
 redis.call('ZADD', KEYS[2], text(ms + tonumber(ARGV[3])), ARGV[1])
-return {1, ms, hold}
+return told({1, ms, hold})
