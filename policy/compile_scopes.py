@@ -12,6 +12,7 @@ from policy.compile_emergency import never_sent
 from policy.compile_logins import provider_login
 from policy.compiled import CountryRule, HighRiskRule, KindRule, Provider, RateLimit, Scope, Window
 from policy.numbering.high_risk import HighRisk
+from policy.numbering.kind import wholly
 from policy.rating.compile_deck import micro, nano
 from policy.verdict import PASS, Check
 
@@ -72,18 +73,20 @@ def kind_rules(
     trunk: TrunkConfig, account: AccountConfig | None, profile: ProfileConfig | None
 ) -> tuple[KindRule, ...]:
     """The kinds that account, profile and trunk deny. A trunk that says nothing denies those that fraud
-    lives on, but not the calling codes that it allows by name."""
+    lives on, but not the calling codes that it allows by name, nor the prefixes that are all of that kind."""
     rules: list[KindRule] = []
     for kind, section in (("account", account), ("profile", profile), ("trunk", trunk)):
         if section is None:
             continue
-        denied, spared = section.deny_kinds, frozenset[str]()
+        denied, spared, meant = section.deny_kinds, frozenset[str](), frozenset[str | None]()
         if denied is None:
             denied, spared = _DENIED_UNLESS_SAID, frozenset(trunk.allow_non_geographic)
+            prefixes = [prefix.removeprefix("+") for prefix in trunk.dst_prefixes.allow]
+            meant = frozenset(prefix for prefix in prefixes if wholly(prefix, frozenset(denied)))
         if denied:
             scope = f"{kind}:{section.name}"
             passed = Check("kind", scope, PASS, f"none of {', '.join(denied)}")
-            rules.append(KindRule(scope, frozenset(denied), passed, spared))
+            rules.append(KindRule(scope, frozenset(denied), passed, spared, meant))
     return tuple(rules)
 
 

@@ -130,12 +130,14 @@ class CountryRule:
 @dataclass(frozen=True, slots=True)
 class KindRule:
     """The kinds of numbers that one scope denies. `passed` is the check of a number that is of none of them.
-    `spared`: calling codes (`+870`) that it does not judge."""
+    `spared`: calling codes (`+870`) that it does not judge; `meant`: digits of allowing prefix rules that can
+    only mean these kinds, so that what one of them lets pass is not judged either."""
 
     scope_id: str
     denied: frozenset[str]
     passed: Check
     spared: frozenset[str] = frozenset()
+    meant: frozenset[str | None] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

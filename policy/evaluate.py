@@ -178,7 +178,7 @@ def _judge_destination(
     checks.append(trunk.prefix_checks[decision.prefix])
     if not decision.allowed:
         return ReasonCode.PREFIX
-    if trunk.kind_rules and not _judge_kind(trunk, number, place, verdict):
+    if trunk.kind_rules and not _judge_kind(trunk, number, place, decision.prefix, verdict):
         return ReasonCode.PREFIX
     if trunk.high_risk_rules and not _judge_risk(trunk, number, checks):
         return ReasonCode.PREFIX
@@ -244,13 +244,16 @@ def _judge_country(trunk: Trunk, place: str | None, checks: list[Check]) -> Reas
     return None
 
 
-def _judge_kind(trunk: Trunk, number: str, place: str | None, verdict: Verdict) -> bool:
-    """Whether every scope lets numbers of this kind pass."""
+def _judge_kind(
+    trunk: Trunk, number: str, place: str | None, allowed_by: str | None, verdict: Verdict
+) -> bool:
+    """Whether every scope lets numbers of this kind pass. `allowed_by`: the prefix rule that did."""
     kinds = kinds_of(number)
     verdict.kinds = kinds
     checks = verdict.checks
     for rule in trunk.kind_rules:
-        if kinds and not rule.denied.isdisjoint(kinds) and place not in rule.spared:
+        denied = kinds and not rule.denied.isdisjoint(kinds)
+        if denied and place not in rule.spared and allowed_by not in rule.meant:
             detail = f"{number} is of a kind that deny_kinds names: {', '.join(sorted(kinds & rule.denied))}"
             checks.append(Check("kind", rule.scope_id, REFUSE, detail))
             return False

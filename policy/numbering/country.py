@@ -6,7 +6,7 @@ national digits. Only rows that several regions share are narrowed by phonenumbe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from importlib.resources import files
 
@@ -47,6 +47,16 @@ class CountryTable:
         regions = self._shorter.get(digits)
         return (digits, regions) if regions else None
 
+    def allocated(self, digits: str) -> Iterator[str]:
+        """The rows that numbers which begin with `digits` may be in, as digits."""
+        found = self.regions(digits)
+        if found is not None and found[0] != digits:
+            yield found[0]
+            return
+        for row in self._rows:
+            if row.startswith(digits):
+                yield row
+
 
 def load_table() -> CountryTable:
     """The table that is shipped beside this module; `build_country_table` makes it."""
@@ -59,6 +69,11 @@ def load_table() -> CountryTable:
 
 
 _TABLE = load_table()
+
+
+def allocated(digits: str) -> Iterator[str]:
+    """The allocated ranges, as digits, of numbers that begin with `digits`. Slow: for compiling."""
+    return _TABLE.allocated(digits)
 
 
 def country_of(number: str) -> str | None:

@@ -13,6 +13,7 @@ from typing import Final
 import phonenumbers
 from phonenumbers import PhoneNumberType
 
+from policy.numbering.country import allocated
 from policy.numbering.metadata import parsed
 
 Kinds = frozenset[str]
@@ -75,6 +76,14 @@ def kinds_of(number: str) -> Kinds:
     if len(found) < 2:
         return found
     return _narrow(number[1:], found)
+
+
+def wholly(prefix: str, kinds: Kinds) -> bool:
+    """Whether every number that begins with the digits `prefix`, no plus, is of one of `kinds`. Slow: for
+    compiling."""
+    ranges = [row if len(row) > len(prefix) else prefix for row in allocated(prefix)]
+    found = [_TABLE.lookup(digits) for digits in ranges]
+    return bool(found) and all(own and own <= kinds for own in found)
 
 
 @lru_cache(maxsize=4096)

@@ -483,3 +483,16 @@ def test_no_allow_widens_what_high_risk_leaves(judge: Judge) -> None:
         "+18095550123", destination_whitelist=["do"], high_risk=["one_ring"], dst_prefixes=prefixes
     )
     assert refused.reason is ReasonCode.PREFIX
+
+
+def test_a_premium_prefix_that_is_allowed_by_name_is_denied_only_by_name(judge: Judge) -> None:
+    rules = {"dst_prefixes": {"deny": ["+1900"], "allow": ["+1900555"]}}
+    assert judge("+19005551234", **rules).reason is None
+    assert judge("+19002341234", **rules).reason is ReasonCode.PREFIX
+    assert judge("+19005551234", **rules, deny_kinds=["premium"]).reason is ReasonCode.PREFIX
+    assert judge("+19005551234", dst_prefixes={"allow": ["+1900"]}).reason is None
+    # Who allows a country does not mean what is dear in it.
+    only = {"default_dst_action": "reject_all", "dst_prefixes": {"allow": ["+44", "+1"]}}
+    assert judge("+449098790000", **only).reason is ReasonCode.PREFIX
+    assert judge("+19005551234", **only).reason is ReasonCode.PREFIX
+    assert judge(LONDON, **only).reason is None

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from policy.numbering.kind import KindTable, kinds_of
+from policy.numbering.kind import KindTable, kinds_of, wholly
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,12 @@ def test_an_ambiguous_range_is_told_apart_by_the_whole_number() -> None:
     # Ireland: +353 15 with seven digits is Dublin, with eight a premium service.
     assert kinds_of("+35315121234") == frozenset()
     assert kinds_of("+3531512123456") == {"premium"}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "whole"),
+    [("1900", True), ("19005", True), ("1900555123", True), ("1", False), ("44", False), ("449", True),
+     ("4490", True), ("4420", False), ("870", False), ("999", False), ("", False)],
+)  # fmt: skip
+def test_prefixes_that_hold_nothing_else(prefix: str, whole: bool) -> None:
+    assert wholly(prefix, frozenset({"premium"})) is whole
