@@ -39,6 +39,7 @@ bench: env-dev packages ## what a call costs, beside Kamailio where that is inst
 soak: env-dev packages ## three times what can be served, for some minutes: how much gets through (ARGS='--help' lists the options)
 	@$(BIN)/python -m benchmarks.overload $(ARGS)
 	@TRUNKWARDEN_LEDGER_RUNS=500 $(BIN)/python -m pytest -q --timeout 3600 tests/ledger/test_state_machine.py
+	@TRUNKWARDEN_LEDGER_ADDITIONS=1000000 $(BIN)/python -m pytest -q tests/ledger/test_lua.py -k additions
 
 fuzz: env-fuzz packages ## a million changed messages for the parser, and more; other readers beside ours (ARGS='--help')
 	@$(BIN)/python -m tests.fuzz.run $(ARGS)

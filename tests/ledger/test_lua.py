@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import random
+from pathlib import Path
 
 import pytest
 
@@ -294,3 +296,27 @@ async def test_a_hundred_thousand_additions_without_error(ledger: RedisLedger) -
         total = step * 7
         await ledger.renew([Renewal(ref, total, 0, (trunk,)) for ref in refs])
     assert await spent(ledger) == base + 64 * total
+
+
+ADDITIONS = int(os.environ.get("TRUNKWARDEN_LEDGER_ADDITIONS", "50000"))
+ADDING = """
+for n = 1, tonumber(ARGV[1]) do
+  local now = clock()
+  local scope = scope_at('trunk:t', now)
+  land(scope, 123457)
+  store(scope)
+end
+"""
+
+
+async def test_additions_without_an_error(server: Server, opener: Opener) -> None:
+    """As many costs as land in a busy day (the soak adds a million), by the scripts' own functions, to the
+    micro-unit."""
+    ledger = await opener(server.url, deadline=20.0)
+    client = server.client()
+    common = (Path(lua.__file__).parent / "scripts" / "common.lua").read_text()
+    for _ in range(ADDITIONS // 10_000):
+        client.eval(f"{common}\n{ADDING}", 1, "{tw}:clock", 10_000)
+    assert await spent(ledger) == 123_457 * ADDITIONS
+    assert await spent(ledger, Window.UTC_DAY) in range(123_457_000_001)  # midnight may fall into it
+    assert await ledger.audit([scope()]) == []  # the ring proves the same sum
