@@ -138,8 +138,8 @@ async def test_connecting_has_a_deadline_and_a_bounded_queue(stage: Stage) -> No
     assert endpoint.unsent == 5
     begun = asyncio.get_running_loop().time()
     await until(lambda: stage.closed == [flow])
-    assert 0.2 < asyncio.get_running_loop().time() - begun < 1.0
-    assert len(endpoint) == 0
+    assert 0.2 < asyncio.get_running_loop().time() - begun < 5.0
+    await until(lambda: len(endpoint) == 0)
     for filler in (*fillers, deaf):
         filler.close()
 
