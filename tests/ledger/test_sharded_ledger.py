@@ -130,7 +130,11 @@ async def test_another_instance_adopts(server: Server, opener: ShardedOpener) ->
         if len(await second.lapsed()) == 2:
             break
         await asyncio.sleep(0.01)
-    assert await second.sweep() >= 1  # the one that rang
+    for _ in range(200):  # the one that rang lapses in each part by itself
+        await second.sweep()
+        if [calls for calls, _, _ in await used(second, *scopes)] == [2] * len(scopes):
+            break
+        await asyncio.sleep(0.01)
     (call,) = await second.adopt(["r1"])
     assert (call.ref, call.epoch, call.hold, call.state) == ("r1", 2, 100, b"dialog")
     (call,) = await second.adopt(["r2"], force=True)
