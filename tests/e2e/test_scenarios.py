@@ -87,4 +87,5 @@ def test_every_scenario_is_in_the_readme_and_in_a_pair() -> None:
 
     assert {name for name in names if f"`{name}.xml`" not in readme} == set()
     paired = {name for pair in PAIRS for name in pair[:2]}
-    assert names - paired == {"uac_refused", "uas_silent"}
+    # These need the proxy between them: to be refused, to be challenged, or to be given up.
+    assert names - paired == {"uac_refused", "uac_digest", "uas_silent"}
