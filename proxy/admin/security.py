@@ -14,6 +14,7 @@ from hashlib import sha256
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from proxy.admin.access.identity import everything
 from proxy.admin.problems import problem
 from proxy.observe.logs import Sampler
 
@@ -25,6 +26,8 @@ BODY_SECONDS = 10.0
 _OPEN = {(method, path) for method in ("GET", "HEAD") for path in ("/healthz", "/readyz", "/metrics")}
 _SAFE_METHODS = ("GET", "HEAD")
 _CHALLENGE = 'Bearer realm="trunkwarden", Basic realm="trunkwarden", charset="UTF-8"'
+_CONFIGURED = everything("admin.token")
+_LOCAL = everything("loopback")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]@/?#\s]+)(?::([0-9]{1,5}))?")
 
 # The dashboard is the only page; its own script and style are named by their hashes there.
@@ -85,7 +88,7 @@ class Guard:
     loopback listener) the Host header must name this machine, so that no foreign page can reach the API
     under a name of its own. Whatever changes something must not come from a page of another origin:
     browsers send credentials, and requests to this machine, on behalf of any page. Bodies are bounded in
-    size and time.
+    size and time. The application finds who asks in the state of the request (`identity_of`).
     """
 
     def __init__(self, app: ASGIApp, token: str | None) -> None:
@@ -111,6 +114,9 @@ class Guard:
             detail = "the body is too large" if body == 413 else "the body did not arrive"
             await problem(body, detail, headers={"Connection": "close"})(scope, receive, send)
             return
+        if (scope["method"], scope["path"]) not in _OPEN:
+            identity = _LOCAL if self._digest is None else _CONFIGURED
+            scope = {**scope, "state": {**scope.get("state", {}), "identity": identity}}
         await self._app(scope, _replay(body, receive), send)
 
     def _refusal(self, scope: Scope, headers: Mapping[str, str] | None) -> tuple[int, str] | None:
