@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 
 from proxy.call.dialog import Dialog, other_way
 from proxy.call.forwarding import originate
+from proxy.call.large import fitting
 from proxy.call.provider_login import CHALLENGES, answer_challenge
-from proxy.sip.serialize import serialize_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from proxy.call.dialog import Party
     from proxy.call.session import CallSession
-    from proxy.sip.message import Header, SipResponse
+    from proxy.sip.message import Flow, Header, SipResponse
+    from proxy.sip.serialize import OutgoingRequest
     from proxy.sip.transaction import ClientTransaction
 
 ENDING_STATUSES = frozenset({408, 481})
@@ -92,6 +94,8 @@ class FarewellLeg:
 
     def response(self, client: ClientTransaction, response: SipResponse, now: float) -> None:
         """The far end's answer decides whether the call is over."""
+        if client.flow.hurried:
+            self.farewell.session.core.reach.stream_found(client.flow, True, now)
         if response.status in CHALLENGES and self.towards_callee:
             session = self.farewell.session
             login = answer_challenge(session.core, session.provider, response, client.request, self.answered)
@@ -106,6 +110,13 @@ class FarewellLeg:
     def unreachable(self, client: ClientTransaction, now: float) -> None:
         """The connection is gone."""
         session = self.farewell.session
+        if client.flow.hurried:
+            session.core.reach.stream_found(client.flow, False, now)
+            if self.towards_callee:
+                self.farewell.tell_callee(self, now)
+            else:
+                self.farewell.bye_caller(self.dialog, self.reason, now)
+            return
         flow = None if self.towards_callee else other_way(session.caller, client.flow, session.core.ways)
         if flow is None:
             self.no_response(client, now)
@@ -182,39 +193,49 @@ class Farewell:
         session, dialog = self.session, leg.dialog
         core = session.core
         party = dialog.callee(session.token)
-        identity = core.identity(party.flow)
-        from_value = session.callees_from
         call_id = session.request.call_id
         if not dialog.acknowledged:
-            ack = originate(
-                b"ACK",
+            dialog.acknowledged = True
+            number = dialog.number(session.request.cseq, True)
+            login = session.targets.login
+
+            def ack(flow: Flow) -> OutgoingRequest:
+                made = originate(
+                    b"ACK",
+                    party,
+                    core.branch(),
+                    core.identity(flow),
+                    session.callees_from,
+                    dialog.to_header(),
+                    call_id,
+                    number,
+                    None,
+                )
+                if login is not None:
+                    made.headers.append(login[1])
+                return made
+
+            _, data, flow = fitting(core, party, ack, now, surely=True)
+            core.stack.send(data, flow)
+        number = dialog.own_number(session.caller, True)
+
+        def bye(flow: Flow) -> OutgoingRequest:
+            made = originate(
+                b"BYE",
                 party,
                 core.branch(),
-                identity,
-                from_value,
+                core.identity(flow),
+                session.callees_from,
                 dialog.to_header(),
                 call_id,
-                dialog.number(session.request.cseq, True),
-                None,
+                number,
+                leg.reason,
             )
-            if session.targets.login is not None:
-                ack.headers.append(session.targets.login[1])
-            dialog.acknowledged = True
-            core.stack.send(serialize_request(ack), party.flow)
-        bye = originate(
-            b"BYE",
-            party,
-            core.branch(),
-            identity,
-            from_value,
-            dialog.to_header(),
-            call_id,
-            dialog.own_number(session.caller, True),
-            leg.reason,
-        )
-        if leg.login is not None:
-            bye.headers.append(leg.login)
-        client = core.stack.send_request(bye, party.flow, now, owner=leg)
+            if leg.login is not None:
+                made.headers.append(leg.login)
+            return made
+
+        client = self._send(leg, party, bye, now)
         client.senders = leg.senders
 
     def bye_caller(self, dialog: Dialog, reason: bytes, now: float) -> None:
@@ -222,17 +243,26 @@ class Farewell:
         session = self.session
         core = session.core
         party = session.caller
-        callee = dialog.callee(session.token)
-        bye = originate(
-            b"BYE",
-            party,
-            core.branch(),
-            core.identity(party.flow),
-            dialog.to_header(),
-            session.request.first(b"from") or b"",
-            session.request.call_id,
-            dialog.own_number(callee, False),
-            reason,
-        )
-        leg = FarewellLeg(self, dialog, reason, False)
-        core.stack.send_request(bye, party.flow, now, owner=leg)
+        number = dialog.own_number(dialog.callee(session.token), False)
+
+        def bye(flow: Flow) -> OutgoingRequest:
+            return originate(
+                b"BYE",
+                party,
+                core.branch(),
+                core.identity(flow),
+                dialog.to_header(),
+                session.request.first(b"from") or b"",
+                session.request.call_id,
+                number,
+                reason,
+            )
+
+        self._send(FarewellLeg(self, dialog, reason, False), party, bye, now)
+
+    def _send(
+        self, leg: FarewellLeg, party: Party, bye: Callable[[Flow], OutgoingRequest], now: float
+    ) -> ClientTransaction:
+        core = self.session.core
+        request, data, flow = fitting(core, party, bye, now)
+        return core.stack.send_request(request, flow, now, owner=leg, data=data)

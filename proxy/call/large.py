@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from proxy.call.dialog import Dialog, Party
@@ -13,6 +14,7 @@ from proxy.sip.message import Flow, SipRequest
 from proxy.sip.serialize import OutgoingRequest, serialize_request
 
 if TYPE_CHECKING:
+    from proxy.call.core import ProxyCore
     from proxy.call.session import CallSession
     from proxy.call.ways import Ways
 
@@ -33,18 +35,34 @@ def request_towards(
     Over TCP where it is too large for UDP and nobody has found out lately that the far side takes none;
     `surely`: where it is known to, for what cannot be sent again.
     """
-    core, flow = session.core, to.flow
-    outgoing = forward_in_dialog(request, to, core.branch(), core.identity(flow), drop)
-    renumber(outgoing, request, dialog, from_caller)
-    show_party(outgoing.headers, session, from_caller)
+    core = session.core
+
+    def towards(flow: Flow) -> OutgoingRequest:
+        outgoing = forward_in_dialog(request, to, core.branch(), core.identity(flow), drop)
+        renumber(outgoing, request, dialog, from_caller)
+        show_party(outgoing.headers, session, from_caller)
+        return outgoing
+
+    return fitting(core, to, towards, now, surely=surely)
+
+
+def fitting(
+    core: ProxyCore,
+    to: Party,
+    towards: Callable[[Flow], OutgoingRequest],
+    now: float,
+    *,
+    surely: bool = False,
+) -> tuple[OutgoingRequest, bytes, Flow]:
+    """What `towards` makes for a flow to that side, its bytes, and the flow: as request_towards has it."""
+    flow = to.flow
+    outgoing = towards(flow)
     data = serialize_request(outgoing)
     if len(data) > LARGEST_DATAGRAM and flow.transport == "udp":
         stream = _stream(to, core.ways)
         reach = core.reach
         if stream is not None and (reach.streams(stream, now) if surely else reach.may_stream(stream, now)):
-            outgoing = forward_in_dialog(request, to, core.branch(), core.identity(stream), drop)
-            renumber(outgoing, request, dialog, from_caller)
-            show_party(outgoing.headers, session, from_caller)
+            outgoing = towards(stream)
             return outgoing, serialize_request(outgoing), stream
     return outgoing, data, flow
 

@@ -198,3 +198,44 @@ def test_towards_the_pbx_unless_it_is_behind_nat(contact: str, transport: str) -
         play.link_down(play.flows[-1])
         assert ways(play) == ["udp INFO"]
     assert play.flows[-1].local == PROXY
+
+
+# --- our own requests ---
+
+
+def on_a_long_way() -> Playbook:
+    """An answered call; what is sent towards its called side names six proxies and has over 1300 bytes."""
+    play = playbook()
+    play.receive(invite())
+    hops = "".join(
+        f"Record-Route: <sip:{CARRIER[0]}:{CARRIER[1]};lr;hop={'x' * 200}{n}>\r\n" for n in range(6)
+    )
+    ok = answer(play.last(CARRIER), 200).replace(b"Record-Route:", hops.encode() + b"Record-Route:", 1)
+    play.receive(ok, CARRIER)
+    play.receive(in_dialog("ACK", play.last(PBX), cseq=1, branch="z9hG4bK-ack"))
+    play.take()
+    return play
+
+
+def hang_up(play: Playbook) -> None:
+    session = next(iter(play.core.sessions.values()))
+    session.hang_up(b'Q.850;cause=21;text="Spend Limit Reached"', play.now)
+    play.pump()
+
+
+def test_large_bye_of_our_own_goes_by_tcp() -> None:
+    play = on_a_long_way()
+    hang_up(play)
+    bye = play.last(CARRIER)
+    assert bye.via.transport == b"TCP"
+    assert ways(play) == ["tcp BYE", "udp BYE"]
+    play.receive(answer(bye, 200), flow=CARRIER_TCP)
+    assert play.commands == ["Reserve", "Answered", "Ended"]
+
+
+def test_large_bye_of_our_own_goes_by_udp_where_there_is_no_tcp() -> None:
+    play = on_a_long_way()
+    hang_up(play)
+    play.take()
+    play.link_down(play.flows[-2])
+    assert ways(play) == ["udp BYE"]
