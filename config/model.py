@@ -44,6 +44,7 @@ from config.values import (
     ProviderAffix,
     SourceNetwork,
     TrunkTechPrefix,
+    WebAddress,
     integer,
     one_of,
     show,
@@ -317,9 +318,11 @@ class ProfileConfig(_Section):
     """A named outbound policy that several trunks share; its limits are totals over all of them.
 
     The daily spend limit counts only while enabled, in `threshold_window`: a UTC day unless said otherwise.
+    `account`: the only account whose trunks may use it; None: any trunk may.
     """
 
     name: Name
+    account: Name | None = None
     enabled: Flag = True
     destination_whitelist: tuple[Country, ...] | None = None
     concurrent_call_limit: Capacity | None = None
@@ -355,6 +358,7 @@ class TrunkConfig(_Section):
     `refuse_below_margin`: what a minute must be sold for above what its provider charges, in the accounting
     currency; None: not looked at. `deny_kinds` None: premium and satellite, but for calling codes that
     `allow_non_geographic` names. `high_risk`: lists of ranges known for fraud that are denied.
+    `allowed_rtp_ips` None: media may come from anywhere. `callback_url` is told of the trunk's threshold.
     """
 
     name: Name
@@ -407,6 +411,12 @@ class TrunkConfig(_Section):
     calling_window: CallingWindowConfig | None = None
     velocity: VelocityConfig | None = None
     destination_limits: DestinationLimits = ()
+    allowed_rtp_ips: tuple[SourceNetwork, ...] | None = None
+    media_encryption_mode: Annotated[
+        Literal["disabled", "srtp_sdes", "srtp_dtls", "zrtp"],
+        one_of("disabled", "srtp_sdes", "srtp_dtls", "zrtp"),
+    ] = "disabled"
+    callback_url: WebAddress | None = None
 
 
 def _emergency_number(value: Any) -> str:
@@ -467,7 +477,7 @@ class Config(_Section):
     stir: StirConfig | None = None
 
 
-UNENFORCED = ("codecs",)
+UNENFORCED = ("codecs", "allowed_rtp_ips", "media_encryption_mode")
 """Fields that restrict, stored but not enforced by this version: what `accept_unenforced` may list."""
 
 
@@ -475,5 +485,7 @@ def unenforced_fields(trunk: TrunkConfig, account: AccountConfig | None = None) 
     """Those of UNENFORCED that `trunk` or its account uses; with one not accepted, its calls are DISABLED."""
     used = {
         "codecs": account is not None and bool(account.codecs),
+        "allowed_rtp_ips": trunk.allowed_rtp_ips is not None,
+        "media_encryption_mode": trunk.media_encryption_mode != "disabled",
     }
     return tuple(field for field in UNENFORCED if used[field])

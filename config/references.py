@@ -63,6 +63,7 @@ def check_references(draft: Draft) -> Report:
                 join(path, "destination_whitelist"), "is empty: every call of this account is refused"
             )
     for path, profile in draft.items.get("profiles", []):
+        scopes.refer(report, "accounts", profile.account, join(path, "account"))
         if not scopes.faulty(path):
             _check_profile(profile, path, report)
     for path, trunk in draft.items.get("trunks", []):

@@ -14,15 +14,6 @@ LISTEN_TRANSPORTS = frozenset({"udp", "tcp", "tls"})
 PROVIDER_TRANSPORTS = frozenset({"udp", "tcp", "tls"})
 LEDGER_SCHEMES = frozenset({"embedded", "redis", "rediss", "unix", "redis+sentinel", "redis+cluster"})
 
-LATER_KEYS = frozenset(
-    {
-        "media_encryption_mode",
-        "allowed_rtp_ips",
-        "callback_url",
-    }
-)
-"""Keys of carriers' own APIs that have no place in the file yet: said so, not taken for typing errors."""
-
 
 def unserved_listener(listener: Listener, path: str) -> Iterator[Finding]:
     if listener.transport not in LISTEN_TRANSPORTS:

@@ -12,7 +12,6 @@ from pydantic_core import ErrorDetails
 
 from config.model import Config
 from config.problem import Finding, join
-from config.served import LATER_KEYS
 from config.tree import Value
 from config.values import show
 
@@ -171,8 +170,6 @@ def _message(error: ErrorDetails, location: list[str | int]) -> str:
 
 def _unknown_key(location: list[str | int]) -> str:
     key = str(location[-1])
-    if key in LATER_KEYS:
-        return "is not served by this version of Trunkwarden"
     return f"unknown key{nearest(key, _known_keys(location[:-1]))}"
 
 

@@ -205,6 +205,13 @@ def _check_unenforced(trunk: TrunkConfig, path: str, scopes: Scopes, report: Rep
             report.warn(below, f"{text}, unless `accept_unenforced` lists `{field}`")
 
 
+def _check_whose_profile(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) -> None:
+    profile = scopes.profiles.get(trunk.profile or "")
+    if profile is not None and profile.account not in (None, trunk.account):
+        text = f"`{profile.name}` serves the trunks of account `{profile.account}` only"
+        report.problem(join(path, "profile"), text)
+
+
 def _check_profile_of_one_account(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) -> None:
     """With `shard_by: account` a profile is counted where its account is."""
     if trunk.profile is None or scopes.ledger.shard_by != "account":
@@ -266,6 +273,7 @@ _RULES: tuple[tuple[_Rule, tuple[str, ...]], ...] = (
         ("dids", "allow_any_did_as_cli", "on_cli_mismatch_action", "default_did", "identity_header"),
     ),
     (_check_unenforced, ("account",)),
+    (_check_whose_profile, ("profile", "account")),
     (_check_profile_of_one_account, ("account", "profile")),
 )
 """Each rule with the fields that it cannot do without."""

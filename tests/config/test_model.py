@@ -102,6 +102,6 @@ def test_secrets_are_not_printed() -> None:
 
 def test_fields_that_are_not_enforced() -> None:
     plain = TrunkConfig(name="a")
-    used = TrunkConfig(name="a", auth="digest")
+    used = TrunkConfig(name="a", allowed_rtp_ips=(), media_encryption_mode="srtp_sdes")
     assert unenforced_fields(plain, AccountConfig(name="b")) == ()
     assert unenforced_fields(used, AccountConfig(name="b", codecs=("PCMA",))) == UNENFORCED

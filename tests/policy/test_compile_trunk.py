@@ -86,6 +86,10 @@ STATUS: list[tuple[dict[str, Any], dict[str, Any], str | None]] = [
     ({"auth": "digest", "username": "u", "ha1": "0" * 64}, {}, None),
     ({"account": "acme"}, {"accounts": [{"name": "acme", "codecs": ["PCMA"]}]},
      "codecs: restricts, but is not enforced yet"),
+    ({"allowed_rtp_ips": []}, {}, "allowed_rtp_ips: restricts, but is not enforced yet"),
+    ({"media_encryption_mode": "zrtp"}, {}, "media_encryption_mode: restricts, but is not enforced yet"),
+    ({"media_encryption_mode": "zrtp"}, {"accept_unenforced": ["media_encryption_mode"]}, None),
+    ({"media_encryption_mode": "disabled", "callback_url": "https://hooks.example.org/"}, {}, None),
 ]  # fmt: skip
 
 
