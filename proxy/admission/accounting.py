@@ -12,81 +12,20 @@ import heapq
 import logging
 from collections.abc import Callable
 
-from policy.compiled import OnLedgerUnavailable, OnThreshold, Scope, Trunk
-from policy.rating.rate import Rate
+from policy.compiled import OnLedgerUnavailable, OnThreshold, Trunk
 from policy.reasons import ReasonCode
-from proxy.admission.description import description
+from proxy.admission.account import CallAccount, scopes_of, trunk_name
 from proxy.admission.policy_store import PolicyStore
 from proxy.call.memory import remember
 from proxy.call.session import CallSession
-from proxy.ledger.ledger import Adopted, Concerns, Ledger, LedgerUnavailable, Registration, Renewal, Renewed
+from proxy.ledger.ledger import Adopted, Concerns, Ledger, LedgerUnavailable, Renewal, Renewed
 from proxy.ledger.redis_ledger import MOST_STATE
 
 _log = logging.getLogger(__name__)
 
-# A block is renewed this long before it runs out, so that a short outage of the ledger ends no call.
-LEAD_SECONDS = 10.0
 _RETRY_SECONDS = 1.0
 _SOON_SECONDS = 0.05
 _RESTORED_AT_ONCE = 256
-
-
-class CallAccount:
-    """What one live call has, in seconds since its answer and in micro-units.
-
-    `paid_seconds` of talk are paid for by `committed` in all (spent and held together); of that the ledger is
-    known to have `moved` so much into its window. `epoch` is that of the lease, `version` that of the state
-    which is left there for others. `counted` is False for a call
-    of which the ledger knows nothing: an emergency call, one that was admitted while the ledger was away, or
-    one that the ledger `lost`; but for the first they are registered as soon as that is possible. `denied`
-    says why there was no further block when one was last asked for: SPEND or LEDGER. `cut` is set
-    when the call was ended because its paid time was up: to the hang-ups that it had survived by then.
-    """
-
-    __slots__ = (
-        "committed",
-        "counted",
-        "cut",
-        "denied",
-        "due",
-        "entry",
-        "epoch",
-        "lost",
-        "moved",
-        "paid_seconds",
-        "session",
-        "version",
-    )
-
-    def __init__(self, session: CallSession, committed: int, paid_seconds: float, counted: bool) -> None:
-        self.session = session
-        self.committed = committed
-        self.paid_seconds = paid_seconds
-        self.counted = counted
-        self.due = 0.0
-        self.entry = 0
-        self.epoch = 1
-        self.moved = 0
-        self.version = 0
-        self.lost = False
-        self.denied: ReasonCode | None = None
-        self.cut: int | None = None
-
-
-def first_block(trunk: Trunk, rate: Rate | None) -> tuple[int, float]:
-    """(money in micro-units, seconds) that a call holds before it is answered."""
-    if rate is None:
-        return 0, float(trunk.reserve_seconds)
-    seconds = rate.billed_seconds(trunk.reserve_seconds * 1000)
-    return rate.cost_of_seconds(seconds), float(seconds)
-
-
-def least_block(trunk: Trunk, rate: Rate | None) -> tuple[int, float]:
-    """What a call holds at least before it is answered, when money is short: one billing increment."""
-    if rate is None:
-        return first_block(trunk, rate)
-    seconds = rate.initial_increment
-    return rate.cost_of_seconds(seconds), float(seconds)
 
 
 class Accounting:
@@ -178,7 +117,7 @@ class Accounting:
             self._idle.set()
         cost = 0
         if session.answered_at is not None and session.ended_at is not None:
-            cost = _cost(account, session.ended_at)
+            cost = account.cost(session.ended_at)
         if not account.counted:
             self._count_here(session, -1)
         if session.verdict.emergency:
@@ -186,7 +125,7 @@ class Accounting:
         if session.answered_at is None:
             self._ledger.release(session.ref, epoch=account.epoch)
         else:
-            scopes = _scopes(session, session.verdict.trunk)
+            scopes = scopes_of(session, session.verdict.trunk)
             self._ledger.settle(session.ref, cost, scopes, epoch=account.epoch, moved=account.moved)
         return cost
 
@@ -216,7 +155,7 @@ class Accounting:
         ]
         for at in range(0, len(accounts), _RESTORED_AT_ONCE):
             some = accounts[at : at + _RESTORED_AT_ONCE]
-            told = [self._registration(one, one.moved if remembered else 0, now) for one in some]
+            told = [one.registration(one.moved if remembered else 0, now) for one in some]
             outcomes = await self._ledger.register(told)
             for account, outcome in zip(some, outcomes, strict=True):
                 if outcome == Renewed.AWAY:
@@ -264,7 +203,7 @@ class Accounting:
         """Take calls into the ledger that it does not know; while that cannot be, they go on as their trunk
         has it."""
         try:
-            told = [self._registration(account, account.moved, now) for account, _, _ in unknown]
+            told = [account.registration(account.moved, now) for account, _, _ in unknown]
             outcomes = await self._ledger.register(told)
         except LedgerUnavailable:
             outcomes = [Renewed.AWAY] * len(unknown)
@@ -282,26 +221,6 @@ class Accounting:
                 self._granted(account, paid, renewal, now)
                 self._schedule(account, min(account.due, now + _RETRY_SECONDS))
 
-    def _registration(self, account: CallAccount, moved: int, now: float) -> Registration:
-        session = account.session
-        spent, answered_age = 0, None
-        if session.answered_at is not None:
-            spent, answered_age = min(_cost(account, now), account.committed), now - session.answered_at
-        scopes = _scopes(session, session.verdict.trunk)
-        hold = account.committed - spent
-        return Registration(
-            session.ref,
-            _trunk_name(session),
-            scopes,
-            account.epoch,
-            now - session.received_at,
-            answered_age,
-            moved,
-            spent,
-            hold,
-            description(session),
-        )
-
     def _registered(self, account: CallAccount, outcome: str, now: float) -> None:
         if account.session.account is not account:
             return  # it ended meanwhile, and what it cost is on its way
@@ -314,6 +233,8 @@ class Accounting:
         account.lost = False
         if account.denied is ReasonCode.LEDGER:
             account.denied = None
+        if account.session.answered_at is not None:
+            self.changed(account.session, now)  # what was left for others is lost as well, or never was there
         self._schedule(account, min(self._next_look(account, now), now + _SOON_SECONDS))
 
     def _drop(self, account: CallAccount) -> None:
@@ -339,13 +260,13 @@ class Accounting:
         trunk = in_force or verdict.trunk
         spent = 0
         if session.answered_at is not None:
-            spent = min(_cost(account, now), account.committed)
+            spent = min(account.cost(now), account.committed)
         paid, total = account.paid_seconds, account.committed
-        if in_force is not None and account.cut is None and self._runs_out(account, now):
-            paid = self._next_block(account, in_force, now)
+        if in_force is not None and account.cut is None and account.runs_out(now):
+            paid = account.next_block(in_force, now)
             if verdict.rate is not None:
                 total = verdict.rate.cost_of_seconds(int(paid))
-        scopes = _scopes(session, trunk)
+        scopes = scopes_of(session, trunk)
         return Renewal(session.ref, spent, max(total - spent, 0), scopes, account.epoch), paid
 
     def _renewed(self, account: CallAccount, paid: float, renewal: Renewal, outcome: str, now: float) -> None:
@@ -390,24 +311,24 @@ class Accounting:
                 return  # the BYE is under way
             # The far end refused it: the call lives, and is charged for as long as it does.
             account.cut = None
-            self._use_unpaid(account, now)
+            account.use_unpaid(now)
         reason = self._overdue(account, now)
         if reason is not None:
             self._hang_up(session, reason)
             account.cut = session.survivals
         elif account.denied is not None and session.answered_at is not None:
-            self._use_unpaid(account, now)
+            account.use_unpaid(now)
 
     def _overdue(self, account: CallAccount, now: float) -> ReasonCode | None:
         """Why the call may not go on at `now`, or None."""
-        if account.session.answered_at is None or now < _block_end(account):
+        if account.session.answered_at is None or now < account.block_end:
             return None
         trunk = self._trunk_in_force(account)
         if trunk is None:
             return ReasonCode.DISABLED
         if account.session.verdict.rate is None or trunk.on_threshold is OnThreshold.FINISH:
             return None
-        if all(scope.threshold is None for scope in _scopes(account.session, trunk)):
+        if all(scope.threshold is None for scope in scopes_of(account.session, trunk)):
             return None
         if account.denied is ReasonCode.LEDGER and trunk.on_ledger_unavailable is OnLedgerUnavailable.ADMIT:
             return None
@@ -421,42 +342,23 @@ class Accounting:
             return
         was_cut = session.survivals == account.cut
         if was_cut or (account.cut is None and self._overdue(account, session.ended_at) is not None):
-            session.ended_at = min(session.ended_at, _block_end(account))
-
-    @staticmethod
-    def _use_unpaid(account: CallAccount, now: float) -> None:
-        if now > _block_end(account):
-            account.paid_seconds = now - (account.session.answered_at or now)
-            account.committed = max(account.committed, _cost(account, now))
+            session.ended_at = min(session.ended_at, account.block_end)
 
     def _trunk_in_force(self, account: CallAccount) -> Trunk | None:
         """The call's trunk as the policy now has it; None when it is gone or switched off."""
         verdict = account.session.verdict
         if verdict.emergency:
             return verdict.trunk
-        trunk = self._store.policy.trunks.get(_trunk_name(account.session))
+        trunk = self._store.policy.trunks.get(trunk_name(account.session))
         return None if trunk is None or trunk.disabled_by is not None else trunk
-
-    @staticmethod
-    def _next_block(account: CallAccount, trunk: Trunk, now: float) -> float:
-        """The end of the next block: a whole one, or the smallest when money is short."""
-        rate = account.session.verdict.rate
-        used = now - (account.session.answered_at or now)
-        ahead = 1 if account.denied is ReasonCode.SPEND else trunk.reserve_seconds
-        end = max(account.paid_seconds, used) + ahead
-        return end if rate is None else float(rate.billed_seconds(int(end * 1000)))
-
-    @staticmethod
-    def _runs_out(account: CallAccount, now: float) -> bool:
-        return account.session.answered_at is not None and now >= _block_end(account) - _lead(account)
 
     def _next_look(self, account: CallAccount, now: float) -> float:
         """When the call is due again: for its lease, ahead of the end of its block, or at that end."""
         at = now + self._interval
         if account.session.answered_at is None or account.cut is not None:
             return at
-        end = _block_end(account)
-        ahead = end - _lead(account)
+        end = account.block_end
+        ahead = end - account.lead
         if ahead > now:
             return min(at, ahead)
         if account.denied is None and self._trunk_in_force(account) is not None:
@@ -471,7 +373,7 @@ class Accounting:
 
     def _count_here(self, session: CallSession, change: int) -> None:
         if not session.verdict.emergency:
-            name = _trunk_name(session)
+            name = trunk_name(session)
             self.uncounted[name] = self.uncounted.get(name, 0) + change
 
 
@@ -479,33 +381,3 @@ def _state(session: CallSession, now: float) -> bytes:
     """What another instance needs to go on with the call; nothing when it is too large to be kept."""
     state = remember(session, now)
     return state if len(state) <= MOST_STATE else b""
-
-
-def _cost(account: CallAccount, until: float) -> int:
-    """What an answered call costs that lasts until the monotonic time `until`."""
-    session = account.session
-    rate = session.verdict.rate
-    if rate is None or session.answered_at is None:
-        return 0
-    return rate.cost(round((until - session.answered_at) * 1000))
-
-
-def _block_end(account: CallAccount) -> float:
-    return (account.session.answered_at or 0.0) + account.paid_seconds
-
-
-def _lead(account: CallAccount) -> float:
-    trunk = account.session.verdict.trunk
-    block = trunk.reserve_seconds if trunk is not None else account.paid_seconds
-    return min(LEAD_SECONDS, block / 2)
-
-
-def _scopes(session: CallSession, trunk: Trunk | None) -> tuple[Scope, ...]:
-    """Where the call is counted by what `trunk`, its own as it was or as it now is, says."""
-    if trunk is None:
-        return ()
-    return trunk.scopes_of(session.verdict.called, session.verdict.country)
-
-
-def _trunk_name(session: CallSession) -> str:
-    return session.verdict.trunk.name if session.verdict.trunk is not None else ""

@@ -14,7 +14,7 @@ from policy.explain import explain
 from policy.rating.money import amount
 from policy.reasons import ReasonCode
 from policy.verdict import PASS, REFUSE, Check, Verdict
-from proxy.admission.accounting import least_block
+from proxy.admission.account import least_block
 from proxy.admission.velocity import counted
 from proxy.call.attempt import attempt_of
 from proxy.ledger.ledger import Ledger, ScopeUsage

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from policy.compiled import OnLedgerUnavailable, Trunk
 from policy.reasons import ReasonCode
 from policy.verdict import Check
-from proxy.admission.accounting import Accounting, first_block, least_block
+from proxy.admission.account import first_block, least_block
+from proxy.admission.accounting import Accounting
 from proxy.admission.decision_log import DecisionLog
 from proxy.admission.description import description
 from proxy.admission.policy_store import PolicyStore

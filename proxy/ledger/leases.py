@@ -1,32 +1,88 @@
-"""The verbs of leases: taking calls over, taking calls back in, and counting anew."""
+"""The verbs of leases: renewing them, taking calls over, taking calls back in, and counting anew."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 from policy.compiled import Scope
 from proxy.ledger.answers import adopted, discrepancy
 from proxy.ledger.keys import Keys
-from proxy.ledger.ledger import Adopted, Discrepancy, Registration, Renewed
-from proxy.ledger.packing import micro
+from proxy.ledger.ledger import Adopted, Discrepancy, Registration, Renewal, Renewed
+from proxy.ledger.link import Link
+from proxy.ledger.membership import Membership
+from proxy.ledger.packing import PackedScopes, micro
 from proxy.ledger.requests import Requests, abandon
 
+RENEWALS_AT_ONCE: Final = 64
+SWEPT_AT_ONCE: Final = 64
 REGISTERED_AT_ONCE: Final = 64
 ADOPTED_AT_ONCE: Final = 32
 WINDOWS_AT_ONCE: Final = 20
 AUDIT_SECONDS: Final = 50
-_OUTCOMES: Final = {1: Renewed.GRANTED, 3: Renewed.FENCED}
+ADOPTION_LEASES: Final = 4  # leases for which a call that can be adopted is left alone after its own lapsed
+_OUTCOMES: Final = (Renewed.GONE, Renewed.GRANTED, Renewed.NO_FUNDS, Renewed.FENCED)
 
 
 class LeaseVerbs:
     """A part of `RedisLedger`: see `Ledger` for what each verb means."""
 
+    _link: Link
     _requests: Requests
+    _membership: Membership
+    _lease_seconds: float
     _keys: Keys
     _leasing: tuple[bytes, bytes]  # the keys that the verbs of leases take
     _lease_arguments: tuple[bytes, bytes]
+    _pack: Callable[[tuple[Scope, ...]], PackedScopes]
+
+    async def renew(self, renewals: Sequence[Renewal]) -> list[str]:
+        chunks = [
+            self._renewal_arguments(renewals[at : at + RENEWALS_AT_ONCE])
+            for at in range(0, len(renewals), RENEWALS_AT_ONCE)
+        ]
+        # All chunks leave in one write; each is atomic by itself.
+        sent = [self._requests.script("renew", self._leasing, arguments) for arguments in chunks]
+        outcomes: list[str] = []
+        try:
+            for future in sent:
+                outcomes += [_OUTCOMES[code] for code in cast("list[int]", await future)]
+        finally:
+            abandon(sent)
+        if Renewed.GONE in outcomes:
+            self._membership.look()
+        return outcomes
+
+    def _renewal_arguments(self, renewals: Sequence[Renewal]) -> list[bytes]:
+        lists: dict[int, int] = {}
+        limits: list[bytes] = []
+        each: list[bytes] = []
+        for renewal in renewals:
+            scopes = renewal.scopes
+            index = lists.get(id(scopes))
+            if index is None:
+                index = lists[id(scopes)] = len(lists) + 1
+                limits += self._pack(scopes).limits
+            spent, hold = micro(renewal.spent), micro(renewal.hold)
+            each += [renewal.ref.encode(), b"%d" % renewal.epoch, b"%d" % spent, b"%d" % hold, b"%d" % index]
+        return [*self._lease_arguments, b"%d" % len(lists), *limits, *each]
+
+    async def sweep(self) -> int:
+        """After a reconnection nothing is swept for one lease: those whose calls lapsed meanwhile renew them
+        first."""
+        grace = self._link.up_since + self._lease_seconds
+        if self._link.connections_made > 1 and asyncio.get_running_loop().time() < grace:
+            return 0
+        swept = 0
+        patience = b"%d" % int(self._lease_seconds * ADOPTION_LEASES * 1000)
+        while True:
+            arguments = (b"%d" % SWEPT_AT_ONCE, patience)
+            reply = await self._requests.script("sweep", self._leasing, arguments)
+            lapsed = cast("tuple[int, list[bytes]]", reply)[0]
+            swept += lapsed
+            if lapsed < SWEPT_AT_ONCE:
+                return swept
 
     async def lapsed(self, limit: int = 64) -> list[str]:
         refs = await self._requests.script("lapsed", self._leasing, [b"%d" % limit])

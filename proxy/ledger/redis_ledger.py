@@ -10,9 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, cast
 
-from policy.attempts import Tries
 from policy.compiled import Scope
-from proxy.ledger.answers import Asking, live_call, rebuilding
+from proxy.ledger.answers import Asking, rebuilding
 from proxy.ledger.connection import Command
 from proxy.ledger.embedded import EmbeddedServer
 from proxy.ledger.endpoint import Endpoint
@@ -25,34 +24,24 @@ from proxy.ledger.ledger import (
     LedgerObserver,
     LedgerRefused,
     LedgerUnavailable,
-    LiveCall,
     Refused,
-    Renewal,
-    Renewed,
     Reservation,
     Restore,
-    ScopeUsage,
-    TryCounts,
     Unobserved,
 )
 from proxy.ledger.link import Link
 from proxy.ledger.lua import script
 from proxy.ledger.membership import Membership
 from proxy.ledger.outbox import UNSENT, Outbox, Posted
-from proxy.ledger.packing import PackedScopes, micro, packed_tries, packed_windows, window_code
-from proxy.ledger.requests import Requests, abandon
+from proxy.ledger.packing import PackedScopes, micro, packed_tries
+from proxy.ledger.requests import Requests
 from proxy.ledger.resp import bulk, bulks, command
+from proxy.ledger.shown import ShownVerbs
 from proxy.observe.tasks import TaskKeeper
 
-RENEWALS_AT_ONCE: Final = 64
-SWEPT_AT_ONCE: Final = 64
-CALLS_AT_ONCE: Final = 100
-LEASES_AT_ONCE: Final = 200
 OPEN_SECONDS: Final = 3.0  # for connecting and looking at the server, on a slow way
 PATIENCE: Final = 3.0  # seconds in which an instance's first connection must succeed
 MOST_STATE: Final = 65_536  # bytes: an INVITE and an answer as long as any
-ADOPTION_LEASES: Final = 4  # leases for which a call that can be adopted is left alone after its own lapsed
-_OUTCOMES: Final = (Renewed.GONE, Renewed.GRANTED, Renewed.NO_FUNDS, Renewed.FENCED)
 _RESERVE: Final = script("reserve")
 _SETTLE: Final = script("settle")
 _ANSWERED: Final = script("answered")
@@ -60,7 +49,7 @@ _GIVE_BACK: Final = script("give_back")
 _REMEMBER: Final = script("remember")
 
 
-class RedisLedger(LeaseVerbs):
+class RedisLedger(LeaseVerbs, ShownVerbs):
     """The verbs of `Ledger`, and with them the hang-up bus and the secret that all instances share.
 
     `owner` names this instance in the leases that it takes. Made by `open_ledger` and `connect_ledger`.
@@ -245,111 +234,13 @@ class RedisLedger(LeaseVerbs):
         if len(state) > MOST_STATE:
             raise ValueError(f"a call's state of {len(state)} bytes cannot be kept: {MOST_STATE} can")
 
-    async def renew(self, renewals: Sequence[Renewal]) -> list[str]:
-        chunks = [
-            self._renewal_arguments(renewals[at : at + RENEWALS_AT_ONCE])
-            for at in range(0, len(renewals), RENEWALS_AT_ONCE)
-        ]
-        # All chunks leave in one write; each is atomic by itself.
-        sent = [self._requests.script("renew", self._leasing, arguments) for arguments in chunks]
-        outcomes: list[str] = []
-        try:
-            for future in sent:
-                outcomes += [_OUTCOMES[code] for code in cast("list[int]", await future)]
-        finally:
-            abandon(sent)
-        if Renewed.GONE in outcomes:
-            self._membership.look()
-        return outcomes
-
-    def _renewal_arguments(self, renewals: Sequence[Renewal]) -> list[bytes]:
-        lists: dict[int, int] = {}
-        limits: list[bytes] = []
-        each: list[bytes] = []
-        for renewal in renewals:
-            scopes = renewal.scopes
-            index = lists.get(id(scopes))
-            if index is None:
-                index = lists[id(scopes)] = len(lists) + 1
-                limits += self._pack(scopes).limits
-            spent, hold = micro(renewal.spent), micro(renewal.hold)
-            each += [renewal.ref.encode(), b"%d" % renewal.epoch, b"%d" % spent, b"%d" % hold, b"%d" % index]
-        return [*self._lease_arguments, b"%d" % len(lists), *limits, *each]
-
-    async def sweep(self) -> int:
-        """After a reconnection nothing is swept for one lease: those whose calls lapsed meanwhile renew them
-        first."""
-        grace = self._link.up_since + self._lease_seconds
-        if self._link.connections_made > 1 and self._loop.time() < grace:
-            return 0
-        swept = 0
-        patience = b"%d" % int(self._lease_seconds * ADOPTION_LEASES * 1000)
-        while True:
-            arguments = (b"%d" % SWEPT_AT_ONCE, patience)
-            reply = await self._requests.script("sweep", self._leasing, arguments)
-            lapsed = cast("tuple[int, list[bytes]]", reply)[0]
-            swept += lapsed
-            if lapsed < SWEPT_AT_ONCE:
-                return swept
-
     def on_loss(self, restore: Restore) -> None:
         self._membership.restore = restore
-
-    # What is shown
-
-    async def usage(self, scopes: Sequence[Scope]) -> list[ScopeUsage]:
-        arguments: list[bytes] = []
-        for scope in scopes:
-            arguments += [scope.id.encode(), window_code(scope)]
-        reply = await self._requests.script("usage", (self._keys.clock,), arguments)
-        usages = [ScopeUsage(*numbers) for numbers in cast("list[list[int]]", reply)]
-        if self._membership.epoch is not None:
-            for scope, usage in zip(scopes, usages, strict=True):
-                self._membership.seen[scope.id.encode()] = (window_code(scope), usage.spent)
-        return usages
-
-    async def tries(self, tries: Tries) -> TryCounts:
-        arguments = [tries.callee.encode(), tries.group.encode(), tries.scope_id.encode()]
-        arguments += packed_windows(tries)
-        reply = await self._requests.script("tries", (self._keys.clock,), arguments)
-        callee, callees, run, *in_windows = cast("list[int]", reply)
-        return TryCounts(callee, callees, run, tuple(in_windows))
-
-    async def calls(self, limit: int = 1000) -> list[LiveCall]:
-        if limit <= 0:
-            return []
-        reply = await self._requests.plain("calls", b"ZRANGE", self._keys.leases, b"0", b"%d" % (limit - 1))
-        refs = cast("list[bytes]", reply)
-        found: list[LiveCall] = []
-        # In portions, so that a reservation never waits behind a long script.
-        for at in range(0, len(refs), CALLS_AT_ONCE):
-            rows = await self._requests.script("calls", (self._keys.clock,), refs[at : at + CALLS_AT_ONCE])
-            found += [live_call(row) for row in cast("list[list[bytes | int]]", rows)]
-        return found
-
-    async def leases(self) -> int:
-        owned, cursor = 0, b"0"
-        # In portions, as above.
-        while True:
-            arguments = (self._lease_arguments[0], cursor, b"%d" % LEASES_AT_ONCE)
-            reply = await self._requests.script("leases", self._leasing, arguments)
-            cursor, found = cast("tuple[bytes, int]", reply)
-            owned += found
-            if cursor == b"0":
-                return owned
 
     def append_records(self, stream: str, lines: Sequence[bytes]) -> None:
         head = (b"XADD", self._keys.records(stream), b"MAXLEN", b"~", b"%d" % STREAM_LENGTH, b"*", b"j")
         for line in lines:
             self._outbox.post(Posted("records", stream, None, 0, command(*head, line)))
-
-    async def records(self, stream: str, limit: int) -> list[bytes]:
-        if limit <= 0:
-            return []
-        reply = await self._requests.plain(
-            "records", b"XREVRANGE", self._keys.records(stream), b"+", b"-", b"COUNT", b"%d" % limit
-        )
-        return [fields[1] for _, fields in cast("list[tuple[bytes, list[bytes]]]", reply)]
 
     async def ping(self) -> None:
         await self._requests.plain("ping", b"PING")

@@ -31,6 +31,17 @@ class Parts:
     provider_scopes: tuple[Scope, ...]
 
 
+class Place:
+    """Where a call of this instance lies. `epoch` is that of its lease in the provider's part."""
+
+    __slots__ = ("epoch", "home", "provider")
+
+    def __init__(self, home: str, provider: str) -> None:
+        self.home = home
+        self.provider = provider
+        self.epoch = 1
+
+
 class Shards:
     """By name: `account:acme`, `trunk:x`, `provider:p`. `opener` connects to one; `root` is the part of what
     belongs to no account. `part_lost` is told which part may have lost what."""
@@ -143,3 +154,17 @@ class Shards:
         for ledger in list(self._open.values()):
             await ledger.close()
         await self.root.close()
+
+
+def by_shard(scopes: Sequence[Scope]) -> dict[str, list[int]]:
+    """The indexes of the scopes that lie in each part."""
+    groups: dict[str, list[int]] = {}
+    for index, scope in enumerate(scopes):
+        groups.setdefault(scope.shard, []).append(index)
+    return groups
+
+
+def raise_if_none(found: Sequence[object]) -> None:
+    """Raise when no part has answered."""
+    if found and all(isinstance(one, LedgerUnavailable) for one in found):
+        raise next(one for one in found if isinstance(one, LedgerUnavailable))

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from policy.compiled import Policy
-from policy.rating.rate import Rate
 from policy.reasons import ReasonCode
-from proxy.admission.accounting import LEAD_SECONDS, first_block
-from proxy.ledger.ledger import Claim, LedgerUnavailable, Renewal, Renewed
+from proxy.admission.account import LEAD_SECONDS
+from proxy.call.session import CallSession
+from proxy.ledger.ledger import Adopted, Claim, LedgerUnavailable, Renewal, Renewed
 from proxy.ledger.redis_ledger import RedisLedger, open_ledger
 from proxy.observe.clock import utc_now
 from tests.admission.bench import SECOND, UK, UK_MOBILE, US, Bench, policy
@@ -43,14 +43,6 @@ class Watched:
 
 
 # --- the first block ---
-
-
-def test_first_block_is_whole_increments() -> None:
-    trunk = policy(trunk={"reserve_seconds": 45}).trunks["office"]
-    rate = Rate("44", "x", "USD", 600_000_000, 50_000_000, 60, 60)
-    assert first_block(trunk, rate) == (650_000, 60.0)
-    assert first_block(trunk, Rate("44", "x", "USD", 60_000_000, 0, 30, 6)) == (48_000, 48.0)
-    assert first_block(trunk, None) == (0, 45.0)
 
 
 async def test_call_holds_its_first_block_and_pays_what_it_used(bench: MakeBench) -> None:
@@ -431,6 +423,46 @@ async def test_call_that_the_ledger_lost_is_told_again_and_charged_exactly(
     assert b.costs == [45 * SECOND]
     usage = await b.usage()
     assert (usage.active_calls, usage.spent, usage.reserved) == (0, 45 * SECOND, 0)
+
+
+async def left(server: Server, call: CallSession) -> Adopted:
+    """What another instance would find of the call, its first one being gone."""
+    other = await open_ledger(server.url, server.folder, lease_seconds=30, owner="two", deadline=0.5)
+    (found,) = await other.adopt([call.ref], force=True)
+    await other.close()
+    return found
+
+
+@pytest.mark.parametrize("lost", ["all", "its keys"])
+async def test_call_that_the_ledger_lost_can_be_adopted_again(
+    bench: MakeBench, ledger: RedisLedger, server: Server, lost: str
+) -> None:
+    """The dialog state is left there anew."""
+    b = bench(money("1.00"))
+    call = await b.talk(UK)
+    await b.run(5)
+    if lost == "all":
+        server.client().flushall()
+        await rebuilt(ledger, server)
+    else:
+        server.client().delete(*[f"{{tw}}:{kind}:{call.ref}" for kind in "kdx"])
+    await b.run(12)
+    await settled(ledger)
+    found = await left(server, call)
+    assert (found.epoch, found.spent + found.hold) == (2, 60 * SECOND)
+    assert b"call-1" in found.state
+
+
+async def test_call_admitted_without_the_ledger_can_be_adopted(
+    own_server: Server, frail_ledger: RedisLedger
+) -> None:
+    b = Bench(frail_ledger, money("1.00", on_ledger_unavailable="admit", local_capacity_limit=1))
+    await stop(own_server, frail_ledger)
+    call = await b.talk(UK)
+    await back(own_server, frail_ledger)
+    await b.run(5)
+    await settled(frail_ledger)
+    assert b"call-1" in (await left(own_server, call)).state
 
 
 async def test_record_of_one_call_lost_is_made_again_and_charged_exactly(

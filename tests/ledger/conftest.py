@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from proxy.ledger.redis_ledger import RedisLedger, open_ledger
+from proxy.ledger.sharded_ledger import ShardedLedger, open_sharded_ledger
+from tests.ledger.parts import ShardedOpener
 from tests.ledger.servers import FAKETIME, Opener, Server
 
 
@@ -68,3 +70,19 @@ async def ledger(server: Server, opener: Opener) -> RedisLedger:
 @pytest.fixture
 async def timed_ledger(timed_server: Server, opener: Opener) -> RedisLedger:
     return await opener(timed_server.url)
+
+
+@pytest.fixture
+async def sharded_opener(folder: Path) -> AsyncIterator[ShardedOpener]:
+    opened: list[ShardedLedger] = []
+
+    async def open_one(url: str, owner: str = "one", lease_seconds: float = 30.0) -> ShardedLedger:
+        ledger = await open_sharded_ledger(
+            url, folder / "data", lease_seconds=lease_seconds, owner=owner, deadline=2.0
+        )
+        opened.append(ledger)
+        return ledger
+
+    yield open_one
+    for ledger in opened:
+        await ledger.close()

@@ -107,6 +107,7 @@ async def test_script_flush_fails_no_call(server: Server, opener: Opener) -> Non
 
 
 async def test_no_sweep_in_the_first_lease_after_a_reconnection(server: Server, opener: Opener) -> None:
+    server.client().config_set("appendfsync", "always")  # else it may forget what it did last
     ledger = await opener(server.url, lease_seconds=0.6)
     trunk = scope()
     await ledger.reserve(claim("r1", trunk))

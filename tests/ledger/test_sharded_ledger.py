@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,50 +13,15 @@ import pytest
 from redis.crc import key_slot
 
 from policy.attempts import Threshold, Tries, Velocity
-from policy.compiled import Scope
 from policy.reasons import ReasonCode
 from proxy.ledger.keys import WHOLE, Keys
-from proxy.ledger.ledger import Claim, LedgerUnavailable, Refused, Renewal, Renewed, Reservation
-from proxy.ledger.sharded_ledger import ShardedLedger, connect_sharded_ledger, open_sharded_ledger
+from proxy.ledger.ledger import LedgerUnavailable, Refused, Renewal, Renewed, Reservation
+from proxy.ledger.sharded_ledger import connect_sharded_ledger
 from tests.ledger.fleet import ClusterFleet
-from tests.ledger.servers import Server, scope, until
+from tests.ledger.parts import ShardedOpener, claim, provider, settled, sharded, used
+from tests.ledger.servers import Server, until
 
-ShardedOpener = Callable[..., Awaitable[ShardedLedger]]
 ACCOUNTS = ("acme", "blue", "corp", "dove", "echo", "fox")
-
-
-def sharded(account: str, provider: Scope, **limits: int) -> tuple[Scope, ...]:
-    """The scopes of an account's calls over a provider."""
-    shard = f"account:{account}"
-    return (
-        replace(scope(shard, **limits), shard=shard),
-        replace(scope(f"trunk:{account}-pbx"), shard=shard),
-        provider,
-    )
-
-
-def provider(**limits: int) -> Scope:
-    return replace(scope("provider:p", **limits), shard="provider:p")
-
-
-def claim(ref: str, scopes: tuple[Scope, ...], hold: int = 0) -> Claim:
-    return Claim(ref, "pbx", scopes, hold, b'{"call_id":"a"}')
-
-
-@pytest.fixture
-async def opener(folder: Path) -> AsyncIterator[ShardedOpener]:
-    opened: list[ShardedLedger] = []
-
-    async def open_one(url: str, owner: str = "one", lease_seconds: float = 30.0) -> ShardedLedger:
-        ledger = await open_sharded_ledger(
-            url, folder / "data", lease_seconds=lease_seconds, owner=owner, deadline=2.0
-        )
-        opened.append(ledger)
-        return ledger
-
-    yield open_one
-    for ledger in opened:
-        await ledger.close()
 
 
 @pytest.fixture(params=["redis", "valkey"])
@@ -66,16 +31,8 @@ def cluster(request: pytest.FixtureRequest, folder: Path) -> Iterator[ClusterFle
     fleet.close()
 
 
-async def settled(ledger: ShardedLedger) -> None:
-    await until(lambda: ledger.waiting == 0)
-
-
-async def used(ledger: ShardedLedger, *scopes: Scope) -> list[tuple[int, int, int]]:
-    return [(one.active_calls, one.spent, one.reserved) for one in await ledger.usage(scopes)]
-
-
-async def test_a_call_from_end_to_end(server: Server, opener: ShardedOpener) -> None:
-    ledger = await opener(server.url)
+async def test_a_call_from_end_to_end(server: Server, sharded_opener: ShardedOpener) -> None:
+    ledger = await sharded_opener(server.url)
     scopes = sharded("acme", provider(capacity=5), threshold=1000)
     assert isinstance(await ledger.reserve(claim("r1", scopes, 100)), Reservation)
     assert await used(ledger, *scopes) == [(1, 0, 100), (1, 0, 100), (1, 0, 0)]
@@ -98,9 +55,9 @@ async def test_a_call_from_end_to_end(server: Server, opener: ShardedOpener) -> 
     await visitor.close()
 
 
-async def test_what_the_account_refuses_is_given_back(server: Server, opener: ShardedOpener) -> None:
+async def test_what_the_account_refuses_is_given_back(server: Server, sharded_opener: ShardedOpener) -> None:
     """The provider's place and its calls per second, too."""
-    ledger = await opener(server.url)
+    ledger = await sharded_opener(server.url)
     carrier = provider(cps=2)
     full = sharded("acme", carrier, capacity=0)
     for n in range(6):
@@ -117,61 +74,11 @@ async def test_what_the_account_refuses_is_given_back(server: Server, opener: Sh
     assert await used(ledger, free[0]) == [(2, 0, 0)]
 
 
-async def test_another_instance_adopts(server: Server, opener: ShardedOpener) -> None:
-    first = await opener(server.url, "first", lease_seconds=0.3)
-    scopes = sharded("acme", provider(), threshold=1000)
-    for ref in ("r1", "r2", "ringing"):
-        await first.reserve(claim(ref, scopes, 100))
-    for ref in ("r1", "r2"):
-        first.answered(ref, 0.0, state=b"dialog")
-    await settled(first)
-    second = await opener(server.url, "second")
-    for _ in range(200):
-        if len(await second.lapsed()) == 2:
-            break
-        await asyncio.sleep(0.01)
-    for _ in range(200):  # the one that rang lapses in each part by itself
-        await second.sweep()
-        if [calls for calls, _, _ in await used(second, *scopes)] == [2] * len(scopes):
-            break
-        await asyncio.sleep(0.01)
-    (call,) = await second.adopt(["r1"])
-    assert (call.ref, call.epoch, call.hold, call.state) == ("r1", 2, 100, b"dialog")
-    (call,) = await second.adopt(["r2"], force=True)
-    assert await second.adopt(["nobody"], force=True) == []
-    assert await first.renew([Renewal("r1", 10, 90, scopes)]) == [Renewed.FENCED]
-    first.settle("r1", 900, scopes)
-    await settled(first)
-    assert (
-        await second.renew([Renewal(ref, 10, 90, scopes, 2) for ref in ("r1", "r2")]) == [Renewed.GRANTED] * 2
-    )
-    assert await used(second, *scopes) == [(2, 20, 180), (2, 20, 180), (2, 20, 0)]
-    for ref in ("r1", "r2"):
-        second.settle(ref, 30, scopes, epoch=2)
-    await settled(second)
-    assert await used(second, *scopes) == [(0, 60, 0)] * 3
-
-
-@pytest.mark.parametrize("part", ["account:acme", "provider:p"])
-async def test_a_part_that_was_lost_is_told_again(server: Server, opener: ShardedOpener, part: str) -> None:
-    ledger = await opener(server.url)
-    scopes = sharded("acme", provider(), threshold=1000)
-    await ledger.reserve(claim("r1", scopes, 100))
-    client = server.client()
-    client.delete(Keys(part).call("r1"))
-    outcomes = await ledger.renew([Renewal("r1", 10, 90, scopes)])
-    assert outcomes == [Renewed.GONE if part == "account:acme" else Renewed.GRANTED]
-    if part == "provider:p":
-        assert (await used(ledger, scopes[2]))[0][0] == 1
-    ledger.release("r1")
-    await settled(ledger)
-
-
 CHILD = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from proxy.ledger.sharded_ledger import open_sharded_ledger
-from tests.ledger.test_sharded_ledger import claim, provider, sharded
+from tests.ledger.parts import claim, provider, sharded
 
 async def main(url, folder):
     ledger = await open_sharded_ledger(url, Path(folder), lease_seconds=0.5, owner="child")
@@ -185,8 +92,10 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-async def test_killed_between_the_two_steps_leaks_nothing(server: Server, opener: ShardedOpener) -> None:
-    ledger = await opener(server.url)
+async def test_killed_between_the_two_steps_leaks_nothing(
+    server: Server, sharded_opener: ShardedOpener
+) -> None:
+    ledger = await sharded_opener(server.url)
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", CHILD, server.url, str(server.folder), env={"PYTHONPATH": str(Path.cwd())}
     )
@@ -202,11 +111,11 @@ async def test_killed_between_the_two_steps_leaks_nothing(server: Server, opener
     raise AssertionError("the place was not given back")
 
 
-async def test_cluster(cluster: ClusterFleet, opener: ShardedOpener) -> None:
+async def test_cluster(cluster: ClusterFleet, sharded_opener: ShardedOpener) -> None:
     """Accounts on all three nodes; every limit is exact, the provider's over all of them, with 300 calls of
     two instances at once."""
     nodes = [cluster.primary, *cluster.others]
-    instances = [await opener(cluster.url, owner) for owner in ("one", "two")]
+    instances = [await sharded_opener(cluster.url, owner) for owner in ("one", "two")]
     carrier = provider(capacity=20)
     scopes = {name: sharded(name, carrier, capacity=5, threshold=450) for name in ACCOUNTS}
     answers = await asyncio.gather(
@@ -246,8 +155,10 @@ async def test_cluster(cluster: ClusterFleet, opener: ShardedOpener) -> None:
     assert {(one[0], one[2]) for one in spent} == {(0, 0)}
 
 
-async def test_one_node_away_costs_its_accounts_alone(cluster: ClusterFleet, opener: ShardedOpener) -> None:
-    ledger = await opener(cluster.url)
+async def test_one_node_away_costs_its_accounts_alone(
+    cluster: ClusterFleet, sharded_opener: ShardedOpener
+) -> None:
+    ledger = await sharded_opener(cluster.url)
     scopes = {name: sharded(name, replace(provider(), shard="")) for name in ACCOUNTS}
     scopes = {name: some[:2] for name, some in scopes.items()}
     for name in ACCOUNTS:
@@ -273,9 +184,9 @@ async def test_one_node_away_costs_its_accounts_alone(cluster: ClusterFleet, ope
 
 
 async def test_credentials_are_used_once_wherever_they_were_refused(
-    server: Server, opener: ShardedOpener
+    server: Server, sharded_opener: ShardedOpener
 ) -> None:
-    ledger = await opener(server.url)
+    ledger = await sharded_opener(server.url)
     full, free = sharded("acme", provider(capacity=0)), sharded("acme", provider())
     answers = [
         await ledger.reserve(replace(claim(ref, scopes), use=b"nonce.1"))
@@ -288,8 +199,10 @@ async def test_credentials_are_used_once_wherever_they_were_refused(
     ]
 
 
-async def test_attempts_are_counted_in_the_accounts_part(server: Server, opener: ShardedOpener) -> None:
-    first, second = await opener(server.url, "one"), await opener(server.url, "two")
+async def test_attempts_are_counted_in_the_accounts_part(
+    server: Server, sharded_opener: ShardedOpener
+) -> None:
+    first, second = await sharded_opener(server.url, "one"), await sharded_opener(server.url, "two")
     velocity = Velocity(calls_per_callee=Threshold(None, 2))
     tries = Tries("442079460018", "acme-pbx/GB", "trunk:acme-pbx", velocity, shard="account:acme")
     answers = []
