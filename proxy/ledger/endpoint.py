@@ -73,10 +73,9 @@ class Endpoint:
         try:
             async with asyncio.timeout(self.timeout):
                 await opened.connect()  # type: ignore[no-untyped-call]
-                # All at once: on a slow way each answer would cost a round trip.
+                # Answered before anything long is sent: on who sends 16 KiB at once without credentials a
+                # server hangs up, and what it said before, NOAUTH, may not be read any more.
                 await opened.send_command("INFO", check_health=False)
-                for verb in lua.VERBS:
-                    await opened.send_command("SCRIPT", "LOAD", lua.script(verb).source, check_health=False)
                 info = _fields(await opened.read_response())
                 if self.topology.moves and info.get("role") != "master":
                     raise redis.exceptions.ReadOnlyError("this server is a replica")
@@ -85,6 +84,9 @@ class Endpoint:
                     if warning not in self._warned:
                         self._warned.add(warning)
                         _log.warning("ledger %s: %s", self.shown, warning)
+                # All at once: on a slow way each answer would cost a round trip.
+                for verb in lua.VERBS:
+                    await opened.send_command("SCRIPT", "LOAD", lua.script(verb).source, check_health=False)
                 for _ in lua.VERBS:
                     await opened.read_response()
         except BaseException as error:
@@ -111,6 +113,7 @@ def _connection(url: str, timeout: float) -> AbstractConnection:
             "protocol": 2,
             "socket_timeout": timeout,
             "socket_connect_timeout": timeout,
+            "driver_info": None,  # which redis-py would tell, and wait for the answer
             # A retry of redis-py would repeat writes; trying again is decided above, where it is known to be
             # safe.
             "retry": Retry(NoBackoff(), 0),

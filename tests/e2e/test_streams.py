@@ -17,7 +17,7 @@ from tests.e2e.sip_text import SDP, Message, answer, fresh, text
 from tests.e2e.stream_peer import StreamListener, StreamPeer
 from tests.e2e.trunkwarden_process import Trunkwarden
 from tests.e2e.user_agents import OutgoingCall, hang_up, incoming
-from tests.e2e.waiting import eventually
+from tests.e2e.waiting import connections_at, eventually
 
 DESK = "127.0.0.10"
 PING = b"\r\n\r\n"
@@ -129,7 +129,11 @@ def test_a_message_split_at_every_byte_is_one_call_each(proxy, carrier, connect)
             offset = min(offset, len(data) - 1)
             desk.send(data[:offset])
             parts.append((desk, placed, data[offset:]))
-        eventually(lambda: not _unread(proxy.sockets["tcp"][1]), WAIT, "the first halves being read")
+        eventually(
+            lambda: not any(held.unread for held in connections_at(proxy.sockets["tcp"])),
+            WAIT,
+            "the first halves being read",
+        )
         for desk, _, rest in parts:
             desk.send(rest)
         for _, placed, _ in parts:
@@ -140,14 +144,6 @@ def test_a_message_split_at_every_byte_is_one_call_each(proxy, carrier, connect)
     assert time.monotonic() - started < 60
     assert not any(desk.ended for desk in desks)
     proxy.wait_until_idle()
-
-
-def _unread(port: int) -> int:
-    """Bytes that the system holds for the program on connections to this port."""
-    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return sum(
-        int(row[4].split(":")[1], 16) for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "01"
-    )
 
 
 def test_three_messages_in_one_segment_are_answered_in_order_on_their_connection(proxy, connect) -> None:
@@ -170,7 +166,7 @@ def test_a_response_whose_connection_is_gone_goes_to_sent_by_s_port(proxy, carri
     placed = call(desk, proxy).send()
     far_end = incoming(carrier, proxy.address, placed)
     desk.close()
-    eventually(lambda: not _established(proxy.sockets["tcp"][1]), WAIT, "the end of the connection")
+    eventually(lambda: not connections_at(proxy.sockets["tcp"]), WAIT, "the end of the connection")
     far_end.respond("486 Busy Here")
     again = listener.peer()
     assert again.expect_response(486, limit=WAIT).one("call-id") == placed.call_id
@@ -178,11 +174,6 @@ def test_a_response_whose_connection_is_gone_goes_to_sent_by_s_port(proxy, carri
     placed.acknowledge_failure(again.received[0].message)
     proxy.wait_until_idle()
     listener.close()
-
-
-def _established(port: int) -> bool:
-    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return any(row[1].endswith(f":{port:04X}") and row[3] in ("01", "08") for row in rows)
 
 
 # --- what two readers could count differently (F01, F02, F03, F08) -----------------------------------------
@@ -223,7 +214,11 @@ def test_bodies_that_are_only_announced_take_no_memory(proxy, connect) -> None:
     before = _resident(proxy)
     for desk in desks:
         desk.send(spoilt(options(desk), "Content-Length: 65536"))
-    eventually(lambda: not _unread(proxy.sockets["tcp"][1]), WAIT, "the heads being read")
+    eventually(
+        lambda: not any(held.unread for held in connections_at(proxy.sockets["tcp"])),
+        WAIT,
+        "the heads being read",
+    )
     assert _resident(proxy) - before < 5_000_000
 
 

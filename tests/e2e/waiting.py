@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
 
 POLL_SECONDS = 0.02
-_LISTENING = "0A"  # TCP_LISTEN, as the kernel writes it
+# As the kernel writes them: TCP_LISTEN; TCP_ESTABLISHED and TCP_CLOSE_WAIT.
+_LISTENING = "0A"
+_HELD = ("01", "08")
 
 
 def eventually(read: Callable[[], T], limit: float = 20.0, what: str = "the condition") -> T:
@@ -27,7 +29,35 @@ def eventually(read: Callable[[], T], limit: float = 20.0, what: str = "the cond
 
 def socket_is_bound(transport: str, host: str, port: int) -> bool:
     """Whether some process has bound this IPv4 address and port (`udp`), or listens there (`tcp`)."""
+    wanted = {_address(host, port), _address("0.0.0.0", port)}
+    return any(row[1] in wanted and (transport == "udp" or row[3] == _LISTENING) for row in _rows(transport))
+
+
+class Held(NamedTuple):
+    """One connection at the program's end: whether it has been accepted, and the bytes that wait to be
+    read."""
+
+    accepted: bool
+    unread: int
+
+
+def connections_at(listener: tuple[str, int]) -> list[Held]:
+    """The connections that came to this listener and that the program has not closed.
+
+    The address counts as well as the port: a peer's end may have the same port by chance.
+    """
+    wanted = _address(*listener)
+    return [
+        Held(row[9] != "0", int(row[4].partition(":")[2], 16))  # what nobody has accepted has no inode
+        for row in _rows("tcp")
+        if row[1] == wanted and row[3] in _HELD
+    ]
+
+
+def _rows(transport: str) -> list[list[str]]:
+    return [row.split() for row in Path(f"/proc/net/{transport}").read_text().splitlines()[1:]]
+
+
+def _address(host: str, port: int) -> str:
     raw = bytes(int(part) for part in host.split("."))
-    wanted = {f"{raw[::-1].hex().upper()}:{port:04X}", f"00000000:{port:04X}"}
-    rows = [row.split() for row in Path(f"/proc/net/{transport}").read_text().splitlines()[1:]]
-    return any(row[1] in wanted and (transport == "udp" or row[3] == _LISTENING) for row in rows)
+    return f"{raw[::-1].hex().upper()}:{port:04X}"

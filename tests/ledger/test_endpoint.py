@@ -96,6 +96,16 @@ async def test_password_and_database(server: Server, opener: Opener) -> None:
     assert client.exists("{tw}:k:r1") == 1
 
 
+async def test_who_has_no_password_is_told_so_each_time(server: Server) -> None:
+    """The server hangs up on whoever sends much before he has proved who he is."""
+    server.client().config_set("requirepass", "s3cret")
+    endpoint = Endpoint(server.url, timeout=10)
+    for _ in range(50):
+        with pytest.raises(LedgerUnavailable) as error:
+            await endpoint.open()
+        assert error.value.kind == "noauth"
+
+
 @pytest.fixture
 def tls(folder: Path) -> Iterator[Server]:
     """Debian's Redis with TLS, on a port of its own and a certificate made for the test."""
