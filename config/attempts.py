@@ -9,7 +9,7 @@ from datetime import UTC, tzinfo
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, model_validator
 
 from config.values import Amount, CallsPerSecond, Capacity, Country, Name, NumberPrefix, integer, show
 
@@ -49,7 +49,13 @@ def zone_of(name: str) -> tzinfo:
         raise ValueError(f"{text}: write `UTC` or one such as `Europe/London`") from error
 
 
-TimeOfDay = Annotated[int, BeforeValidator(_time)]
+def _clock_time(minutes: int) -> str:
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"
+
+
+TimeOfDay = Annotated[
+    int, BeforeValidator(_time), PlainSerializer(_clock_time, return_type=str, when_used="json-unless-none")
+]
 """Minutes since midnight."""
 
 

@@ -111,6 +111,14 @@ class Deck:
             if self.add(row.prefix.removeprefix("+"), terms, row.line, row.period) is not None:
                 raise ValueError(f"prefix `{row.prefix}` stands twice")
 
+    def copy(self) -> Deck:
+        """One whose `rates` may be changed; the rest is shared."""
+        made = Deck.__new__(Deck)
+        for name in Deck.__slots__:
+            setattr(made, name, getattr(self, name))
+        made.rates = self.rates.copy()
+        return made
+
     def number(self, tariff: Tariff) -> int:
         """The number of this tariff, the same for equal ones."""
         known = self._tariff_numbers.get(tariff)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,10 +11,11 @@ from pydantic import BaseModel, SecretStr
 
 from config.deck import Deck
 from config.problem import Finding, Problem, join
-from config.rate_deck import read_deck
+from config.rate_deck import ReadDeck, read_deck
 from config.structure import Draft
 
 _MAX_SECRET_BYTES = 65_536
+_ROWS_OF_THE_STORE = "names rows that are in the store: in a file write `file`"
 _SECRETS = {"token_file": "token", "secret_file": "secret", "password_file": "password"}
 """Keys whose file holds a secret, and the attribute that takes its text."""
 
@@ -75,14 +77,27 @@ def _secret(file: Path, path: str, findings: list[Finding]) -> SecretStr | None:
 
 
 def read_decks(
-    draft: Draft,
+    draft: Draft, stored: Mapping[str, ReadDeck] | None = None
 ) -> tuple[dict[str, Deck], list[bytes], list[Finding], list[Problem]]:
-    """Every deck by name, digests of the files, findings at the model, problems in the files."""
+    """Every deck by name, digests of the files, findings at the model, problems in the files. `stored`: the
+    rows that the store has, by digest."""
     decks: dict[str, Deck] = {}
     digests: list[bytes] = []
     findings: list[Finding] = []
     problems: list[Problem] = []
     for name, deck in sorted(draft.entries.get("rate_decks", {}).items()):
+        if deck.sha256 is not None:
+            read = None if stored is None else stored.get(deck.sha256)
+            if read is None:
+                text = "the store has no rows of this digest" if stored is not None else _ROWS_OF_THE_STORE
+                findings.append(Finding(f"rate_decks.{name}.sha256", text))
+                continue
+            decks[name], faults = read.deck.copy(), read.faults
+            digests.append(bytes.fromhex(deck.sha256))
+            problems.extend(Problem(name, fault.line, fault.column, fault.message) for fault in faults)
+            continue
+        if deck.file is None:
+            continue
         try:
             data = deck.file.read_bytes()
         except OSError as error:

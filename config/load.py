@@ -9,11 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from config.deck import Deck
 from config.files import read_decks, read_files
 from config.model import Config
+from config.objects import Stored
+from config.policy_source import KINDS
 from config.problem import Finding, Problem, join
 from config.references import check_references
 from config.scopes import Report
@@ -23,8 +25,13 @@ from config.tree import Tree, Value, read_tree
 if TYPE_CHECKING:
     from config.signing import StirFiles
 
-_SECRET_PATH = re.compile(r"admin\.token|ledger\.(?:url|secret)|trunks\[\d+\]\.(?:password|ha1)")
+_SECRET_PATH = re.compile(
+    r"admin\.token|ledger\.(?:url|secret)|(?:trunks|providers)\[\d+\]\.(?:password|ha1)"
+)
 _SHORTEST_HIDDEN = 3
+
+STORE = "store"
+"""What stands in place of a file's name where an object of the store has a problem."""
 
 
 @dataclass(slots=True)
@@ -35,6 +42,7 @@ class Loaded:
     decks: rows of the rate decks by name.
     stir: keys and certificates of that section; None where there is none.
     problems: what refuses the file, by file and line. warnings: what deserves a look.
+    objects_elsewhere: whether the objects of the policy are in the store and were not given.
     digest: 16 hexadecimal digits over all that the files say, secrets left out; layout and comments of the
         YAML file do not change it.
     """
@@ -47,13 +55,19 @@ class Loaded:
     digest: str = ""
     stir: StirFiles | None = None
     tree: Tree = field(default_factory=Tree, repr=False)
+    stored: Stored | None = field(default=None, repr=False)
+    objects_elsewhere: bool = False
 
     def locate(self, path: str) -> int:
         """The line of a model path such as `trunks[0].provider`, or of the nearest path around it."""
         return self.tree.locate(path)
 
     def problem(self, path: str, message: str) -> Problem:
-        """A finding about the model, of the policy compiler for instance, with its place in the file."""
+        """A finding about the model, of the policy compiler for instance, with its place in the file, or with
+        the object's name where it is of the store."""
+        named = None if self.stored is None else self.stored.named(path)
+        if named is not None:
+            return Problem(STORE, 0, named, message)
         return Problem(self.file, self.locate(path), path, message)
 
     def add(self, problems: Iterable[tuple[str, str]], warnings: Iterable[tuple[str, str]] = ()) -> None:
@@ -63,9 +77,14 @@ class Loaded:
 
 
 def load_config(
-    path: str | Path, environ: Mapping[str, str] | None = None, now: datetime | None = None
+    path: str | Path,
+    environ: Mapping[str, str] | None = None,
+    now: datetime | None = None,
+    stored: Stored | None = None,
 ) -> Loaded:
     """Read a configuration file. Never raises for what stands in files; see Loaded.problems.
+
+    `stored`: the objects of the policy, in place of those in the file, which are then not looked at.
 
     Relative paths in it start at the file's own folder. `environ` is what `${NAME}` is taken from; None: the
     environment of the process. `now` is when certificates have to be valid; None: now.
@@ -78,7 +97,9 @@ def load_config(
         return loaded
     environ = os.environ if environ is None else environ
     tree = loaded.tree = read_tree(data, environ)
-    loaded.problems = [Problem(loaded.file, line, *finding) for line, finding in tree.findings]
+    if stored is not None and isinstance(tree.value, dict):
+        _put_in_place(loaded, stored, environ)
+    loaded.problems += [Problem(loaded.file, line, *finding) for line, finding in tree.findings]
     if tree.value is not None or not tree.findings:
         _read_model(loaded, Path(path).absolute().parent, now or datetime.now(UTC))
     _hide(loaded, environ)
@@ -87,14 +108,47 @@ def load_config(
     return loaded
 
 
+def _put_in_place(loaded: Loaded, stored: Stored, environ: Mapping[str, str]) -> None:
+    """The store's sections for the file's."""
+    tree = loaded.tree
+    assert isinstance(tree.value, dict)
+    loaded.stored = stored
+    sections, findings = stored.expanded(environ, tree.environment)
+    tree.value = {key: value for key, value in tree.value.items() if key not in KINDS} | sections
+    tree.findings = [(line, found) for line, found in tree.findings if stored.named(found.path) is None]
+    loaded.problems += [loaded.problem(*finding) for finding in findings]
+
+
+def read_objects(path: str | Path) -> dict[str, Any]:
+    """The sections of the policy's objects as they stand in a file, references to the environment unread.
+    Raises OSError, and ValueError for a file that is not YAML."""
+    tree = read_tree(Path(path).read_bytes(), None)
+    if tree.findings or not isinstance(tree.value, dict):
+        raise ValueError("; ".join(finding.message for _, finding in tree.findings) or "is not a mapping")
+    return {kind: tree.value[kind] for kind in KINDS if tree.value.get(kind)}
+
+
+def _objects_elsewhere(loaded: Loaded) -> bool:
+    """Whether the file's own sections are all that is known: its objects are in the store."""
+    if loaded.stored is not None:
+        return not loaded.stored.known
+    tree = loaded.tree.value
+    section = tree.get("policy") if isinstance(tree, dict) else None
+    in_store = isinstance(section, dict) and section.get("source") == "store"
+    return in_store and isinstance(tree, dict) and not any(tree.get(kind) for kind in KINDS)
+
+
 def _read_model(loaded: Loaded, base: Path, now: datetime) -> None:
     reported = {finding.path for _, finding in loaded.tree.findings}
     draft, findings = read_structure(loaded.tree.value)
+    draft.objects_elsewhere = loaded.objects_elsewhere = _objects_elsewhere(loaded)
     report = check_references(draft) if isinstance(loaded.tree.value, dict) else Report()
     findings += read_files(draft, base)
     certificates = _certificates(draft, now)
     loaded.stir = _stir(draft, now, certificates)
-    loaded.decks, digests, more, deck_problems = read_decks(draft)
+    loaded.decks, digests, more, deck_problems = read_decks(
+        draft, None if loaded.stored is None else loaded.stored.decks
+    )
     for finding in [*findings, *report.problems, *certificates.problems, *more]:
         if finding.path not in reported or not finding.path:
             loaded.problems.append(loaded.problem(*finding))

@@ -25,6 +25,8 @@ from config.attempts import CallingWindowConfig, DestinationLimits, VelocityConf
 from config.credentials import DigestAlgorithm, Realm, Username, some_algorithm, stored_ha1
 from config.deck import DeckRow
 from config.ledger_url import ledger_url
+from config.outplan import OutplanConfig
+from config.policy_source import PolicyConfig, RateDeckRef
 from config.values import (
     REASON_CODES,
     Amount,
@@ -53,7 +55,8 @@ from config.values import (
 __all__ = [
     "UNENFORCED", "AccountConfig", "Admin", "Config", "DeckRow", "DialPlanConfig", "Digest", "DstPrefixes",
     "Emergency",
-    "LedgerConfig", "Listener", "ProfileConfig", "ProviderConfig", "RateDeckRef", "Records", "StirConfig",
+    "LedgerConfig", "Listener", "OutplanConfig", "PolicyConfig", "ProfileConfig", "ProviderConfig",
+    "RateDeckRef", "Records", "StirConfig",
     "TimersConfig",
     "TrunkConfig", "unenforced_fields",
 ]  # fmt: skip
@@ -185,13 +188,6 @@ class Records(_Section):
     """Where decision and call detail records go: a file of JSON lines, `-` for stdout, None for neither."""
 
     file: str | None = None
-
-
-class RateDeckRef(_Section):
-    """A rate deck's CSV file and the currency of its prices."""
-
-    file: Path
-    currency: Currency = "USD"
 
 
 def _dialled_prefix(value: Any) -> str:
@@ -467,12 +463,15 @@ class Config(_Section):
     exchange_rates: dict[Currency, ExchangeRate] = {}
     digest: Digest = Digest()
     accept_unenforced: tuple[str, ...] = ()
+    policy: PolicyConfig = PolicyConfig()
     default_provider: Name | None = None
+    default_rate_deck: Name | None = None
     rate_decks: dict[Name, RateDeckRef] = {}
     providers: tuple[ProviderConfig, ...] = ()
     accounts: tuple[AccountConfig, ...] = ()
     profiles: tuple[ProfileConfig, ...] = ()
     trunks: tuple[TrunkConfig, ...] = ()
+    outplans: tuple[OutplanConfig, ...] = ()
     emergency: Emergency | None = None
     stir: StirConfig | None = None
 

@@ -45,7 +45,14 @@ class DeckFinding(NamedTuple):
     message: str
 
 
-def read_deck(data: bytes) -> tuple[Deck, list[DeckFinding]]:
+class ReadDeck(NamedTuple):
+    """A deck that was read: its sound rows, and what is wrong with the others."""
+
+    deck: Deck
+    faults: list[DeckFinding]
+
+
+def read_deck(data: bytes) -> ReadDeck:
     """The rows of a deck that are sound, and what is wrong with the others.
 
     The first line names the columns, in any order: `prefix` and `rate_per_minute`; where wanted `destination`
@@ -65,8 +72,8 @@ def read_deck(data: bytes) -> tuple[Deck, list[DeckFinding]]:
         elif not findings:
             findings.append(DeckFinding(1, "", f"is empty; its first line must be `{','.join(_USUAL)}`"))
     except UnicodeDecodeError:
-        return Deck(), [DeckFinding(_undecodable_line(data), "", "is not UTF-8 text")]
-    return deck, findings
+        return ReadDeck(Deck(), [DeckFinding(_undecodable_line(data), "", "is not UTF-8 text")])
+    return ReadDeck(deck, findings)
 
 
 def _undecodable_line(data: bytes) -> int:

@@ -47,9 +47,11 @@ def check_references(draft: Draft) -> Report:
     _check_refusals(draft.entries.get("refusals", {}), report)
     _check_accepted(draft, report)
     _check_money(draft, report)
-    for key in ("providers", "accounts", "profiles", "trunks"):
+    for key in ("providers", "accounts", "profiles", "trunks", "outplans"):
         _check_names(draft.items.get(key, []), report)
     scopes.refer(report, "providers", scopes.default_provider, "default_provider")
+    scopes.refer(report, "rate_decks", draft.sections.get("default_rate_deck"), "default_rate_deck")
+    _check_decks(draft, report)
     verified: dict[str, tuple[str, ProviderConfig]] = {}
     for path, provider in draft.items.get("providers", []):
         _check_provider(provider, path, draft, report)
@@ -70,8 +72,12 @@ def check_references(draft: Draft) -> Report:
         check_trunk(trunk, path, scopes, report)
     found_by = [item for item in draft.items.get("trunks", []) if scopes.faulty(item[0]).isdisjoint(READS)]
     report.problems.extend(not_told_apart(found_by))
-    if not draft.items.get("trunks") and "trunks" not in draft.broken:
+    if not draft.items.get("trunks") and "trunks" not in draft.broken and not draft.objects_elsewhere:
         report.warn("", "has no `trunks`: every call is refused (SOURCE)")
+    for path, outplan in draft.items.get("outplans", []):
+        scopes.refer(report, "accounts", outplan.account, join(path, "account"))
+        for key in outplan.short_times():
+            report.warn(join(path, key), f"is {getattr(outplan, key)} milliseconds: were seconds meant?")
     _check_emergency(draft, scopes, report)
     return report
 
@@ -144,6 +150,14 @@ def _check_money(draft: Draft, report: Report) -> None:
         if deck.currency != currency and deck.currency not in rates:
             text = f"has no `exchange_rates.{deck.currency}`, the price of one {deck.currency} in {currency}"
             report.problem(join(join("rate_decks", name), "currency"), text)
+
+
+def _check_decks(draft: Draft, report: Report) -> None:
+    """Rows are in a file, or in the store where the policy is kept there."""
+    for name, deck in draft.entries.get("rate_decks", {}).items():
+        path = join("rate_decks", name)
+        if (deck.file is None) == (deck.sha256 is None):
+            report.problem(path, "needs `file`, the CSV file of its rows, and no `sha256` beside it")
 
 
 def _check_names(items: Iterable[tuple[str, Any]], report: Report) -> None:

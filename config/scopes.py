@@ -64,7 +64,7 @@ class Scopes:
 
     def refer(self, report: Report, key: str, name: str | None, path: str) -> None:
         """A problem unless `name` is None or the name of an entry of `key`."""
-        if name is None or name in self.known(key):
+        if name is None or self._draft.objects_elsewhere or name in self.known(key):
             return
         known = self.known(key)
         what = key.removesuffix("s").replace("_", " ")

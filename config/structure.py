@@ -15,9 +15,9 @@ from config.problem import Finding, join
 from config.tree import Value
 from config.values import show
 
-_LISTS = ("listen", "accept_unenforced", "providers", "accounts", "profiles", "trunks")
+_LISTS = ("listen", "accept_unenforced", "providers", "accounts", "profiles", "trunks", "outplans")
 _MAPPINGS = ("refusals", "exchange_rates", "rate_decks")
-_SECTIONS = ("admin", "ledger", "timers", "records", "digest")
+_SECTIONS = ("admin", "ledger", "timers", "records", "digest", "policy")
 _STAND_INS: dict[str, dict[str, Value]] = {"providers": {"hostname": "unknown.invalid"}}
 """What a faulty field without a default is replaced by, so that the rest of its item is still judged."""
 _MAY_BE_EMPTY = frozenset({*_SECTIONS, *_LISTS, *_MAPPINGS} - {"listen"})
@@ -36,6 +36,7 @@ class Draft:
         other key with a fault nothing but the key.
     faulty: for the path of an item that is in `items` though some of its fields have a fault: those fields.
         They are left out of it, so a rule that reads one of them cannot judge it.
+    objects_elsewhere: whether the objects of the policy are not here, so that no name of one can be judged.
     """
 
     sections: dict[str, Any] = field(default_factory=dict)
@@ -43,6 +44,7 @@ class Draft:
     entries: dict[str, dict[str, Any]] = field(default_factory=dict)
     broken: dict[str, set[str]] = field(default_factory=dict)
     faulty: dict[str, frozenset[str]] = field(default_factory=dict)
+    objects_elsewhere: bool = False
 
     def config(self) -> Config:
         """The whole; only when there were no findings."""

@@ -8,13 +8,13 @@ aliases and merge keys work, and what they expand to is bounded. `${NAME}` is ta
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import yaml
 
+from config.environment import expand
 from config.problem import Finding, enclosing, join
 
 Value: TypeAlias = "str | list[Value] | dict[str, Value] | None"
@@ -28,8 +28,6 @@ _STANDARD_TAGS = frozenset(
     f"tag:yaml.org,2002:{kind}"
     for kind in ("null", "bool", "int", "float", "str", "timestamp", "merge", "value", "map", "seq")
 )
-_REFERENCE = re.compile(r"\$?\$\{([^}]*)\}")
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -53,8 +51,9 @@ class Tree:
         return self.lines.get(path, 1)
 
 
-def read_tree(data: bytes, environ: Mapping[str, str]) -> Tree:
-    """The tree of a YAML file; what is wrong with it is in its findings, and as much as possible is read."""
+def read_tree(data: bytes, environ: Mapping[str, str] | None) -> Tree:
+    """The tree of a YAML file; what is wrong with it is in its findings, and as much as possible is read.
+    `environ` None: references to the environment stay as they are written."""
     tree = Tree()
     try:
         text = data.decode("utf-8-sig")
@@ -131,7 +130,7 @@ class _TooMuch(Exception):
 class _Expansion:
     """One walk over the node graph."""
 
-    def __init__(self, tree: Tree, environ: Mapping[str, str], limit: int) -> None:
+    def __init__(self, tree: Tree, environ: Mapping[str, str] | None, limit: int) -> None:
         self._tree = tree
         self._environ = environ
         self._limit = limit
@@ -211,21 +210,8 @@ class _Expansion:
 
     def _text(self, node: yaml.Node, path: str) -> str:
         text = str(node.value)
-        if "${" not in text:
+        if self._environ is None:
             return text
-
-        def replace(match: re.Match[str]) -> str:
-            if match[0].startswith("$$"):
-                return match[0][1:]
-            if _ENV_NAME.fullmatch(match[1]) is None:
-                self._report(
-                    node, path, f"`{match[0]}` names no environment variable; write `$${{` for a plain `${{`"
-                )
-            elif match[1] not in self._environ:
-                self._report(node, path, f"the environment variable `{match[1]}` is not set")
-            else:
-                self._tree.environment.add(match[1])
-                return self._environ[match[1]]
-            return ""
-
-        return _REFERENCE.sub(replace, text)
+        return expand(
+            text, self._environ, self._tree.environment, lambda message: self._report(node, path, message)
+        )

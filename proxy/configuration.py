@@ -1,12 +1,15 @@
-"""From a file to a policy: what `serve`, `check`, `explain` and a reload all do."""
+"""From a file, and perhaps the objects of the store, to a policy: what `serve`, `check`, `explain` and a
+reload all do."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from config.load import load_config
+from config.load import load_config, read_objects
 from config.model import Config
+from config.objects import Stored
 from config.problem import Problem
 from policy.compile import compile_policy
 from policy.compiled import Policy
@@ -15,19 +18,26 @@ from proxy.observe.clock import utc_now
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A file that was read. `config` and `policy` are None when there are problems."""
+    """A file that was read. `config` and `policy` are None when there are problems; the policy is None as
+    well where its objects are in the store and were not given."""
 
     config: Config | None
     policy: Policy | None
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
 
+    @property
+    def needs_store(self) -> bool:
+        """Whether the file is sound and says that the policy's objects are in the store."""
+        return self.config is not None and self.config.policy.source == "store"
 
-def load_policy(path: Path) -> Compiled:
-    """Read, validate and compile; all problems at once. Never raises for what stands in files."""
-    loaded = load_config(path)
+
+def load_policy(path: Path, stored: Stored | None = None) -> Compiled:
+    """Read, validate and compile; all problems at once. Never raises for what stands in files. `stored`: the
+    objects of the policy, in place of the file's."""
+    loaded = load_config(path, stored=stored)
     policy = None
-    if loaded.config is not None:
+    if loaded.config is not None and not loaded.objects_elsewhere:
         result = compile_policy(
             loaded.config, loaded.decks, version=loaded.digest, loaded_at=utc_now(), stir=loaded.stir
         )
@@ -36,3 +46,17 @@ def load_policy(path: Path) -> Compiled:
     if loaded.problems:
         return Compiled(None, None, tuple(loaded.problems), tuple(loaded.warnings))
     return Compiled(loaded.config, policy, (), tuple(loaded.warnings))
+
+
+def load_own(path: Path) -> Compiled:
+    """The file's own sections alone, without the policy's objects, which are in the store."""
+    return load_policy(path, Stored(known=False))
+
+
+def load_sections(path: Path) -> dict[str, Any]:
+    """The sections of the policy's objects as they stand in the file, references to the environment unread.
+    Raises ValueError or OSError for a file that is not YAML."""
+    return read_objects(path)
+
+
+__all__ = ["Compiled", "Stored", "load_own", "load_policy", "load_sections"]

@@ -55,6 +55,16 @@ the encodings that both servers choose by default.
     The key that signs Record-Route.
 `{tw}:shards`, set, about 40 B a shard, for ever
     The shards that were used, only where there are any.
+`{tw}:policy`, hash, about 100 B, for ever
+    The store of the policy's objects: `head` the number of the version in force, `token` its token, `first`
+    the oldest version kept, `bytes` what all of them take with the decks that they brought.
+`{tw}:policy:v:<number>`, hash, packed by zlib (a thousand trunks about 40 KB), the last 1,000 or 128 MiB
+    A version: `token`, `at`, `author`, `comment`, `changes`, `document`, `decks` the digests that it names,
+    `size`. The head is always kept.
+`{tw}:policy:decks`, hash, about 90 B a deck, while a kept version names it, and ten minutes
+    SHA-256 of a rate deck's rows → when they were put there (s), and their size.
+`{tw}:policy:deck:<sha256>`, string, at most 64 MiB before it is packed by zlib, all of them 256 MiB; likewise
+    A rate deck's CSV.
 `{tw}:hangup`, channel
     Hang-up requests to the running instances.
 `{tw}:hangup:<id>`, list, a reference a call, 60 s
@@ -83,6 +93,8 @@ class Keys:
         self.secret: Final = self.prefix + b"secret"
         self.shards: Final = self.prefix + b"shards"
         self.hangup: Final = self.prefix + b"hangup"
+        self.policy: Final = self.prefix + b"policy"
+        self.decks: Final = self.prefix + b"policy:decks"
 
     def state(self, ref: str) -> bytes:
         """What another instance needs to go on with the call."""
@@ -111,6 +123,14 @@ class Keys:
     def records(self, stream: str) -> bytes:
         """A stream of records."""
         return self.prefix + b"records:" + stream.encode()
+
+    def version(self, number: int) -> bytes:
+        """A version of the policy's objects."""
+        return self.prefix + b"policy:v:%d" % number
+
+    def deck(self, digest: str) -> bytes:
+        """The rows of a rate deck."""
+        return self.prefix + b"policy:deck:" + digest.encode()
 
     def hangup_answers(self, request_id: str) -> bytes:
         """The answers to one hang-up request."""

@@ -1,0 +1,69 @@
+"""Editors of a policy on a real server."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from proxy.configuration import load_own
+from proxy.ledger.versions import Versions
+from proxy.objects.editor import PolicyEditor, open_editor
+from tests.ledger.servers import Server
+
+OWN = "policy: {source: store}\nemergency: none\n"
+
+Opener = Callable[..., Awaitable[PolicyEditor]]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Short enough for a Unix socket, whatever pytest calls its own."""
+    path = Path(tempfile.mkdtemp(prefix="tw"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def server(folder: Path) -> Iterator[Server]:
+    started = Server("redis", folder)
+    yield started
+    started.kill()
+
+
+@pytest.fixture
+def config_file(folder: Path, server: Server) -> Path:
+    path = folder / "trunkwarden.yaml"
+    path.write_text(f"ledger: {{url: 'unix://{server.socket}'}}\n{OWN}")
+    return path
+
+
+@pytest.fixture
+async def opener(config_file: Path) -> AsyncIterator[Opener]:
+    opened: list[PolicyEditor] = []
+
+    async def open_one(path: Path = config_file) -> PolicyEditor:
+        config = load_own(path).config
+        assert config is not None
+        editor = await open_editor(path, config)
+        opened.append(editor)
+        return editor
+
+    yield open_one
+    for editor in opened:
+        await editor.close()
+
+
+@pytest.fixture
+async def editor(opener: Opener) -> PolicyEditor:
+    return await opener()
+
+
+@pytest.fixture
+async def versions(server: Server, folder: Path) -> AsyncIterator[Versions]:
+    store = Versions(server.url, folder)
+    yield store
+    await store.close()
