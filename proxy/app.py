@@ -301,6 +301,8 @@ class Application:
                 lease_seconds=config.ledger.lease_seconds,
                 shard_by=config.ledger.shard_by,
                 log_level=logging.getLevelName(logging.getLogger().getEffectiveLevel()).lower(),
+                config_file=self.path,
+                policy_source=config.policy.source,
             ),
             Control(self),
         )

@@ -21,6 +21,7 @@ from proxy.admin.ledger_access import AdminLedger, LedgerAccess
 from proxy.admin.security import Guard
 from proxy.admin.settings import ChildSettings
 from proxy.ledger.sharded_ledger import connector_of
+from proxy.objects.editor import open_editor
 from proxy.observe import logs
 from proxy.observe.tasks import TaskKeeper
 
@@ -53,7 +54,11 @@ async def serve(settings: ChildSettings) -> None:
     control = ControlClient(tasks)
     await control.connect(Path(settings.control_path))
     ledger = LedgerAccess(lambda: _open_ledger(settings))
+    editor = open_editor(
+        Path(settings.config_file), settings.policy_source, settings.ledger_url, Path(settings.data_dir)
+    )
     app = create_app(Api(control, ledger, tasks, settings.sip_pid), settings.version)
+    app.state.policy = editor
     server = _Server(
         uvicorn.Config(
             Guard(app, settings.token),
@@ -89,6 +94,7 @@ async def serve(settings: ChildSettings) -> None:
     finally:
         control.close()
         await tasks.stop()
+        await editor.close()
         await ledger.close()
 
 

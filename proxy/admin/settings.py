@@ -18,6 +18,7 @@ class AdminSettings:
     ledger_url, data_dir, lease_seconds: as `connect_ledger` takes them.
     shard_by: as the configuration has it.
     log_level: one of `proxy.observe.logs.LEVELS`.
+    config_file, policy_source: where the policy is, as `open_editor` takes them.
     """
 
     host: str
@@ -28,6 +29,8 @@ class AdminSettings:
     lease_seconds: int = 30
     shard_by: str = "none"
     log_level: str = "info"
+    config_file: Path = Path("trunkwarden.yaml")
+    policy_source: str = "file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ class ChildSettings:
     shard_by: str
     log_level: str
     version: str
+    config_file: str = "trunkwarden.yaml"
+    policy_source: str = "file"
 
     def to_json(self) -> bytes:
         return encode(asdict(self))

@@ -149,6 +149,8 @@ class AdminProcess:
             shard_by=self._settings.shard_by,
             log_level=self._settings.log_level,
             version=_version(),
+            config_file=str(self._settings.config_file.absolute()),
+            policy_source=self._settings.policy_source,
         )
         # -P: a file called json.py where somebody happened to start the program is not ours.
         child = await asyncio.create_subprocess_exec(

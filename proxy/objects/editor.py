@@ -1,6 +1,6 @@
 """PolicyEditor: the one way in which the policy's objects are read and changed while the program runs.
 
-    editor = await open_editor(config_file, ledger_url, data_dir)
+    editor = open_editor(config_file, "store", ledger_url, data_dir)   # over HTTP: request.app.state.policy
     version = await editor.current()                       # Version: number, etag, document
     trunk = version.document.get("trunks", "office")       # PolicyObject; raises Unknown (404)
     trunk.full, trunk.shown, trunk.spec, trunk.extra, trunk.id, trunk.etag, trunk.created_at
@@ -32,7 +32,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from config.model import Config
 from config.objects import Stored
 from config.problem import Finding, Problem
 from config.rate_deck import read_deck
@@ -299,12 +298,10 @@ class PolicyEditor:
         return self._known
 
 
-async def open_editor(path: Path, config: Config, ledger_url: str | None = None) -> PolicyEditor:
-    """The editor of the policy that `path` names, whose own sections are `config`; `ledger_url` in place of
-    the configured one."""
-    if config.policy.source == "file":
-        return PolicyEditor(path, None)
-    return PolicyEditor(path, LedgerVersions(ledger_url or config.ledger.url, config.ledger.data_dir))
+def open_editor(path: Path, source: str, ledger_url: str, data_dir: Path) -> PolicyEditor:
+    """The editor of the policy of the configuration file `path`, whose `policy.source` is given, on a ledger
+    as `connect_ledger` takes it. Connects when it is first asked."""
+    return PolicyEditor(path, LedgerVersions(ledger_url, data_dir) if source == "store" else None)
 
 
 def _head_of(version: Version) -> Head:

@@ -48,7 +48,7 @@ async def opener(config_file: Path) -> AsyncIterator[Opener]:
     async def open_one(path: Path = config_file) -> PolicyEditor:
         config = load_own(path).config
         assert config is not None
-        editor = await open_editor(path, config)
+        editor = open_editor(path, config.policy.source, config.ledger.url, config.ledger.data_dir)
         opened.append(editor)
         return editor
 
