@@ -82,6 +82,9 @@ def explain(
     message: Annotated[
         Path | None, typer.Option(help="a file with a whole SIP INVITE, in place of --to", metavar="SIPFILE")
     ] = None,
+    user: Annotated[
+        str | None, typer.Option(help="the user name that the caller proves where a login is wanted")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     live: Annotated[bool, typer.Option("--live", help="ask the ledger what room is left")] = False,
 ) -> None:
@@ -99,7 +102,7 @@ def explain(
         _complain(f"--message: {error}")
         raise typer.Exit(USAGE) from None
     try:
-        fields = asyncio.run(ask(compiled, source, to, from_uri, text, live))
+        fields = asyncio.run(ask(compiled, source, to, from_uri, text, live, user))
     except Unclear as error:
         _complain(str(error))
         raise typer.Exit(USAGE) from None

@@ -70,7 +70,7 @@ class Control:
             str(request["source"]), str(request.get("to") or ""), request.get("from"), request.get("message")
         )
         policy = self._app.store.policy
-        verdict, fields = judge(policy, attempt)
+        verdict, fields = judge(policy, attempt, request.get("user"))
         if request.get("live"):
             await add_headroom(policy, fields, verdict, self._app.ledger)
         return fields

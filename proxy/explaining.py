@@ -20,13 +20,19 @@ _FACTS = (
 
 
 async def ask(
-    compiled: Compiled, source: str, to: str, from_uri: str | None, message: str | None, live: bool
+    compiled: Compiled,
+    source: str,
+    to: str,
+    from_uri: str | None,
+    message: str | None,
+    live: bool,
+    user: str | None = None,
 ) -> dict[str, Any]:
     """The fields of the contract. Raises ValueError for what cannot be asked or, with `live`, not be
     answered."""
     if compiled.policy is None or compiled.config is None:
         raise ValueError("there is no policy to ask")
-    verdict, fields = judge(compiled.policy, attempt_from(source, to, from_uri, message))
+    verdict, fields = judge(compiled.policy, attempt_from(source, to, from_uri, message), user)
     if live:
         try:
             section = compiled.config.ledger

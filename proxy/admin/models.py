@@ -66,7 +66,8 @@ class Decisions(BaseModel):
 
 class ExplainRequest(BaseModel):
     """A call that nobody makes: its source address, its number or URI, and where they matter its From URI and
-    the whole SIP message. `live` asks the ledger how much room is left."""
+    the whole SIP message. `user` is the user name that it proves where a login is wanted. `live` asks the
+    ledger how much room is left."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
@@ -74,6 +75,7 @@ class ExplainRequest(BaseModel):
     to: str = Field(max_length=MAX_TEXT)
     from_: str | None = Field(default=None, alias="from", max_length=MAX_TEXT)
     message: str | None = Field(default=None, max_length=MAX_MESSAGE)
+    user: str | None = Field(default=None, max_length=MAX_TEXT)
     live: bool = False
 
 

@@ -207,7 +207,7 @@ async def test_a_limit_is_from_1_to_1000(stage: Stage, path: str, limit: str) ->
 
 
 async def test_explain(stage: Stage) -> None:
-    asked = {"source": "192.0.2.10", "to": "+442079460000", "from": "sip:a@b", "live": True}
+    asked = {"source": "192.0.2.10", "to": "+442079460000", "from": "sip:a@b", "user": "road", "live": True}
     answer = await stage.http.post("/v1/explain", json=asked)
     assert answer.status_code == 200
     assert answer.json() == {"decision": "refused", "reason": "COUNTRY"}

@@ -95,6 +95,27 @@ def test_fields_are_those_of_the_contract() -> None:
     assert (fields["decision"], fields["headroom"], fields["rate"]) == ("admitted", None, "0.06")
 
 
+def test_a_login_is_assumed_where_one_is_wanted() -> None:
+    login = {"allowed_sip_ips": [], "auth": "digest", "username": "road", "ha1": "0" * 64}
+    compiled = policy(trunk=login)
+
+    def reason(user: str | None, to: str = UK) -> str | None:
+        attempt = attempt_from("127.0.0.2", to, None, None)
+        verdict, fields = judge(compiled, attempt, user)
+        assert (fields["trunk"] is None) == (verdict.reason in ("AUTH", "SOURCE"))
+        return fields["reason"]
+
+    assert (reason(None), reason("road"), reason("road", "+33142685300")) == ("AUTH", None, "COUNTRY")
+    assert (reason("nobody"), reason("")) == ("SOURCE", "SOURCE")
+
+
+def test_credentials_that_nobody_asks_for_change_nothing() -> None:
+    compiled = policy()
+    for user in (None, "nobody"):
+        _, fields = judge(compiled, attempt_from("127.0.0.2", UK, None, None), user)
+        assert (fields["decision"], fields["trunk"]) == ("admitted", "office")
+
+
 async def ask(compiled: Policy, ledger: RedisLedger, to: str, source: str = "127.0.0.2") -> dict[str, Any]:
     verdict, fields = judge(compiled, attempt_from(source, to, None, None))
     await add_headroom(compiled, fields, verdict, ledger)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from tests.digest_caller import answer, challenge_of
-from tests.e2e.configuration import LONDON, WASHINGTON, configuration, trunk
+from tests.e2e.configuration import LONDON, PARIS, WASHINGTON, configuration, trunk
 from tests.e2e.ports import PROVIDER, STRANGER, free_udp_port
 from tests.e2e.sip_text import Message
-from tests.e2e.trunkwarden_process import Trunkwarden
+from tests.e2e.trunkwarden_process import Trunkwarden, command
 from tests.e2e.user_agents import OutgoingCall, hang_up, incoming
 
 PASSWORD = "wide open"
@@ -105,6 +106,49 @@ def test_who_does_not_exist_gets_the_answer_of_who_has_forgotten(
     assert len(seen) == 1, seen
     assert next(iter(seen))[0] == "SIP/2.0 403 Source Not Authorized"
     provider.stays_quiet()
+
+
+@pytest.mark.parametrize(
+    ("source", "user", "called"),
+    [
+        (STRANGER, "road", WASHINGTON),
+        (STRANGER, "road", PARIS),
+        (STRANGER, "nobody", WASHINGTON),
+        (STRANGER, "home", WASHINGTON),
+        (STRANGER, None, WASHINGTON),
+        ("127.0.0.20", "home", WASHINGTON),
+        ("127.0.0.20", "road", WASHINGTON),
+    ],
+)
+def test_explain_assumes_the_login_that_it_is_told(
+    proxy: Trunkwarden, provider, new_peer, source: str, user: str | None, called: str
+) -> None:
+    """The command, the HTTP interface and the wire say the same."""
+    login = () if user is None else ("--user", user)
+    done = command(
+        "explain", "-c", str(proxy.file), "--source", source, "--to", called, *login, "--json"
+    )  # fmt: skip
+    said = json.loads(done.stdout)
+    asked_over_http = {"source": source, "to": called, "user": user}
+    over_http = proxy.http.post("/v1/explain", json=asked_over_http).json()
+    for field in ("decision", "reason", "sip_status", "trunk", "request_uri", "checks"):
+        assert over_http[field] == said[field], field
+
+    peer = new_peer(source)
+    challenge, response = asked(peer, proxy, called)
+    if user is not None:
+        call = with_credentials(peer, proxy, answered(challenge, proxy, called, user), called)
+        if said["decision"] == "admitted":
+            far_end = incoming(provider, proxy.address, call)
+            assert far_end.invite.uri == said["request_uri"]
+            far_end.respond("486 Busy Here")
+        response = call.final()
+    assert (done.returncode, response.status) == (
+        (0, 486) if said["decision"] == "admitted" else (3, said["sip_status"])
+    )
+    if said["decision"] == "refused":
+        assert response.one("warning").startswith(f'399 trunkwarden "{said["reason"]} ')
+    proxy.wait_until_idle()
 
 
 def is_stale(response: Message) -> bool:
