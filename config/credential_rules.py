@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from config.credentials import ha1s_of
 from config.model import Digest, ProviderConfig, TrunkConfig
 from config.problem import join
 from config.scopes import Report, Scopes
@@ -30,14 +31,13 @@ def check_trunk_credentials(trunk: TrunkConfig, path: str, scopes: Scopes, repor
 
 
 def _check_ha1(ha1: str, path: str, digest: Digest, report: Report) -> None:
-    algorithm = "MD5" if len(ha1) == 32 else "SHA-256"
-    if algorithm not in digest.algorithms:
-        text = f"is of {algorithm}, which `digest.algorithms` does not offer: nobody could log in with it"
+    known = ha1s_of(ha1)
+    of = " and ".join(known)
+    if not any(name in known for name in digest.algorithms):
+        text = f"is of {of}, which `digest.algorithms` does not offer: nobody could log in with it"
         report.problem(path, text)
-    elif digest.algorithms[0] != algorithm:
-        text = (
-            f"is of {algorithm}, and {digest.algorithms[0]} is offered before it: who knows both is refused"
-        )
+    elif digest.algorithms[0] not in known:
+        text = f"is of {of}, and {digest.algorithms[0]} is offered before it: who knows both is refused"
         report.warn(path, text)
 
 

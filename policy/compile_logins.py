@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from config.credentials import ha1s_of
 from config.model import Config, ProviderConfig, TrunkConfig
 from policy.digest import Login
 
 Finding = tuple[str, str]
-
-_ALGORITHM_OF_LENGTH = {32: "MD5", 64: "SHA-256"}
 
 
 def compile_logins(config: Config, problems: list[Finding]) -> dict[str, Login]:
@@ -34,8 +33,8 @@ def _login(trunk: TrunkConfig, realm: str) -> Login | None:
         return Login.of_password(trunk.username, realm, trunk.password.get_secret_value())
     if trunk.ha1 is None:
         return None
-    ha1 = trunk.ha1.get_secret_value()
-    return Login(trunk.username, realm, {_ALGORITHM_OF_LENGTH[len(ha1)]: ha1.encode()})
+    known = ha1s_of(trunk.ha1.get_secret_value())
+    return Login(trunk.username, realm, {name: digits.encode() for name, digits in known.items()})
 
 
 def provider_login(provider: ProviderConfig) -> Login | None:

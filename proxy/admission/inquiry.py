@@ -56,13 +56,11 @@ def attempt_from(source: str, to: str, from_uri: str | None, message: str | None
     return attempt
 
 
-def judge(
-    policy: Policy, attempt: CallAttempt, user: str | None = None
-) -> tuple[Verdict, dict[str, Any]]:
+def judge(policy: Policy, attempt: CallAttempt, user: str | None = None) -> tuple[Verdict, dict[str, Any]]:
     """The verdict, and its fields as `explain` gives them; `headroom`, the ledger's part, is None.
 
-    Where a login is wanted, it is as though `user` had proved it. As on the wire, credentials that nobody asks
-    for change nothing.
+    Where a login is wanted, it is as though `user` had proved it. As on the wire, credentials that nobody
+    asks for change nothing.
     """
     attempt.at_ms = now_ms()
     verdict = evaluate(policy, attempt)

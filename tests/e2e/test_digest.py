@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from tests.digest_caller import answer, challenge_of
 from tests.e2e.configuration import LONDON, PARIS, WASHINGTON, configuration, trunk
 from tests.e2e.ports import PROVIDER, STRANGER, free_udp_port
-from tests.e2e.sip_text import Message
+from tests.e2e.sip_text import SDP, Message
 from tests.e2e.trunkwarden_process import Trunkwarden, command
 from tests.e2e.user_agents import OutgoingCall, hang_up, incoming
 
@@ -228,6 +229,54 @@ def test_a_scanner_gets_a_challenge_and_no_ledger(serve, own_redis, provider, ne
     assert own_redis.client.keys("{tw}:n:*") == []
     assert proxy.metric("trunkwarden_ledger_seconds_count", verb="reserve") == 0
     provider.stays_quiet()
+
+
+def stored(algorithm: str) -> str:
+    """HA1 as openssl makes it, the way the documentation says."""
+    kind = {"MD5": "-md5", "SHA-256": "-sha256", "SHA-512-256": "-sha512-256"}[algorithm]
+    text = f"road:trunkwarden:{PASSWORD}".encode()
+    done = subprocess.run(["openssl", "dgst", kind], input=text, capture_output=True, check=True)
+    return f"{algorithm}:{done.stdout.decode().split()[-1]}"
+
+
+def test_every_algorithm_and_qop_of_a_trunk_that_stores_no_password(
+    serve, own_redis, provider, new_peer, tmp_path
+) -> None:
+    """RFC 7616 and RFC 8760; `auth-int` covers the body, too."""
+    algorithms = ["SHA-256", "SHA-512-256", "MD5"]
+    road = trunk("road", "", **ROAD, ha1=" ".join(stored(each) for each in algorithms))
+    carrier = {"name": "carrier", "hostname": provider.host_port}
+    digest = {"algorithms": algorithms}
+    proxy = serve(configuration(tmp_path / "all", own_redis.url, [carrier], [road], digest=digest))
+    peer = new_peer("127.0.0.66")
+    # A challenge is never much larger than what it answers: a small INVITE is offered less.
+    room = ("User-Agent", "desk" * 100)
+
+    def offered() -> list[dict[str, str]]:
+        response = OutgoingCall(peer, proxy.address, WASHINGTON, extra=(room,)).send().final()
+        return [challenge_of(value) for value in response.all("proxy-authenticate")]
+
+    def sent(credentials: str, body: bytes = SDP) -> OutgoingCall:
+        extra = (("Proxy-Authorization", credentials),)
+        return OutgoingCall(peer, proxy.address, WASHINGTON, extra=extra, body=body).send()
+
+    for at, algorithm in enumerate(algorithms):
+        for qop in ("auth", "auth-int"):
+            found = offered()
+            assert [each["algorithm"] for each in found] == algorithms
+            assert {each["qop"] for each in found} == {"auth,auth-int"}
+            call = sent(answered(found[at], proxy, qop=qop, body=SDP))
+            far_end = incoming(provider, proxy.address, call)
+            far_end.respond("486 Busy Here")
+            assert call.final().status == 486
+            other = SDP.replace(b"40000", b"40002")
+            forged = sent(answered(offered()[at], proxy, qop=qop, body=SDP), body=other)
+            if qop == "auth-int":
+                assert forged.final().status == 403, algorithm
+            else:
+                incoming(provider, proxy.address, forged).respond("486 Busy Here")
+                assert forged.final().status == 486
+    proxy.wait_until_idle()
 
 
 @pytest.mark.parametrize("offered", [["MD5"], ["MD5", "SHA-256"]])

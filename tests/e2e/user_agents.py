@@ -106,8 +106,10 @@ class IncomingCall:
 
     def respond(self, status: str, *, body: bytes = b"") -> None:
         """Answer the INVITE."""
-        contact = (("Contact", f"<sip:carrier@{self.peer.host_port}>"),)
-        self.peer.send(answer(self.invite, status, tag=self.tag, extra=contact, body=body), self.proxy)
+        extra: tuple[tuple[str, str], ...] = (("Contact", f"<sip:carrier@{self.peer.host_port}>"),)
+        if body:
+            extra += (("Content-Type", "application/sdp"),)
+        self.peer.send(answer(self.invite, status, tag=self.tag, extra=extra, body=body), self.proxy)
 
     def accept(self) -> None:
         """200 with a session description."""

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from pydantic import ValidationError
+
 from config.model import Config, ProviderConfig
 from policy.compile_logins import compile_logins, provider_login
 from policy.digest import ha1
@@ -21,6 +24,7 @@ def test_a_password_gives_every_algorithm_and_a_ha1_its_own() -> None:
         {"username": "a", "password": "secret"},
         {"username": "pbx", "ha1": HA1},
         {"username": "old", "ha1": "0" * 32},
+        {"username": "new", "ha1": f"SHA-512-256:{HA1} {HA1}"},
         {"name": "open", "auth": "ip", "username": "x", "password": "y"},
     )
     assert problems == []
@@ -28,8 +32,27 @@ def test_a_password_gives_every_algorithm_and_a_ha1_its_own() -> None:
         "a": {"SHA-256", "SHA-512-256", "MD5"},
         "pbx": {"SHA-256"},
         "old": {"MD5"},
+        "new": {"SHA-256", "SHA-512-256"},
     }
     assert found["pbx"].ha1s["SHA-256"].decode() == HA1
+
+
+@pytest.mark.parametrize(
+    ("ha1", "text"),
+    [
+        ("", "must not be empty"),
+        ("  ", "must not be empty"),
+        ("SHA-512-256:" + "0" * 32, "must be the 32"),
+        ("MD5:" + "0" * 64, "must be the 32"),
+        ("SHA-1:" + "0" * 32, "must be the 32"),
+        ("sha-256:" + "0" * 64, "must be the 32"),
+        (HA1.upper(), "must be the 32"),
+        (f"{HA1} SHA-256:{'0' * 64}", "two hashes of SHA-256"),
+    ],
+)
+def test_what_is_no_ha1(ha1: str, text: str) -> None:
+    with pytest.raises(ValidationError, match=text):
+        logins({"username": "a", "ha1": ha1})
 
 
 def test_the_realm_is_the_configured_one() -> None:

@@ -26,7 +26,7 @@ Event = dict[str, Any]
 class Pjsip:
     """A telephone at `host` whose number is `number`. It sends its calls by `proxy`, a SIP URI with `lr`, or
     to whom they name. `answers`: picks up at once. `strict`: session timers are always on, and reliable
-    provisional responses required. TLS needs `certificates`."""
+    provisional responses required. TLS needs `certificates`. `login`: user name and password."""
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class Pjsip:
         proxy: str = "",
         answers: bool = False,
         strict: bool = True,
+        login: tuple[str, str] | None = None,
         media_port: int = 25_000,
     ) -> None:
         folder.mkdir(parents=True)
@@ -48,6 +49,7 @@ class Pjsip:
             "tls": [] if certificates is None
             else [str(certificates.authority), str(certificates.certificate), str(certificates.key)],
             "media_port": media_port, "answers": answers, "strict": strict,
+            "login": login,
         }  # fmt: skip
         self.events: list[Event] = []
         self._taken = 0

@@ -128,6 +128,9 @@ class Phone:
         config.idUri = f"sip:{settings['number']}@{settings['host']}"
         if settings["proxy"]:
             config.sipConfig.proxies.append(settings["proxy"])
+        if settings["login"]:
+            user, password = settings["login"]
+            config.sipConfig.authCreds.append(pj.AuthCredInfo("digest", "*", user, 0, password))
         if settings["strict"]:
             config.callConfig.timerUse = pj.PJSUA_SIP_TIMER_ALWAYS
             config.callConfig.timerMinSESec = 90
