@@ -80,17 +80,22 @@ request_route {{
 
 class Kamailio:
     """Listens on `host`, UDP and TCP on one port that is free, and sends new calls to `next_hop`; it serves
-    when the constructor returns."""
+    when the constructor returns. `configuration` has {listen}, {host} and {next_…} in it."""
 
     def __init__(
-        self, folder: Path, host: str, next_hop: tuple[str, int], next_transport: str = "udp"
+        self,
+        folder: Path,
+        host: str,
+        next_hop: tuple[str, int],
+        next_transport: str = "udp",
+        configuration: str = _CONFIGURATION,
     ) -> None:
         folder.mkdir(parents=True)
         self.address = (host, _free_port(host))
         listen = "".join(f"listen={kind}:{host}:{self.address[1]}\n" for kind in ("udp", "tcp"))
         file = folder / "kamailio.cfg"
         file.write_text(
-            _CONFIGURATION.format(
+            configuration.format(
                 listen=listen,
                 host=host,
                 next_host=next_hop[0],
