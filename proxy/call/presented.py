@@ -7,13 +7,15 @@ requests and responses alike: elements of RFC 2543 compare them whole.
 
 from __future__ import annotations
 
+import re
+from copy import copy
 from typing import TYPE_CHECKING
 
 from policy.cli import PLUS_E164, Caller, CliFormat, CliRules
-from proxy.call.privacy import IDENTITY_HEADERS, NOTHING, wants_privacy, withheld_from_callee
+from proxy.call.privacy import CHARGED, IDENTITY_HEADERS, NOTHING, wants_privacy, withheld_from_callee
 from proxy.sip.errors import HeaderError, UriError
-from proxy.sip.headers import NameAddr, header_line, name_addr, split_list
-from proxy.sip.message import Header, SipMessage, SipRequest, SipResponse
+from proxy.sip.headers import NameAddr, Params, header_line, name_addr, split_list
+from proxy.sip.message import Header, SipMessage, SipRequest, SipResponse, unfold
 from proxy.sip.uri import SipUri, to_attempt_fields
 
 if TYPE_CHECKING:
@@ -21,8 +23,11 @@ if TYPE_CHECKING:
     from proxy.call.forwarding import Identity
     from proxy.call.session import CallSession
 
-# An Identity (RFC 8224) vouches for the addresses that it came with.
-_VOUCHED = frozenset({b"identity"})
+# What is about another caller than the one that is shown. An Identity (RFC 8224) vouches for the addresses
+# that it came with.
+_OTHERS = IDENTITY_HEADERS | CHARGED | {b"identity", b"reply-to"}
+_DIVERSIONS = frozenset({b"diversion", b"history-info"})
+_NO_DIGIT = re.compile(rb"%2[bB]|[^0-9]")
 _WRITTEN = {
     b"p-asserted-identity": b"P-Asserted-Identity",
     b"p-preferred-identity": b"P-Preferred-Identity",
@@ -41,23 +46,27 @@ def introduce(
     request, rules, written = session.request, trunk.cli, provider.cli_format
     session.shown_from = _from_value(session, caller, rules, written)
     if caller.replaced:
+        withheld = _OTHERS | _DIVERSIONS if _is_diverting(session, rules) else _OTHERS
         number = caller.told(session.ref)
         asserted = caller.anonymous or request.first(b"p-asserted-identity") is not None
         if number is None or not asserted or not (provider.trusted or not wants_privacy(request)):
-            return IDENTITY_HEADERS | _VOUCHED, []
+            return withheld, []
         host = outbound.uri.partition(b":")[2].partition(b";")[0]
         user = (written or PLUS_E164).write(number).encode()
         line = header_line(b"P-Asserted-Identity", b"<sip:" + user + b"@" + host + b">")
-        return IDENTITY_HEADERS | _VOUCHED, [line]
+        return withheld, [line]
+    kept = CHARGED if caller.kept else NOTHING
     if written is None:
-        return NOTHING, []
-    return _asserted_as(request, rules, written, drop)
+        return kept, []
+    names, lines = _asserted_as(request, rules, written, drop)
+    return kept | names, lines
 
 
-def show_caller(headers: list[Header], shown: bytes | None) -> None:
+def show_caller(headers: list[Header], session: CallSession) -> None:
     """Put what From says to the called side in the place of the caller's own."""
-    if shown is not None:
-        _replace(headers, (b"from", b"From: " + shown))
+    if session.shown_from is not None:
+        _replace(headers, (b"from", b"From: " + session.shown_from))
+        _show_contact(headers, session, session.shown_from)
 
 
 def show_party(headers: list[Header], session: CallSession, from_caller: bool) -> None:
@@ -67,6 +76,7 @@ def show_party(headers: list[Header], session: CallSession, from_caller: bool) -
         return
     if from_caller:
         _replace(headers, (b"from", b"From: " + shown))
+        _show_contact(headers, session, shown)
     else:
         _replace(headers, (b"to", b"To: " + (session.request.first(b"from") or b"")))
 
@@ -82,12 +92,76 @@ def restore_party(
     _replace(response.headers, next(header for header in request.headers if header[0] == wanted))
 
 
+def as_shown(session: CallSession, response: SipResponse) -> SipResponse:
+    """A response of the caller's side, as the called side sees it. What it came with stays as it is: our
+    requests go where it says."""
+    if session.shown_from is None:
+        return response
+    seen = copy(response)
+    seen.headers = list(response.headers)
+    _show_contact(seen.headers, session, session.shown_from)
+    return seen
+
+
 def withheld_in_dialog(session: CallSession, message: SipMessage) -> frozenset[bytes]:
     """The headers of a later message of the caller's side that the provider is not told: once the caller has
     been introduced it gets no other name."""
     if session.shown_from is not None:
-        return IDENTITY_HEADERS | _VOUCHED
+        return _OTHERS | withheld_from_callee(session, message)
     return withheld_from_callee(session, message)
+
+
+def _show_contact(headers: list[Header], session: CallSession, shown: bytes) -> None:
+    """Where Contact has the number of the caller's own From, it has the one that is shown: some telephones
+    show Contact, and all write it down. Requests of the called side go to the Contact that the caller gave,
+    whatever this one says."""
+    own = session.request.first(b"from") or b""
+    if shown == own:
+        return
+    said, told = _user(own), _user(shown)
+    number = _digits(said)
+    if said == told or not number or not told:
+        return
+    for index, (name, line) in enumerate(headers):
+        if name == b"contact" and number in _digits(line):
+            try:
+                address = name_addr(split_list(unfold(line.partition(b":")[2]))[0])
+            except HeaderError:
+                continue
+            scheme, _, rest = address.uri.partition(b":")
+            user, at, host = rest.partition(b"@")
+            if at and number in _digits(user):
+                rest = told + at + host
+            value = b"<" + scheme + b":" + rest + b">" + _written(address.params)
+            headers[index] = header_line(b"Contact", value)
+
+
+def _user(value: bytes) -> bytes:
+    """The user part of an address value's URI; of a tel URI, the number."""
+    try:
+        uri = name_addr(value).uri
+    except HeaderError:
+        return b""
+    return uri.partition(b":")[2].partition(b"@")[0].partition(b";")[0].partition(b":")[0]
+
+
+def _digits(text: bytes) -> bytes:
+    return _NO_DIGIT.sub(b"", text)
+
+
+def _written(params: Params) -> bytes:
+    return b"".join(b";" + name + (b"" if text is None else b"=" + text) for name, text in params)
+
+
+def _is_diverting(session: CallSession, rules: CliRules) -> bool:
+    """Whether the caller who is replaced is named among those who diverted the call."""
+    attempt = session.attempt
+    if not attempt.diversions:
+        return False
+    callers = [(attempt.cli_scheme, attempt.cli, attempt.cli_params)]
+    callers += [(one.scheme, one.user, one.params) for one in attempt.asserted]
+    named = {rules.read(*one) or one[1] for one in callers}
+    return any((rules.read(*one[1:]) or one.user) in named for one in attempt.diversions)
 
 
 def _replace(headers: list[Header], header: Header) -> None:
@@ -152,6 +226,5 @@ def _readdressed(value: bytes, number: str, written: CliFormat, *, whole: bool) 
         # Anything but a global number would want a context (RFC 3966 §5.1.4).
         uri = b"tel:" + number.encode()
     display = address.display + b" " if whole and address.display else b""
-    kept = [(name, text) for name, text in address.params if whole or name == b"tag"]
-    params = b"".join(b";" + name + (b"" if text is None else b"=" + text) for name, text in kept)
-    return display + b"<" + uri + b">" + params
+    kept = tuple((name, text) for name, text in address.params if whole or name == b"tag")
+    return display + b"<" + uri + b">" + _written(kept)

@@ -11,7 +11,7 @@ from proxy.call.forwarding import rewrite_token
 from proxy.call.hangup import UNHEARD, UNKNOWN, end_unheard, ends_dialog
 from proxy.call.large import request_towards
 from proxy.call.logins import keep_credentials
-from proxy.call.presented import restore_party, withheld_in_dialog
+from proxy.call.presented import as_shown, restore_party, withheld_in_dialog
 from proxy.call.privacy import withheld_from_caller
 from proxy.call.provider_login import CHALLENGES, answer_challenge
 from proxy.call.renumber import numbered_as
@@ -152,6 +152,7 @@ class Relay:
             seen, shown = session.token, session.caller_token
         else:
             withheld = withheld_in_dialog(session, response)
+            response = as_shown(session, response)
             seen, shown = session.caller_token, session.token
         if 200 <= response.status < 300 and method in REFRESHES:
             data, interval = pass_on(response, self.asked, withheld)

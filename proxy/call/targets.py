@@ -184,7 +184,7 @@ def _invite(session: CallSession, provider: Provider, flow: Flow) -> OutgoingReq
         drop,
         added,
     )
-    show_caller(invite.headers, session.shown_from)
+    show_caller(invite.headers, session)
     targets = session.targets
     if targets.raised:
         number = session.request.cseq + targets.raised

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -82,15 +83,48 @@ def test_tel_uri(own: bytes) -> None:
 def test_nothing_of_the_old_number_is_left(own: bytes) -> None:
     old = (
         f"P-Preferred-Identity: <sip:{FOREIGN}@127.0.0.2>\r\nRemote-Party-ID: <sip:{FOREIGN}@127.0.0.2>\r\n"
-        f"Identity: abc;info=<https://x.example>\r\n"
+        f"Identity: abc;info=<https://x.example>\r\nP-Charge-Info: <sip:{FOREIGN}@x>\r\n"
+        f"Diversion: <tel:+1-555-123-0001>;reason=unknown\r\nHistory-Info: <sip:{OTHER}@x>;index=1\r\n"
+        f"Reply-To: <sip:{FOREIGN}@x>\r\n"
     )
-    sent = placed(REPLACE, own=own, extra=asserted(FOREIGN, old))
+    playbook = book(REPLACE)
+    message = invite(extra=asserted(FOREIGN, old)).replace(CALLERS_FROM, own)
+    contact = f'Contact: "{FOREIGN}" <sip:{FOREIGN}@127.0.0.2:5062>;+sip.ice'.encode()
+    playbook.receive(re.sub(rb"Contact: [^\r]*", contact, message))
+    sent = playbook.last(CARRIER)
 
     text = b"\r\n".join(line for name, line in sent.headers if name != b"via").replace(b"-", b"")
     assert b"5551230001" not in text
     assert OWN.encode() in name_addr(sent.first(b"from")).uri
     assert sent.first(b"p-asserted-identity") == f"<sip:{OWN}@127.0.0.1:5060>".encode()
     assert sent.first(b"identity") is None
+    assert sent.first(b"contact") == f"<sip:{OWN}@127.0.0.2:5062>;+sip.ice".encode()
+
+
+@pytest.mark.parametrize(
+    "contact",
+    ["<sip:desk@127.0.0.2:5062>", "<sip:127.0.0.2:5062>", "sip:desk@127.0.0.2:5062", "*", "<sip:@>", "<"],
+)
+def test_contact_that_does_not_have_the_number_is_left_alone(contact: str) -> None:
+    playbook = book(REPLACE)
+    playbook.receive(re.sub(rb"Contact: [^\r]*", f"Contact: {contact}".encode(), invite()))
+    assert playbook.last(CARRIER).first(b"contact") == contact.encode()
+
+
+def test_who_diverted_is_told_where_it_is_not_the_caller() -> None:
+    extra = f"Diversion: <sip:{OWN}@x>;reason=no-answer\r\nHistory-Info: <sip:{OWN}@x>;index=1\r\n"
+    sent = placed(REPLACE, extra=extra)
+    assert sent.first(b"diversion") == f"<sip:{OWN}@x>;reason=no-answer".encode()
+    assert sent.first(b"history-info") == f"<sip:{OWN}@x>;index=1".encode()
+
+
+def test_who_pays_is_not_the_callers_to_say_where_its_number_is_judged() -> None:
+    own = CALLERS_FROM.replace(FOREIGN.encode(), OWN.encode())
+    charge = f"P-Charge-Info: <sip:{FOREIGN}@x>\r\n"
+    assert placed(REPLACE, own=own, extra=charge).first(b"p-charge-info") is None
+    assert placed({}, extra=charge).first(b"p-charge-info") is not None
+    assert placed({}, extra=charge, trusted=False).first(b"p-charge-info") is None
+    assert placed({"trust_identity": False}, extra=charge).first(b"p-charge-info") is None
 
 
 def test_asserted_identity_alone_is_enough_to_be_replaced() -> None:

@@ -40,6 +40,30 @@ def test_provider_of_the_trust_domain_is_told_and_keeps_it_to_itself() -> None:
     assert passed.first(b"privacy") == b"id"
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("Privacy: history", False), ("Privacy: header;id", False), ("Privacy: session", False),
+        ("Privacy: id", True), ("Privacy: none", True),
+        ("History-Info: <sip:+15551230009@x?Privacy=history>;index=1.1", False),
+        ("Diversion: <sip:+15551230009@x>;privacy=full", False),
+        ('Diversion: <sip:+15551230009@x>;reason=busy; privacy="uri"', False),
+        ("Diversion: <sip:+15551230009@x>;privacy=off", True),
+    ],
+)  # fmt: skip
+def test_whom_the_call_was_meant_for_is_kept_from_a_provider_outside_of_the_trust_domain(
+    line: str, told: bool
+) -> None:
+    """RFC 7044 §10.1, RFC 5806."""
+    history = "History-Info: <sip:+15551230009@x>;index=1\r\nDiversion: <sip:+15551230009@x>\r\n"
+    for trusted in (False, True):
+        play = Playbook(policy(provider={"trusted": trusted}))
+        play.receive(invite(extra=f"{history}{line}\r\n"))
+        passed = play.last(CARRIER)
+        for name in (b"history-info", b"diversion"):
+            assert (passed.first(name) is not None) == (told or trusted), name
+
+
 def test_requests_in_the_dialog_are_no_way_round_it() -> None:
     play = Playbook(policy(provider={"trusted": False}))
     ok = established(play)

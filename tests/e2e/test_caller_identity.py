@@ -84,14 +84,21 @@ def test_asserted_identity_of_somebody_else_is_refused(caller) -> None:
 @pytest.mark.parametrize(("source", "shown"), [(REPLACING, {OWN}), (DRAWING, {OWN, OTHER})])
 def test_another_number_is_told_and_the_dialog_stays_whole(caller, provider, proxy, source, shown) -> None:
     """Each side sees the addresses that it knows, from the INVITE to the BYE of either."""
-    extra = (("P-Asserted-Identity", f"<sip:{CLI}@{source}>"), ("Privacy", "none"))
-    call = caller(source, extra=extra).send()
+    extra = (
+        ("P-Asserted-Identity", f"<sip:{CLI}@{source}>"), ("Privacy", "none"),
+        ("P-Preferred-Identity", f"<sip:{CLI}@{source}>"), ("P-Charge-Info", f"<tel:{CLI}>"),
+        ("Remote-Party-ID", f"<sip:{CLI}@{source}>;party=calling"), ("Reply-To", f"<sip:{CLI}@{source}>"),
+        ("Diversion", f"<sip:{CLI}@{source}>;reason=no-answer"),
+        ("History-Info", f"<sip:{CLI}@{source}>;index=1"),
+    )  # fmt: skip
+    call = caller(source, extra=extra, contact=CLI).send()
     far_end = incoming(provider, proxy.address, call)
     told = far_end.invite.one("from")
     number = told.partition("sip:")[2].partition("@")[0]
     assert number in shown
     assert tag_of(told) == tag_of(call.from_value)
-    assert CLI not in str(far_end.invite).replace(far_end.invite.one("contact"), "")
+    assert CLI not in str(far_end.invite)
+    assert far_end.invite.contact_uri() == f"sip:{number}@{call.peer.host_port}"
     assert (
         far_end.invite.one("p-asserted-identity") == f"<sip:{number}@{proxy.address[0]}:{proxy.address[1]}>"
     )
@@ -110,13 +117,35 @@ def test_another_number_is_told_and_the_dialog_stays_whole(caller, provider, pro
     far_end.reply(info)
     assert call.peer.expect_response(200, "INFO", call_id=call.call_id).one("from") == call.from_value
 
+    # The provider asks where Contact says, and the PBX is asked by the Contact that it gave.
     provider.send(far.request("INFO"), proxy.address)
     info = call.peer.expect_request("INFO", call_id=call.call_id)
+    assert info.uri == f"sip:{CLI}@{call.peer.host_port}"
     assert info.one("to") == call.from_value
     call.peer.send(answer(info, "200 OK"), proxy.address)
     assert provider.expect_response(200, "INFO", call_id=call.call_id).one("to") == told
 
+    # Either side may give another Contact.
+    contact = (("Contact", f"<sip:{CLI}-2@{call.peer.host_port}>"),)
+    call.peer.send(near.request("UPDATE", extra=contact), proxy.address)
+    update = far_end.expect("UPDATE")
+    assert update.contact_uri() == f"sip:{number}@{call.peer.host_port}"
+    far_end.reply(update)
+    call.peer.expect_response(200, "UPDATE", call_id=call.call_id)
+    provider.send(far.request("UPDATE"), proxy.address)
+    update = call.peer.expect_request("UPDATE", call_id=call.call_id)
+    assert update.uri == f"sip:{CLI}-2@{call.peer.host_port}"
+    contact = (("Contact", f"<sip:{CLI}-3@{call.peer.host_port}>"),)
+    call.peer.send(answer(update, "200 OK", extra=contact), proxy.address)
+    ok = provider.expect_response(200, "UPDATE", call_id=call.call_id)
+    assert ok.contact_uri() == f"sip:{number}@{call.peer.host_port}"
+    provider.send(far.request("INFO"), proxy.address)
+    info = call.peer.expect_request("INFO", call_id=call.call_id)
+    assert info.uri == f"sip:{CLI}-3@{call.peer.host_port}"
+    call.peer.send(answer(info, "200 OK"), proxy.address)
+
     assert hang_up(call, near, far_end).one("from") == told
+    assert not any(CLI in str(one.message) for one in provider.received)
 
 
 def test_provider_gets_its_own_format(caller, provider, proxy) -> None:

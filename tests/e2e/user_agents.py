@@ -12,7 +12,8 @@ CLI = "+12025550117"
 
 @dataclass
 class OutgoingCall:
-    """A call that `peer` makes through the proxy. `send` puts its INVITE on the wire (again, and again)."""
+    """A call that `peer` makes through the proxy. `send` puts its INVITE on the wire (again, and again).
+    `contact` is the user part of its Contact."""
 
     peer: Peer
     proxy: tuple[str, int]
@@ -24,6 +25,7 @@ class OutgoingCall:
     call_id: str = field(default_factory=lambda: fresh("call"))
     branch: str = field(default_factory=lambda: fresh("z9hG4bK-e2e-"))
     body: bytes = SDP
+    contact: str = "desk"
 
     def __post_init__(self) -> None:
         self.from_value = f'"Desk" <sip:{self.cli}@{self.peer.host_port}>;tag={fresh("from")}'
@@ -45,7 +47,11 @@ class OutgoingCall:
 
     def invite(self) -> bytes:
         """The INVITE, the same bytes each time."""
-        headers = [*self._headers("INVITE"), ("Contact", f"<sip:desk@{self.peer.host_port}>"), *self.extra]
+        headers = [
+            *self._headers("INVITE"),
+            ("Contact", f"<sip:{self.contact}@{self.peer.host_port}>"),
+            *self.extra,
+        ]
         headers.append(("Content-Type", "application/sdp"))
         return text(f"INVITE {self.uri} SIP/2.0", headers, self.body)
 

@@ -1,4 +1,4 @@
-"""Kamailio as a carrier that wants to know who calls: its auth, registrar and usrloc modules, and no database."""
+"""Kamailio as a carrier that wants to know who calls: its auth, its registrar, and no database."""
 
 from __future__ import annotations
 

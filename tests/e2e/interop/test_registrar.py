@@ -1,4 +1,4 @@
-"""A carrier that wants credentials, as Kamailio is one: it registers us, and wants a login with each request."""
+"""A carrier that wants credentials, as Kamailio is one: with each request, and to register us."""
 
 from __future__ import annotations
 

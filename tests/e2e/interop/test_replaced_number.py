@@ -90,6 +90,22 @@ def _nothing_is_left(line: Line) -> Iterator[None]:
     line.proxy.wait_until_idle()
 
 
+def test_each_side_knows_one_number(line: Line) -> None:
+    """In all that the telephones print, which is every message: also the carrier's re-INVITE and BYE. What is
+    said of media is between the telephones: baresip's has an `a=ssrc` line with its address."""
+    line.call()
+    line.carrier.command("hold")
+    eventually(lambda: direction(line.desk) != "sendrecv", what="the hold at the desk")
+    line.carrier.command("hangup")
+    line.desk.expect("CALL_CLOSED")
+
+    assert "BYE sip:" in line.desk.printed()
+    assert SHOWN not in line.desk.printed()
+    assert SHOWN in line.carrier.printed()
+    messages = [each for each in line.carrier.printed().splitlines() if not each.startswith("a=")]
+    assert not [each for each in messages if CLI in each]
+
+
 def test_caller_hangs_up(line: Line) -> None:
     line.call()
     hears(line.carrier)
