@@ -6,15 +6,14 @@ import asyncio
 import base64
 import binascii
 import hmac
-import ipaddress
 import logging
-import re
 from collections.abc import Mapping
 from hashlib import sha256
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from proxy.admin.access.identity import everything
+from proxy.admin.loopback import host_is_loopback
 from proxy.admin.problems import problem
 from proxy.observe.logs import Sampler
 
@@ -28,7 +27,6 @@ _SAFE_METHODS = ("GET", "HEAD")
 _CHALLENGE = 'Bearer realm="trunkwarden", Basic realm="trunkwarden", charset="UTF-8"'
 _CONFIGURED = everything("admin.token")
 _LOCAL = everything("loopback")
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]@/?#\s]+)(?::([0-9]{1,5}))?")
 
 # The dashboard is the only page; its own script and style are named by their hashes there.
 _HEADERS = [
@@ -38,29 +36,6 @@ _HEADERS = [
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` (a name, an address, `[::1]`) can only be this machine: localhost, 127.0.0.0/8, ::1."""
-    name = host.lower()
-    if name.startswith("[") and name.endswith("]"):
-        name = name[1:-1]
-        if ":" not in name:
-            return False
-    if name == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
-
-
-def host_is_loopback(value: str) -> bool:
-    """Whether the value of a Host header, with or without a port, names this machine."""
-    match = _HOST.fullmatch(value)
-    return match is not None and is_loopback(match[1])
 
 
 def token_matches(authorization: str, digest: bytes) -> bool:
