@@ -35,6 +35,7 @@ from proxy.control import Control
 from proxy.housekeeping import Housekeeping
 from proxy.ledger.redis_ledger import RedisLedger
 from proxy.ledger.sharded_ledger import ShardedLedger, opener_of
+from proxy.objects.following import Followed
 from proxy.observe.clock import now_ms
 from proxy.observe.metrics import Metrics
 from proxy.observe.records import RecordWriter
@@ -59,7 +60,8 @@ from proxy.transport.udp import UdpEndpoint
 _log = logging.getLogger(__name__)
 
 _DRAIN_LOOK_SECONDS = 0.05
-_START_ONLY = ("listen", "advertise", "unknown_source", "admin", "ledger", "timers", "records")
+_LOOKUP_SECONDS = 0.3  # that a change of the store waits for names that are new
+_START_ONLY = ("listen", "advertise", "unknown_source", "admin", "ledger", "timers", "records", "policy")
 
 
 class CannotBind(Exception):
@@ -73,9 +75,21 @@ class Application:
     Raises CannotBind, LedgerUnavailable or LedgerRefused from `start`; nothing is left running then.
     """
 
-    def __init__(self, path: Path, config: Config, policy: Policy, *, ledger_url: str | None = None) -> None:
-        """`path` is where `config` was read from; `ledger_url` stands in place of the configured one."""
+    def __init__(
+        self,
+        path: Path,
+        config: Config,
+        policy: Policy,
+        *,
+        ledger_url: str | None = None,
+        followed: Followed | None = None,
+    ) -> None:
+        """`path` is where `config` was read from; `ledger_url` stands in place of the configured one.
+        `followed`: where the policy's objects come from, if not from that file; it is closed with the
+        instance."""
         self.path = path
+        self.followed = followed
+        self._in_force_number = 0 if followed is None else followed.version.number
         self._file = config
         if ledger_url is not None:
             section = config.ledger.model_copy(update={"url": ledger_url})
@@ -104,6 +118,8 @@ class Application:
 
     async def _start(self) -> None:
         config = self.config
+        if self.followed is not None:
+            self._closers.append(self.followed.close)
         self.ledger: RedisLedger | ShardedLedger = await opener_of(config.ledger.shard_by)(
             config.ledger.url,
             config.ledger.data_dir,
@@ -211,6 +227,8 @@ class Application:
         for endpoint in endpoints:
             endpoint.start()
         self._register()
+        if self.followed is not None:
+            self.keeper.start(self.followed.follow(self._store_moved), name="policy store")
 
     def _bind(
         self, identities: ByListener[Identity], names: PeerNames, counters: SipCounters
@@ -325,10 +343,12 @@ class Application:
 
     # --- while it runs --------------------------------------------------------------------------------------
 
-    async def reload(self) -> Compiled:
-        """Read the file again, and the certificates. A bad one is counted and reported, and leaves all that
-        is in force as it is."""
+    async def reload(self, *, of_store: bool = False) -> Compiled:
+        """Read the file again, and the certificates, with the objects that the store has where they are
+        there. A bad one is counted and reported, and leaves all that is in force as it is. `of_store`: it is
+        the store that has changed: names are not waited for, so that the change is in force at once."""
         async with self._reloading:
+            number = 0 if self.followed is None else self.followed.version.number
             compiled, contexts = await asyncio.to_thread(self._read_again)
             policy = compiled.policy
             self.metrics.policy_reloaded(policy is not None)
@@ -337,7 +357,12 @@ class Application:
                 for problem in compiled.problems:
                     _log.error("reload refused: %s", problem)
                 return compiled
-            await self.resolver.refresh(policy.providers.values())
+            if of_store:
+                before = self.store.policy.providers
+                changed = [one for name, one in policy.providers.items() if one != before.get(name)]
+                await self.resolver.renew(changed, _LOOKUP_SECONDS)
+            else:
+                await self.resolver.refresh(policy.providers.values())
             self.store.replace(policy)
             self.resolver.keep_only(policy.providers.values())
             self.log.currency = policy.currency
@@ -346,16 +371,26 @@ class Application:
             self.server.forget_peers()
             self._register()
             self._in_force(policy)
+            self._in_force_number = number
             self.housekeeping.show_providers()
-            _log.info("policy %s is in force", policy.version)
+            origin = f" (version {number} of the store)" if number else ""
+            _log.info("policy %s%s is in force", policy.version, origin)
             if compiled.config is not None:
                 self._tell_what_waits(compiled.config)
             return compiled
 
+    async def _store_moved(self) -> None:
+        await self.reload(of_store=True)
+
+    @property
+    def store_version(self) -> int | None:
+        """The version of the store that is in force; None where the policy is in the file."""
+        return None if self.followed is None else self._in_force_number
+
     def _read_again(self) -> tuple[Compiled, dict[str, TlsContexts]]:
         """The file, and the certificates of the TLS listeners that we have: all of it is good, or there is no
         policy."""
-        compiled = load_policy(self.path)
+        compiled = load_policy(self.path) if self.followed is None else self.followed.compile()
         if compiled.config is None:
             return compiled, {}
         try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from config.load import load_config, read_objects
+from config.load import STORE, load_config, read_objects
 from config.model import Config
 from config.objects import Stored
 from config.problem import Problem
@@ -59,4 +59,4 @@ def load_sections(path: Path) -> dict[str, Any]:
     return read_objects(path)
 
 
-__all__ = ["Compiled", "Stored", "load_own", "load_policy", "load_sections"]
+__all__ = ["STORE", "Compiled", "Stored", "load_own", "load_policy", "load_sections"]

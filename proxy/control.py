@@ -45,11 +45,15 @@ class Control:
 
     def policy(self) -> PolicyState:
         """The policy in force, and what the last failed reload found."""
-        policy = self._app.store.policy
+        policy, followed = self._app.store.policy, self._app.followed
+        problems = list(self._app.problems)
+        if followed is not None and followed.problem is not None:
+            problems.append(followed.problem)
         return {
             "version": policy.version,
             "loaded_at": iso(policy.loaded_at),
-            "problems": [str(problem) for problem in self._app.problems],
+            "problems": [str(problem) for problem in problems],
+            "store_version": self._app.store_version,
         }
 
     def trunk_scopes(self) -> Mapping[str, Scope]:

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from config.model import LedgerConfig
 from config.served import unserved_ledger
 from proxy.app import Application, CannotBind
-from proxy.configuration import load_policy
 from proxy.ledger.ledger import LedgerRefused, LedgerUnavailable
+from proxy.objects.following import open_followed
 from proxy.observe.logs import configure
 
 _log = logging.getLogger(__name__)
@@ -32,20 +32,12 @@ _MOST_SKIPPED = 60
 def run(path: Path, ledger: str | None, drain_seconds: float) -> int:
     """Serve until told to stop; the exit code. `ledger` is a URL in place of the configured one."""
     configure()
-    compiled = load_policy(path)
-    for warning in compiled.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    if compiled.policy is None or compiled.config is None:
-        for problem in compiled.problems:
-            print(problem, file=sys.stderr)
-        return _BAD_CONFIGURATION
     mistake = None if ledger is None else _bad_ledger(ledger)
     if mistake is not None:
         print(f"--ledger: {mistake}", file=sys.stderr)
         return _USAGE
     _take_all_descriptors()
-    app = Application(path, compiled.config, compiled.policy, ledger_url=ledger)
-    return asyncio.run(_serve(app, drain_seconds))
+    return asyncio.run(_serve(path, ledger, drain_seconds))
 
 
 def _bad_ledger(url: str) -> str | None:
@@ -64,7 +56,19 @@ def _take_all_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _serve(app: Application, drain_seconds: float) -> int:
+async def _made(path: Path, ledger: str | None) -> Application | None:
+    """The instance of a file; None where it has problems, which are printed."""
+    followed, compiled = await open_followed(path, ledger)
+    for warning in compiled.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if compiled.policy is None or compiled.config is None:
+        for problem in compiled.problems:
+            print(problem, file=sys.stderr)
+        return None
+    return Application(path, compiled.config, compiled.policy, ledger_url=ledger, followed=followed)
+
+
+async def _serve(path: Path, ledger: str | None, drain_seconds: float) -> int:
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     starting = asyncio.current_task()
@@ -73,6 +77,9 @@ async def _serve(app: Application, drain_seconds: float) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, starting.cancel)
     try:
+        app = await _made(path, ledger)
+        if app is None:
+            return _BAD_CONFIGURATION
         await app.start()
     except asyncio.CancelledError:
         return 0  # told to stop before it was ready: what had been started is down again

@@ -45,6 +45,7 @@ async def test_policy_and_reload(app: Application, tmp_path: Path) -> None:
         "version": app.store.policy.version,
         "loaded_at": before["loaded_at"],
         "problems": [],
+        "store_version": None,
     }
     assert before["loaded_at"].endswith("Z")
     path = write(tmp_path, "nonsense: 1\n")

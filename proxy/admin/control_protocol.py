@@ -7,7 +7,7 @@ A request is `{"id": n, "op": "…", "args": {…}}`; its answer `{"id": n, "ok"
 from __future__ import annotations
 
 import json
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 MAX_LINE = 64 * 1024 * 1024
 """Longest line in bytes; a snapshot of the metrics of many thousand trunks stays far below."""
@@ -30,11 +30,13 @@ class Heartbeat(TypedDict):
 
 class PolicyState(TypedDict):
     """version, loaded_at: of the policy in force (RFC 3339). problems: of the last attempt to load one,
-    when it failed: `FILE:LINE: path: message` each."""
+    when it failed: `FILE:LINE: path: message` each. store_version: the number of its version in the store;
+    None where the policy is in the file."""
 
     version: str
     loaded_at: str
     problems: list[str]
+    store_version: NotRequired[int | None]
 
 
 class ReloadOutcome(TypedDict):

@@ -80,11 +80,13 @@ class ExplainRequest(BaseModel):
 
 
 class Policy(BaseModel):
-    """The policy in force. `problems` are those of the last attempt to load one, when that failed."""
+    """The policy in force. `problems` are those of the last attempt to load one, when that failed.
+    `store_version` is the number of its version in the store; null where the policy is in the file."""
 
     version: str
     loaded_at: str
     problems: list[str]
+    store_version: int | None = None
 
 
 class Reloaded(BaseModel):

@@ -225,21 +225,21 @@ class Versions:
 
     async def follow(self, moved: Callable[[Head], Awaitable[None]]) -> None:
         """Call `moved` with the head, now and whenever it has changed, for ever: the head is asked for each
-        fifth of a second, so that nothing is missed when a connection was lost."""
+        fifth of a second, so that nothing is missed when a connection was lost. `moved` is called again when
+        it raised LedgerUnavailable."""
         known: Head | None = None
         away = False
         while True:
             try:
                 head = await self.head()
+                if head != known:
+                    await moved(head)
+                    known = head
                 away = False
             except LedgerUnavailable as error:
                 if not away:
                     _log.warning("the policy's store is away: %s", error)
                 away = True
-            else:
-                if head != known:
-                    await moved(head)
-                    known = head
             await asyncio.sleep(POLL_SECONDS)
 
     # The connection

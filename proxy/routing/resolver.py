@@ -11,6 +11,7 @@ import ipaddress
 import logging
 import random
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Final
 
 from policy.compiled import Provider
@@ -89,6 +90,19 @@ class Resolver:
     async def refresh(self, providers: Iterable[Provider]) -> None:
         """Look every provider up."""
         await asyncio.gather(*(self._look_up(provider) for provider in providers))
+
+    async def renew(self, providers: Iterable[Provider], within: float) -> None:
+        """Look up providers that are new or have changed, for `within` seconds; who takes longer is looked up
+        later. What they forbid now is not used any more in any case."""
+        changed = list(providers)
+        for provider in changed:
+            known = self._known.get(_key(provider))
+            if known is not None:
+                known.due = 0.0
+                self._forget_forbidden(provider, known)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self.refresh(changed)
 
     async def refresh_due(self, providers: Iterable[Provider]) -> None:
         """Look up those whose answers have had their time."""
