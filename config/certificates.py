@@ -40,6 +40,12 @@ def check_certificates(draft: Draft, now: datetime) -> Report:
                     _check_names(chain[0], path, taken, listener is group[0], report)
             if listener.transport == "tls" and listener.client_ca_file:
                 _check_authorities(listener.client_ca_file, join(path, "client_ca_file"), now, report)
+    admin = draft.sections.get("admin")
+    if admin is not None:
+        if admin.certificate_file and admin.key_file:
+            _check_pair(admin.certificate_file, admin.key_file, "admin", now, report)
+        if admin.client_ca_file:
+            _check_authorities(admin.client_ca_file, "admin.client_ca_file", now, report)
     for path, provider in draft.items.get("providers", []):
         if provider.transport != "tls":
             continue

@@ -160,9 +160,11 @@ def _read_model(loaded: Loaded, base: Path, now: datetime) -> None:
 
 
 def _certificates(draft: Draft, now: datetime) -> Report:
-    if not any(
+    tls = any(
         item.transport == "tls" for key in ("listen", "providers") for _, item in draft.items.get(key, [])
-    ):
+    )
+    admin = draft.sections.get("admin")
+    if not tls and (admin is None or admin.certificate_file is None):
         return Report()
     # Only who serves TLS waits for what reads certificates to be loaded.
     from config.certificates import check_certificates

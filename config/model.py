@@ -146,11 +146,16 @@ def _admin_listen(value: Any) -> str:
 
 
 class Admin(_Section):
-    """The HTTP side. `token_file` is read into `token` when the file is loaded."""
+    """The HTTP side. `token_file` is read into `token` when the file is loaded. With a certificate it speaks
+    TLS only; with `client_ca_file` whoever connects shows a certificate of one of these authorities."""
 
     listen: Annotated[str, BeforeValidator(_admin_listen)] = "127.0.0.1:8080"
     token: SecretStr | None = None
     token_file: Path | None = None
+    metrics_need_token: Flag = False
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    client_ca_file: Path | None = None
 
     @property
     def host(self) -> str:

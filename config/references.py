@@ -89,6 +89,13 @@ def _check_admin(admin: Admin, report: Report) -> None:
         report.problem(
             "admin.listen", f"`{admin.listen}` is not loopback: set `admin.token_file`, which it then needs"
         )
+    if (admin.certificate_file is None) != (admin.key_file is None):
+        report.problem("admin", "`certificate_file` and `key_file` go together")
+    if admin.client_ca_file is not None and admin.certificate_file is None:
+        report.problem("admin.client_ca_file", "needs `certificate_file` and `key_file`")
+    has_token = admin.token is not None or admin.token_file is not None
+    if admin.metrics_need_token and not has_token:
+        report.warn("admin.metrics_need_token", "has no effect without `token_file`")
 
 
 def _check_ledger(ledger: LedgerConfig, report: Report) -> None:

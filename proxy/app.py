@@ -105,6 +105,7 @@ class Application:
         self._closers: list[Callable[[], object]] = []
         self._reloading = asyncio.Lock()
         self._tls: dict[str, TlsEndpoint] = {}
+        self._renew_admin: Callable[[], None] = lambda: None
 
     # --- start ----------------------------------------------------------------------------------------------
 
@@ -318,6 +319,10 @@ class Application:
                 data_dir=config.ledger.data_dir,
                 lease_seconds=config.ledger.lease_seconds,
                 shard_by=config.ledger.shard_by,
+                metrics_need_token=config.admin.metrics_need_token,
+                certificate=config.admin.certificate_file,
+                key=config.admin.key_file,
+                client_ca=config.admin.client_ca_file,
                 log_level=logging.getLevelName(logging.getLogger().getEffectiveLevel()).lower(),
                 config_file=self.path,
                 policy_source=config.policy.source,
@@ -325,6 +330,7 @@ class Application:
             Control(self),
         )
         self._closers.append(self.admin.stop)
+        self._renew_admin = self.admin.reload
         try:
             self.admin_url = self.admin.bind()
         except OSError as error:
@@ -368,6 +374,7 @@ class Application:
             self.log.currency = policy.currency
             for bind, read in contexts.items():
                 self._tls[bind].contexts = read
+            self._renew_admin()
             self.server.forget_peers()
             self._register()
             self._in_force(policy)

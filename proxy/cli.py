@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from config.problem import Problem
 from proxy.configuration import Compiled, load_policy
+
+T = TypeVar("T")
 
 OK, FAILED, USAGE, REFUSED, CANNOT_SERVE = 0, 1, 2, 3, 4
 
@@ -165,6 +168,95 @@ def hangup(
     for ref in ended:
         typer.echo(ref)
     typer.echo(f"{len(ended)} calls ended" if len(ended) != 1 else "1 call ended", err=True)
+
+
+tokens = typer.Typer(
+    help="Tokens of the HTTP API: create, list, revoke.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+app.add_typer(tokens, name="tokens")
+
+
+@tokens.command("create")
+def tokens_create(
+    name: Annotated[str, typer.Argument(help="what the audit calls who uses it")],
+    scope: Annotated[
+        list[str], typer.Option(help="read, write, calls or admin; may be repeated", metavar="SCOPE")
+    ],
+    account: Annotated[
+        str | None, typer.Option(help="the only account that it is for", metavar="NAME")
+    ] = None,
+    config: ConfigFile = _DEFAULT_FILE,
+) -> None:
+    """Create a token and print it. It cannot be shown again."""
+    from proxy.tokens import create
+
+    compiled = _load(config)
+    accounts = [] if compiled.config is None else [one.name for one in compiled.config.accounts]
+    if account is not None and account not in accounts:
+        _complain(f"warning: the configuration has no account `{account}`: the token will see nothing")
+    typer.echo(_result(create(compiled, name, tuple(dict.fromkeys(scope)), account)))
+
+
+@tokens.command("list")
+def tokens_list(
+    config: ConfigFile = _DEFAULT_FILE,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """List the tokens that were created and not revoked."""
+    from dataclasses import asdict
+
+    from proxy.tokens import listed
+
+    found = _result(listed(_load(config)))
+    if as_json:
+        kept = [{name: value for name, value in asdict(one).items() if name != "digest"} for one in found]
+        typer.echo(json.dumps(kept, indent=2))
+        return
+    for one in found:
+        owner = "-" if one.account is None else one.account
+        typer.echo(
+            f"{one.id}  {one.name}  {','.join(one.scopes)}  {owner}  {one.created_at}  {one.created_by}"
+        )
+
+
+@tokens.command("revoke")
+def tokens_revoke(
+    token: Annotated[str, typer.Argument(help="its id or name", metavar="ID_OR_NAME")],
+    config: ConfigFile = _DEFAULT_FILE,
+) -> None:
+    """Revoke a token: every instance refuses it from now on."""
+    from proxy.tokens import revoke
+
+    ended = _result(revoke(_load(config), token))
+    _complain(f"revoked {ended.id} ({ended.name})")
+
+
+@app.command()
+def audit(
+    config: ConfigFile = _DEFAULT_FILE,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="how many entries")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object a line")] = False,
+) -> None:
+    """Say what was changed and what was refused, newest first."""
+    from proxy.tokens import audit
+
+    for one in _result(audit(_load(config), limit)):
+        if as_json:
+            typer.echo(json.dumps(one))
+            continue
+        more = "".join(
+            f" {key}={one[key]}" for key in ("status", "source", "account", "token", "more") if key in one
+        )
+        typer.echo(f"{one.get('at')} {one.get('who') or '(unknown)'}: {one.get('action')}{more}")
+
+
+def _result(work: Coroutine[Any, Any, T]) -> T:
+    """What `work` gives; a ValueError of it ends the command."""
+    try:
+        return asyncio.run(work)
+    except (OSError, ValueError) as error:
+        _complain(str(error))
+        raise typer.Exit(FAILED) from None
 
 
 def _load(config: Path) -> Compiled:

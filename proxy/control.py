@@ -60,6 +60,10 @@ class Control:
         """Every trunk's own scope."""
         return {name: trunk.scope for name, trunk in self._app.store.policy.trunks.items()}
 
+    def trunk_accounts(self) -> Mapping[str, str | None]:
+        """Every trunk's account."""
+        return {name: trunk.account for name, trunk in self._app.store.policy.trunks.items()}
+
     async def reload(self) -> ReloadOutcome:
         """Read the configuration file again."""
         compiled = await self._app.reload()

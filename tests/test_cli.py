@@ -36,7 +36,9 @@ def file(tmp_path: Path) -> Path:
 # --- all commands ---
 
 
-@pytest.mark.parametrize("name", ["", "serve", "demo", "check", "explain", "rate", "hangup"])
+@pytest.mark.parametrize(
+    "name", ["", "serve", "demo", "check", "explain", "rate", "hangup", "tokens", "audit"]
+)
 def test_help(name: str) -> None:
     done = command(*([name] if name else []), "--help")
     assert done.exit_code == 0

@@ -13,8 +13,10 @@ from starlette.exceptions import HTTPException
 from policy.compiled import Scope, Window
 from policy.rating.money import amount
 from proxy.admin import problems
+from proxy.admin.access.identity import CALLS, READ, WRITE, Identity, need
+from proxy.admin.access.routes import access_routes
 from proxy.admin.control_client import ControlClient, Shared
-from proxy.admin.control_protocol import ControlError, ControlLost, Heartbeat, ScopeLimits
+from proxy.admin.control_protocol import ControlError, ControlLost, Heartbeat, PolicyState, ScopeLimits
 from proxy.admin.dashboard import CONTENT_SECURITY_POLICY, page
 from proxy.admin.ledger_access import LedgerAccess
 from proxy.admin.models import (
@@ -33,6 +35,7 @@ from proxy.admin.models import (
 from proxy.admin.problems import problem
 from proxy.ledger.hangup import HangupResult
 from proxy.ledger.ledger import LiveCall, ScopeUsage
+from proxy.ledger.streams import NEWEST
 from proxy.observe.clock import iso_ms
 from proxy.observe.exposition import CONTENT_TYPE, Snapshot, render
 from proxy.observe.tasks import TaskKeeper
@@ -41,7 +44,12 @@ HEARTBEAT_SECONDS = 1.0
 CONTROL_SECONDS = 5.0
 RELOAD_SECONDS = 60.0
 
+MOST_SEARCHED = 100_000
+"""So many live calls are looked through for those of one account."""
+
 Limit = Annotated[int, Query(ge=1, le=1000)]
+Reader = Annotated[Identity, Depends(need(READ))]
+Caller = Annotated[Identity, Depends(need(CALLS))]
 
 
 class Api:
@@ -49,7 +57,7 @@ class Api:
 
     def __init__(self, control: ControlClient, ledger: LedgerAccess, tasks: TaskKeeper, sip_pid: int) -> None:
         self._control = control
-        self._ledger = ledger
+        self.ledger = ledger
         self._sip_pid = sip_pid
         self._heartbeat: Shared[Heartbeat] = Shared(self._ask_heartbeat, tasks)
         self._metrics: Shared[bytes] = Shared(self._ask_metrics, tasks)
@@ -89,16 +97,17 @@ class Api:
 
     # Trunks.
 
-    async def usage(self, name: str) -> Usage:
+    async def usage(self, name: str, who: Reader) -> Usage:
         """What one trunk uses and may use."""
-        limits = await self._limits(name)
-        (used,) = await self._ledger.usage([_scope(limits)])
+        limits = await self._limits(name, who)
+        (used,) = await self.ledger.usage([_scope(limits)])
         return Usage(**_usage(limits, used))
 
-    async def trunks(self) -> Trunks:
+    async def trunks(self, who: Reader) -> Trunks:
         """What every trunk uses and may use."""
-        every: list[ScopeLimits] = await self._control.call("trunks", within=CONTROL_SECONDS)
-        used = await self._ledger.usage([_scope(limits) for limits in every]) if every else []
+        known: list[ScopeLimits] = await self._control.call("trunks", within=CONTROL_SECONDS)
+        every = [limits for limits in known if who.sees(limits["account"])]
+        used = await self.ledger.usage([_scope(limits) for limits in every]) if every else []
         return Trunks(
             trunks=[
                 NamedUsage(name=limits["name"], **_usage(limits, usage))
@@ -106,38 +115,57 @@ class Api:
             ]
         )
 
-    async def _limits(self, name: str) -> ScopeLimits:
+    async def _limits(self, name: str, who: Identity) -> ScopeLimits:
         limits: ScopeLimits | None = await self._control.call("trunk", {"name": name}, within=CONTROL_SECONDS)
-        if limits is None:
+        if limits is None or not who.sees(limits["account"]):
             raise HTTPException(404, f"no such trunk: {name}")
         return limits
 
     # Calls.
 
-    async def calls(self, limit: Limit = 1000) -> Calls:
+    async def calls(self, who: Reader, limit: Limit = 1000) -> Calls:
         """Live calls of all instances."""
-        return Calls(calls=[_call(call) for call in await self._ledger.calls(limit)])
+        return Calls(calls=(await self._calls(who, limit))[:limit])
 
-    async def hang_up_call(self, ref: str) -> HungUp:
+    async def _calls(self, who: Identity, limit: int) -> list[dict[str, Any]]:
+        found = await self.ledger.calls(limit if who.account is None else MOST_SEARCHED)
+        return [shown for shown in map(_call, found) if who.sees(shown.get("account"))]
+
+    async def hang_up_call(self, ref: str, who: Caller) -> HungUp:
         """End one live call: BYE to both sides, by the instance that holds it."""
-        found = _hung_up(await self._ledger.hang_up(ref=ref))
+        if who.account is not None and ref not in {call["ref"] for call in await self._calls(who, 0)}:
+            raise HTTPException(404, f"no such call: {ref}")
+        found = _hung_up(await self.ledger.hang_up(ref=ref))
         if not found.calls and found.unanswered:
             raise HTTPException(503, "an instance did not answer: whether the call lives is not known")
         if not found.calls:
             raise HTTPException(404, f"no such call: {ref}")
         return found
 
-    async def hang_up_trunk(self, request: Request, trunk: str) -> HungUp:
+    async def hang_up_trunk(self, request: Request, trunk: str, who: Caller) -> HungUp:
         """End all live calls of a trunk."""
         if len(request.query_params.multi_items()) != 1 or not trunk:
             raise HTTPException(422, "exactly one query parameter, trunk=NAME, says whose calls end")
-        await self._limits(trunk)
-        return _hung_up(await self._ledger.hang_up(trunk=trunk))
+        await self._limits(trunk, who)
+        return _hung_up(await self.ledger.hang_up(trunk=trunk))
 
-    async def decisions(self, limit: Limit = 100) -> Decisions:
+    async def decisions(self, who: Reader, limit: Limit = 100) -> Decisions:
         """The latest decisions of all instances, newest first."""
-        lines = await self._ledger.records("decisions", limit)
+        if who.account is not None:
+            return Decisions(decisions=await self._own_decisions(who, limit))
+        lines = await self.ledger.records("decisions", limit)
         return Decisions(decisions=[record for line in lines if (record := _object(line)) is not None])
+
+    async def _own_decisions(self, who: Identity, limit: int) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        before = NEWEST
+        while page := await self.ledger.older("decisions", before):
+            before = page[-1][0]
+            records = (_object(line) for _, line in page)
+            found += [record for record in records if record is not None and who.sees(record.get("account"))]
+            if len(found) >= limit:
+                break
+        return found[:limit]
 
     # Policy.
 
@@ -155,9 +183,11 @@ class Api:
             return problem(422, detail, problems=outcome["problems"], version=outcome["version"])
         return JSONResponse(Reloaded(version=outcome["version"]).model_dump())
 
-    async def policy(self) -> Policy:
-        """The policy in force, and the problems of the last reload when it failed."""
-        return Policy(**await self._control.call("policy", within=CONTROL_SECONDS))
+    async def policy(self, who: Reader) -> Policy:
+        """The policy in force, and the problems of the last reload when it failed; a token for one account
+        does not see those."""
+        state: PolicyState = await self._control.call("policy", within=CONTROL_SECONDS)
+        return Policy(**state if who.account is None else {**state, "problems": []})
 
     async def dashboard(self) -> HTMLResponse:
         return HTMLResponse(page(), headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
@@ -199,9 +229,18 @@ def create_app(api: Api, version: str) -> FastAPI:
         dependencies=[Depends(_no_query)],
     )
     app.add_api_route("/v1/decisions", api.decisions, methods=["GET"])
-    app.add_api_route("/v1/explain", api.explain, methods=["POST"])
-    app.add_api_route("/v1/reload", api.reload, methods=["POST"], response_model=Reloaded)
+    app.add_api_route(
+        "/v1/explain", api.explain, methods=["POST"], dependencies=[Depends(need(READ, whole=True))]
+    )
+    app.add_api_route(
+        "/v1/reload",
+        api.reload,
+        methods=["POST"],
+        response_model=Reloaded,
+        dependencies=[Depends(need(WRITE, whole=True))],
+    )
     app.add_api_route("/v1/policy", api.policy, methods=["GET"])
+    app.include_router(access_routes(api.ledger))
     app.add_api_route("/", api.dashboard, methods=["GET"], include_in_schema=False)
     return app
 

@@ -47,7 +47,8 @@ class ReloadOutcome(TypedDict):
 
 
 class ScopeLimits(TypedDict):
-    """A trunk's own scope, as `policy.compiled.Scope` has it; threshold in micro-units."""
+    """A trunk's own scope, as `policy.compiled.Scope` has it; threshold in micro-units. `account` is the one
+    that the trunk belongs to."""
 
     id: str
     name: str
@@ -56,6 +57,7 @@ class ScopeLimits(TypedDict):
     threshold: int | None
     window: str
     shard: str
+    account: str | None
 
 
 class ControlError(Exception):

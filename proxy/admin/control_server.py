@@ -57,6 +57,10 @@ class ControlTarget(Protocol):
         """Every trunk's own scope, by the trunk's name."""
         ...
 
+    def trunk_accounts(self) -> Mapping[str, str | None]:
+        """Every trunk's account, by the trunk's name."""
+        ...
+
     async def reload(self) -> ReloadOutcome:
         """Read the configuration again. A bad file leaves the old policy in force and is no exception."""
         ...
@@ -166,14 +170,16 @@ class ControlServer:
         return await self._target.explain(args)
 
     async def _trunk(self, args: dict[str, Any]) -> ScopeLimits | None:
-        scope = self._target.trunk_scopes().get(str(args.get("name")))
-        return None if scope is None else _limits(scope)
+        name = str(args.get("name"))
+        scope = self._target.trunk_scopes().get(name)
+        return None if scope is None else _limits(scope, self._target.trunk_accounts()[name])
 
     async def _trunks(self, _: dict[str, Any]) -> list[ScopeLimits]:
-        return [_limits(scope) for scope in self._target.trunk_scopes().values()]
+        accounts = self._target.trunk_accounts()
+        return [_limits(scope, accounts[name]) for name, scope in self._target.trunk_scopes().items()]
 
 
-def _limits(scope: Scope) -> ScopeLimits:
+def _limits(scope: Scope, account: str | None) -> ScopeLimits:
     return {
         "id": scope.id,
         "name": scope.name,
@@ -182,6 +188,7 @@ def _limits(scope: Scope) -> ScopeLimits:
         "threshold": scope.threshold,
         "window": scope.window.value,
         "shard": scope.shard,
+        "account": account,
     }
 
 

@@ -10,6 +10,9 @@ from typing import Protocol, TypeVar
 from policy.compiled import Scope
 from proxy.ledger.hangup import HangupResult
 from proxy.ledger.ledger import LedgerRefused, LedgerUnavailable, LiveCall, ScopeUsage
+from proxy.ledger.requests import Requests
+from proxy.ledger.streams import older
+from proxy.ledger.tokens import StoredToken, Tokens
 
 T = TypeVar("T")
 
@@ -29,6 +32,11 @@ class AdminLedger(Protocol):
     async def hang_up(self, *, ref: str | None = None, trunk: str | None = None) -> HangupResult:
         """Tell the instances to end calls, and wait for what they answer."""
         ...
+
+    def append_records(self, stream: str, lines: Sequence[bytes]) -> None: ...
+
+    @property
+    def requests(self) -> Requests: ...
 
     async def close(self) -> None: ...
 
@@ -58,6 +66,22 @@ class LedgerAccess:
     async def hang_up(self, *, ref: str | None = None, trunk: str | None = None) -> HangupResult:
         ledger = await self._open()
         return await _in_time(ledger.hang_up(ref=ref, trunk=trunk))
+
+    async def append(self, stream: str, lines: Sequence[bytes]) -> None:
+        """Behind the wire."""
+        (await self._open()).append_records(stream, lines)
+
+    async def older(self, stream: str, before: bytes) -> list[tuple[bytes, bytes]]:
+        """As `proxy.ledger.streams.older`."""
+        ledger = await self._open()
+        return await _in_time(older(ledger.requests, stream, before))
+
+    async def tokens(self) -> Tokens:
+        """Those of the HTTP API."""
+        return Tokens((await self._open()).requests)
+
+    async def find_token(self, token_id: str) -> StoredToken | None:
+        return await _in_time((await self.tokens()).find(token_id))
 
     async def close(self) -> None:
         ledger, self._ledger = self._ledger, None

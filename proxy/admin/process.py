@@ -9,22 +9,24 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Generator
 from pathlib import Path
 
 import uvicorn
 
+from proxy.admin.access.audit import Audit
 from proxy.admin.api import Api, create_app
 from proxy.admin.control_client import ControlClient
-from proxy.admin.facades.mounting import mount_facades
-from proxy.admin.facades.spending import TrunkSpending
 from proxy.admin.ledger_access import AdminLedger, LedgerAccess
 from proxy.admin.security import Guard
 from proxy.admin.settings import ChildSettings
+from proxy.admin.tls import make_context, renew
 from proxy.ledger.sharded_ledger import connector_of
 from proxy.objects.editor import open_editor
 from proxy.observe import logs
+from proxy.observe.clock import iso_now
 from proxy.observe.tasks import TaskKeeper
 
 _log = logging.getLogger(__name__)
@@ -61,10 +63,17 @@ async def serve(settings: ChildSettings) -> None:
     )
     app = create_app(Api(control, ledger, tasks, settings.sip_pid), settings.version)
     app.state.policy = editor
-    mount_facades(app, editor, TrunkSpending(control, ledger))
+    guard = Guard(
+        app,
+        settings.token,
+        find=ledger.find_token,
+        audit=Audit(ledger.append, tasks, iso_now),
+        closed=settings.metrics_need_token,
+    )
+    context = _context(settings)
     server = _Server(
         uvicorn.Config(
-            Guard(app, settings.token),
+            guard,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -74,6 +83,7 @@ async def serve(settings: ChildSettings) -> None:
             limit_concurrency=_MAX_CONNECTIONS,
             timeout_keep_alive=15,
             timeout_graceful_shutdown=2,
+            ssl_context_factory=None if context is None else lambda *_: context,
         )
     )
 
@@ -90,6 +100,7 @@ async def serve(settings: ChildSettings) -> None:
         await control.call("ready", {"pid": os.getpid()}, within=_READY_SECONDS)
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: _renew(context, settings))
     tasks.start(stop_when_alone(), name="admin.parent")
     tasks.start(report(), name="admin.report")
     try:
@@ -99,6 +110,22 @@ async def serve(settings: ChildSettings) -> None:
         await tasks.stop()
         await editor.close()
         await ledger.close()
+
+
+def _context(settings: ChildSettings) -> ssl.SSLContext | None:
+    if not settings.certificate:
+        return None
+    client_ca = Path(settings.client_ca) if settings.client_ca else None
+    return make_context(Path(settings.certificate), Path(settings.key), client_ca)
+
+
+def _renew(context: ssl.SSLContext | None, settings: ChildSettings) -> None:
+    if context is None:
+        return
+    try:
+        renew(context, Path(settings.certificate), Path(settings.key))
+    except (OSError, ValueError) as error:
+        _log.error("the certificate of the HTTP listener stays as it is: %s", error)
 
 
 async def _open_ledger(settings: ChildSettings) -> AdminLedger:
@@ -111,6 +138,7 @@ async def _open_ledger(settings: ChildSettings) -> AdminLedger:
 def main() -> int:
     """The exit code: 0 when it was told to stop, 1 when there is nobody to serve."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
     settings = ChildSettings.from_json(sys.stdin.buffer.readline())
     logs.configure(settings.log_level)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # its comings and goings are ours to tell
@@ -118,7 +146,7 @@ def main() -> int:
         return 1
     try:
         asyncio.run(serve(settings))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         _log.error("the HTTP process ends: %s", error)
         return 1
     return 0

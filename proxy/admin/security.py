@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import hmac
+import ipaddress
 import logging
-from collections.abc import Mapping
-from hashlib import sha256
+import re
+from collections.abc import Callable, Mapping
+from urllib.parse import parse_qs
 
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from proxy.admin.access.identity import everything
-from proxy.admin.loopback import host_is_loopback
-from proxy.admin.problems import problem
+from proxy.admin.access.audit import Audit
+from proxy.admin.access.credentials import Ambiguous, shown
+from proxy.admin.access.door import Denied, Door, Find
+from proxy.admin.problems import ledger_unavailable, problem
+from proxy.ledger.ledger import LedgerUnavailable
 from proxy.observe.logs import Sampler
 
 _log = logging.getLogger(__name__)
 
 MAX_BODY = 256 * 1024
+MAX_UPLOAD = 64 * 1024 * 1024
 BODY_SECONDS = 10.0
 
 _OPEN = {(method, path) for method in ("GET", "HEAD") for path in ("/healthz", "/readyz", "/metrics")}
+_OPEN_ALWAYS = {("GET", "/healthz"), ("HEAD", "/healthz")}
 _SAFE_METHODS = ("GET", "HEAD")
-_CHALLENGE = 'Bearer realm="trunkwarden", Basic realm="trunkwarden", charset="UTF-8"'
-_CONFIGURED = everything("admin.token")
-_LOCAL = everything("loopback")
+_REFUSALS = frozenset({401, 403, 429})
+_ONLY_ASKING = {("POST", "/v1/explain")}
+_TOO_LARGE = "the body is too large"
+_NOT_ARRIVED = "the body did not arrive"
+_CLOSE = {"Connection": "close"}
+_UPLOAD = re.compile(r"/v1/rate_decks/[^/]+/rows")
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]@/?#\s]+)(?::([0-9]{1,5}))?")
 
 # The dashboard is the only page; its own script and style are named by their hashes there.
 _HEADERS = [
@@ -38,38 +47,62 @@ _HEADERS = [
 ]
 
 
-def token_matches(authorization: str, digest: bytes) -> bool:
-    """Whether an Authorization header carries the token with this SHA-256 digest: as a bearer token (RFC
-    6750), or as the password of Basic (RFC 7617), which is what a browser can ask its user for. In constant
-    time."""
-    scheme, _, credentials = authorization.strip().partition(" ")
-    credentials = credentials.strip()
-    if scheme.lower() == "bearer":
-        given = credentials.encode("latin-1", "replace")
-    elif scheme.lower() == "basic":
-        try:
-            given = base64.b64decode(credentials, validate=True).partition(b":")[2]
-        except (binascii.Error, ValueError):
+def is_loopback(host: str) -> bool:
+    """Whether `host` (a name, an address, `[::1]`) can only be this machine: localhost, 127.0.0.0/8, ::1."""
+    name = host.lower()
+    if name.startswith("[") and name.endswith("]"):
+        name = name[1:-1]
+        if ":" not in name:
             return False
-    else:
+    if name == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
         return False
-    return hmac.compare_digest(sha256(given).digest(), digest)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def host_is_loopback(value: str) -> bool:
+    """Whether the value of a Host header, with or without a port, names this machine."""
+    match = _HOST.fullmatch(value)
+    return match is not None and is_loopback(match[1])
+
+
+Refuse = Callable[[str, int, str, Mapping[str, str]], Response | None]
+"""Of a path, a status, a text and headers."""
 
 
 class Guard:
     """Stands before the application.
 
-    With a token, everything but reading `/healthz`, `/readyz` and `/metrics` needs it. Without one (a
-    loopback listener) the Host header must name this machine, so that no foreign page can reach the API
-    under a name of its own. Whatever changes something must not come from a page of another origin:
-    browsers send credentials, and requests to this machine, on behalf of any page. Bodies are bounded in
-    size and time. The application finds who asks in the state of the request (`identity_of`).
+    With a configured token, everything but reading `/healthz`, `/readyz` and `/metrics` needs a token, that
+    one or one of the ledger's. Without (a loopback listener) the Host header must name this machine, so that
+    no foreign page can reach the API under a name of its own. Whatever changes something must not come from a
+    page of another origin: browsers send credentials, and requests to this machine, on behalf of any page.
+    Bodies are bounded in size and time. The application finds who asks in the state of the request
+    (`identity_of`), and no token in its query. What is refused or changed is told to the audit.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        token: str | None,
+        *,
+        find: Find | None = None,
+        audit: Audit | None = None,
+        closed: bool = False,
+        refuse: Refuse | None = None,
+    ) -> None:
+        """`find` looks up the tokens of the ledger. closed: `/readyz` and `/metrics` need a token, too.
+        `refuse` gives the answer to who is not let in where a path has words of its own for it."""
         self._app = app
-        self._digest = None if token is None else sha256(token.encode()).digest()
+        self._door = Door(token, find)
+        self._audit = audit
+        self._open = _OPEN_ALWAYS if closed else _OPEN
         self._sampler = Sampler()
+        self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -77,43 +110,86 @@ class Guard:
             return
         send = _with_headers(send)
         headers = _single_headers(scope)
-        refusal = self._refusal(scope, headers)
-        if refusal is not None:
-            status, detail = refusal
-            extra = {"WWW-Authenticate": _CHALLENGE} if status == 401 else None
-            self._log_refusal(status, scope)
-            await problem(status, detail, headers=extra)(scope, receive, send)
+        try:
+            if headers is None:
+                raise Denied(400, "a header that may stand once stands twice", {})
+            scope = await self._let_in(scope, headers)
+            receive = await _bounded(scope, headers, receive)
+        except Denied as denied:
+            if denied.status in _REFUSALS:
+                self._refused(denied.status, scope)
+            answer = None
+            if self._refuse is not None:
+                answer = self._refuse(scope["path"], denied.status, str(denied), denied.headers)
+            answer = answer or problem(denied.status, str(denied), headers=denied.headers)
+            await answer(scope, receive, send)
             return
-        body = await _read_body(headers or {}, receive)
-        if isinstance(body, int):
-            detail = "the body is too large" if body == 413 else "the body did not arrive"
-            await problem(body, detail, headers={"Connection": "close"})(scope, receive, send)
+        except LedgerUnavailable as error:
+            await ledger_unavailable(str(error))(scope, receive, send)
             return
-        if (scope["method"], scope["path"]) not in _OPEN:
-            identity = _LOCAL if self._digest is None else _CONFIGURED
-            scope = {**scope, "state": {**scope.get("state", {}), "identity": identity}}
-        await self._app(scope, _replay(body, receive), send)
+        await self._app(scope, receive, self._watching(scope, send))
 
-    def _refusal(self, scope: Scope, headers: Mapping[str, str] | None) -> tuple[int, str] | None:
-        if headers is None:
-            return 400, "a header that may stand once stands twice"
+    async def _let_in(self, scope: Scope, headers: Mapping[str, str]) -> Scope:
+        """The scope with who asks in its state, and without the token in its query. Raises Denied."""
         method, path, host = scope["method"], scope["path"], headers.get("host", "")
-        if self._digest is None:
-            if not host_is_loopback(host):
-                return 403, "without a token this API answers to loopback names only, such as localhost"
-        elif (method, path) not in _OPEN and not token_matches(
-            headers.get("authorization", ""), self._digest
-        ):
-            return 401, "a token is needed: Authorization: Bearer …"
+        if not self._door.needs_token and not host_is_loopback(host):
+            raise Denied(
+                403, "without a token this API answers to loopback names only, such as localhost", {}
+            )
+        if (method, path) not in self._open:
+            try:
+                token, query = shown(path, headers, scope["query_string"])
+            except Ambiguous as error:
+                raise Denied(400, str(error), {}) from None
+            now = asyncio.get_running_loop().time()
+            identity = await self._door.identify(token, _source(scope), now)
+            state = {**scope.get("state", {}), "identity": identity}
+            scope = {**scope, "state": state, "query_string": query}
         if method not in _SAFE_METHODS and not _same_origin(headers, scope["scheme"], host):
-            return 403, "a page of another origin may not change anything here"
-        return None
+            raise Denied(403, "a page of another origin may not change anything here", {})
+        return scope
 
-    def _log_refusal(self, status: int, scope: Scope) -> None:
-        kept_back = self._sampler.admit(str(status), asyncio.get_running_loop().time())
+    def _watching(self, scope: Scope, send: Send) -> Send:
+        """Tells the audit what became of a request."""
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                if status in _REFUSALS:
+                    self._refused(status, scope)
+                elif status < 400 and self._audit is not None and _changes(scope):
+                    who = scope["state"]["identity"]
+                    self._audit.changed(who, _source(scope), scope["method"], _target(scope), status)
+            await send(message)
+
+        return sending
+
+    def _refused(self, status: int, scope: Scope) -> None:
+        now, source = asyncio.get_running_loop().time(), _source(scope)
+        kept_back = self._sampler.admit(str(status), now)
         if kept_back is not None:
-            peer = (scope.get("client") or ("?",))[0]
-            _log.warning("HTTP request refused with %d from %s (%d more before)", status, peer, kept_back)
+            _log.warning("HTTP request refused with %d from %s (%d more before)", status, source, kept_back)
+        if self._audit is not None:
+            who = scope.get("state", {}).get("identity")
+            self._audit.refused(who, source, scope["method"], _target(scope), status, now)
+
+
+def _source(scope: Scope) -> str:
+    """The address of the peer."""
+    return str((scope.get("client") or ("?",))[0])
+
+
+def _changes(scope: Scope) -> bool:
+    return scope["method"] not in _SAFE_METHODS and (scope["method"], scope["path"]) not in _ONLY_ASKING
+
+
+def _target(scope: Scope) -> str:
+    """What a request is about; of its query only whose calls end, for anything may stand there."""
+    path = str(scope["path"])
+    if (scope["method"], path) == ("DELETE", "/v1/calls"):
+        trunks = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=10).get("trunk", [])
+        return f"{path}?trunk={trunks[0]}" if trunks else path
+    return path
 
 
 def _same_origin(headers: Mapping[str, str], scheme: str, host: str) -> bool:
@@ -125,7 +201,7 @@ def _same_origin(headers: Mapping[str, str], scheme: str, host: str) -> bool:
     return origin is None or origin.lower() == f"{scheme}://{host}".lower()
 
 
-_ONCE = frozenset(("host", "authorization", "origin", "sec-fetch-site", "content-length"))
+_ONCE = frozenset(("host", "authorization", "api-key", "origin", "sec-fetch-site", "content-length"))
 
 
 def _single_headers(scope: Scope) -> dict[str, str] | None:
@@ -140,25 +216,51 @@ def _single_headers(scope: Scope) -> dict[str, str] | None:
     return found
 
 
-async def _read_body(headers: Mapping[str, str], receive: Receive) -> bytes | int:
-    """The whole body, or the status that refuses it."""
+async def _bounded(scope: Scope, headers: Mapping[str, str], receive: Receive) -> Receive:
+    """What gives the application the body: whole and read already, or as it comes where it may be large.
+    Raises Denied."""
+    upload = scope["method"] == "PUT" and _UPLOAD.fullmatch(scope["path"]) is not None
+    most = MAX_UPLOAD if upload else MAX_BODY
     length = headers.get("content-length", "0")
-    if not length.isdecimal() or len(length) > 12 or int(length) > MAX_BODY:
-        return 413
+    if not length.isdecimal() or len(length) > 12 or int(length) > most:
+        raise Denied(413, _TOO_LARGE, _CLOSE)
+    if upload:
+        return _counting(receive, most)
     body = bytearray()
+    counted = _counting(receive, most)
     try:
         async with asyncio.timeout(BODY_SECONDS):
             while True:
-                message = await receive()
+                message = await counted()
                 if message["type"] != "http.request":
-                    return 400  # the peer is gone: nobody will read this
+                    raise Denied(400, _NOT_ARRIVED, _CLOSE)  # nobody will read this
                 body += message.get("body", b"")
-                if len(body) > MAX_BODY:
-                    return 413
                 if not message.get("more_body", False):
-                    return bytes(body)
+                    return _replay(bytes(body), receive)
+    except HTTPException as error:
+        raise Denied(error.status_code, error.detail, _CLOSE) from None
     except TimeoutError:
-        return 408
+        raise Denied(408, _NOT_ARRIVED, _CLOSE) from None
+
+
+def _counting(receive: Receive, most: int) -> Receive:
+    """HTTPException 413 or 408 to whoever reads more than `most` bytes, or waits too long for the next."""
+    left, ended = most, False
+
+    async def counting() -> Message:
+        nonlocal left, ended
+        try:
+            async with asyncio.timeout(None if ended else BODY_SECONDS):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408, _NOT_ARRIVED, headers=_CLOSE) from None
+        ended = not message.get("more_body", False)
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise HTTPException(413, _TOO_LARGE, headers=_CLOSE)
+        return message
+
+    return counting
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -19,6 +19,9 @@ class AdminSettings:
     shard_by: as the configuration has it.
     log_level: one of `proxy.observe.logs.LEVELS`.
     config_file, policy_source: where the policy is, as `open_editor` takes them.
+    metrics_need_token: `/readyz` and `/metrics` do, too.
+    certificate, key: with them it speaks TLS; client_ca: whoever connects shows a certificate of these
+        authorities.
     """
 
     host: str
@@ -31,6 +34,10 @@ class AdminSettings:
     log_level: str = "info"
     config_file: Path = Path("trunkwarden.yaml")
     policy_source: str = "file"
+    metrics_need_token: bool = False
+    certificate: Path | None = None
+    key: Path | None = None
+    client_ca: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,10 @@ class ChildSettings:
     version: str
     config_file: str = "trunkwarden.yaml"
     policy_source: str = "file"
+    metrics_need_token: bool = False
+    certificate: str = ""
+    key: str = ""
+    client_ca: str = ""
 
     def to_json(self) -> bytes:
         return encode(asdict(self))

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import shutil
+import signal
 import site
 import socket
 import sys
@@ -15,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from proxy.admin.control_server import ControlServer, ControlTarget
-from proxy.admin.loopback import is_loopback
+from proxy.admin.security import is_loopback
 from proxy.admin.settings import AdminSettings, ChildSettings
 from proxy.observe.tasks import TaskKeeper
 
@@ -67,7 +68,8 @@ class AdminProcess:
             raise
         self._listener = listener
         bound, port = listener.getsockname()[:2]
-        return f"http://[{bound}]:{port}" if ":" in bound else f"http://{bound}:{port}"
+        scheme = "http" if self._settings.certificate is None else "https"
+        return f"{scheme}://[{bound}]:{port}" if ":" in bound else f"{scheme}://{bound}:{port}"
 
     @property
     def pid(self) -> int | None:
@@ -111,6 +113,12 @@ class AdminProcess:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
+    def reload(self) -> None:
+        """Have the process read its certificate again."""
+        if self._child is not None and self._child.returncode is None and self._ready.is_set():
+            with suppress(ProcessLookupError):
+                self._child.send_signal(signal.SIGHUP)
+
     def _child_ready(self, pid: int) -> None:
         if self._child is not None and self._child.pid == pid:
             self._ready.set()
@@ -151,6 +159,10 @@ class AdminProcess:
             version=_version(),
             config_file=str(self._settings.config_file.absolute()),
             policy_source=self._settings.policy_source,
+            metrics_need_token=self._settings.metrics_need_token,
+            certificate=str(self._settings.certificate or ""),
+            key=str(self._settings.key or ""),
+            client_ca=str(self._settings.client_ca or ""),
         )
         # -P: a file called json.py where somebody happened to start the program is not ours.
         child = await asyncio.create_subprocess_exec(

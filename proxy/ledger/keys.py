@@ -3,8 +3,8 @@
 All begin with the hash tag `{tw}`, so that a Redis Cluster keeps them in one slot and one script may touch
 all; with `shard_by: account` those of one shard begin with `{tw:account:acme}`, `{tw:trunk:x}` or
 `{tw:provider:p}` in its place, and what belongs to no shard with `{tw}`. `ref` is a call's reference, `scope`
-a scope's id (`trunk:office-pbx`), `stream` is `decisions` or `calls`. Amounts are micro-units. Sizes are of
-the encodings that both servers choose by default.
+a scope's id (`trunk:office-pbx`), `stream` is `decisions`, `calls`, `audit` or `turned-away`. Amounts are
+micro-units. Sizes are of the encodings that both servers choose by default.
 
 `{tw}:clock`, string, 16 B, for ever
     The highest time seen, µs since the epoch: when the server's clock steps back, the ledger's is held here.
@@ -51,6 +51,8 @@ the encodings that both servers choose by default.
     callee → attempts in the calling window that began on that date; only where `calls_per_cld` is set.
 `{tw}:records:<stream>`, stream, about 10,000 entries, for ever
     Records, one JSON line an entry in field `j`.
+`{tw}:tokens`, hash, about 300 B a token, for ever
+    The tokens of the HTTP API: id → JSON with name, scopes, account and the digest of the token.
 `{tw}:secret`, string, 32 B, for ever
     The key that signs Record-Route.
 `{tw}:shards`, set, about 40 B a shard, for ever
@@ -91,6 +93,7 @@ class Keys:
         self.audit: Final = self.prefix + b"audit"
         self.scopes: Final = self.prefix + b"scopes"
         self.secret: Final = self.prefix + b"secret"
+        self.tokens: Final = self.prefix + b"tokens"
         self.shards: Final = self.prefix + b"shards"
         self.hangup: Final = self.prefix + b"hangup"
         self.policy: Final = self.prefix + b"policy"

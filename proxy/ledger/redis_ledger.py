@@ -251,6 +251,11 @@ class RedisLedger(LeaseVerbs, ShownVerbs):
 
     # What all instances share
 
+    @property
+    def requests(self) -> Requests:
+        """The connection, for what is kept beside calls and money."""
+        return self._requests
+
     async def shards(self) -> list[str]:
         """The parts of this ledger that were ever used."""
         names = await self._requests.plain("shards", b"SMEMBERS", self._keys.shards)

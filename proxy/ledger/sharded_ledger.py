@@ -30,6 +30,7 @@ from proxy.ledger.ledger import (
     TryCounts,
 )
 from proxy.ledger.redis_ledger import RedisLedger, connect_ledger, open_ledger, open_shard
+from proxy.ledger.requests import Requests
 from proxy.ledger.sharded_leases import ShardedLeases
 from proxy.ledger.shards import Parts, Place, Shards, by_shard, raise_if_none
 from proxy.observe.tasks import TaskKeeper
@@ -207,6 +208,11 @@ class ShardedLedger(ShardedLeases):
         return total
 
     # What all instances share
+
+    @property
+    def requests(self) -> Requests:
+        """The connection to what belongs to no part."""
+        return self._root.requests
 
     def append_records(self, stream: str, lines: Sequence[bytes]) -> None:
         self._root.append_records(stream, lines)

@@ -30,6 +30,7 @@ class Target:
             "office": Scope("trunk:office", "trunk", "office", capacity_limit=3, threshold=100_000_000),
             "open": Scope("trunk:open", "trunk", "open"),
         }
+        self.accounts: dict[str, str] = {}
         self.gate: asyncio.Event | None = None
         self.heartbeats = 0
         self.explained: list[dict[str, Any]] = []
@@ -50,6 +51,9 @@ class Target:
 
     def trunk_scopes(self) -> Mapping[str, Scope]:
         return self.scopes
+
+    def trunk_accounts(self) -> Mapping[str, str | None]:
+        return {name: self.accounts.get(name) for name in self.scopes}
 
     async def reload(self) -> ReloadOutcome:
         if not self.problems:

@@ -80,6 +80,7 @@ async def test_trunks(wire: Wire) -> None:
         "threshold": 100_000_000,
         "window": "rolling_24h",
         "shard": "",
+        "account": None,
     }
     assert answers[1] == office
     assert [trunk["name"] for trunk in answers[2]] == ["office", "open"]

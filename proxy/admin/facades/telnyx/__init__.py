@@ -1,1 +1,0 @@
-"""Telnyx' API v2: outbound voice profiles, over our profiles."""

@@ -1,0 +1,96 @@
+"""The commands `tokens` and `audit`, as a user runs them beside a running instance."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+
+from proxy.admin.settings import AdminSettings
+from proxy.admin.spawn import AdminProcess
+from proxy.ledger.redis_ledger import open_ledger
+from tests.admin.stage import Target
+from tests.ledger.servers import Server
+from tests.live import aside, configuration, write
+from tests.test_cli import command
+
+
+async def test_from_creation_to_revocation(empty_server: Server, tmp_path: Path) -> None:
+    file = str(write(tmp_path, configuration(ledger={"url": empty_server.url})))
+    ledger = await open_ledger(empty_server.url, tmp_path, lease_seconds=30, owner="test")
+    admin = AdminProcess(AdminSettings("127.0.0.1", 0, "root", empty_server.url, tmp_path), Target())
+    url = admin.bind()
+    await admin.start()
+    try:
+        made = await aside(command, "tokens", "create", "billing", "--scope", "read", "-c", file)
+        assert made.exit_code == 0, made.stderr
+        token = made.stdout.strip()
+        shown = {"Authorization": f"Bearer {token}"}
+
+        listed = await aside(command, "tokens", "list", "--json", "-c", file)
+        (one,) = json.loads(listed.stdout)
+        assert (one["name"], one["scopes"], one["account"]) == ("billing", ["read"], None)
+        assert "digest" not in one
+        plain = await aside(command, "tokens", "list", "-c", file)
+        assert plain.stdout.startswith(f"{one['id']}  billing  read  -  ")
+        assert token.rpartition("_")[2] not in listed.stdout + plain.stdout
+
+        async with httpx.AsyncClient(base_url=url, headers=shown) as http:
+            assert (await http.get("/v1/policy")).status_code == 200
+            assert (await http.post("/v1/reload")).status_code == 403
+            done = await aside(command, "tokens", "revoke", "billing", "-c", file)
+            assert (done.exit_code, done.stderr) == (0, f"revoked {one['id']} (billing)\n")
+            assert (await http.get("/v1/policy")).status_code == 401
+
+        done = await aside(command, "tokens", "revoke", one["id"], "-c", file)
+        assert (done.exit_code, done.stdout) == (1, "")
+        told = await aside(command, "audit", "--json", "-c", file)
+        actions = [json.loads(line)["action"] for line in told.stdout.splitlines()]
+        assert {"tokens create billing", "tokens revoke billing", "POST /v1/reload"} <= set(actions)
+        told = await aside(command, "audit", "--limit", "1000", "-c", file)
+        assert "billing: POST /v1/reload status=403" in told.stdout
+        assert token not in told.stdout
+    finally:
+        await admin.stop()
+        await ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a b", "--scope", "read"], "a name of letters"),
+        (["a", "--scope", "root"], "no such scope: `root`"),
+        (["a", "--scope", "admin", "--account", "acme"], "cannot have the scope `admin`"),
+    ],
+)
+def test_mistakes(empty_server: Server, tmp_path: Path, arguments: list[str], message: str) -> None:
+    path = write(tmp_path, configuration(ledger={"url": empty_server.url}))
+    done = command("tokens", "create", *arguments, "-c", str(path))
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert message in done.stderr
+
+
+def test_an_account_that_is_not_there_is_told(empty_server: Server, tmp_path: Path) -> None:
+    path = write(tmp_path, configuration(ledger={"url": empty_server.url}))
+    done = command("tokens", "create", "a", "--scope", "read", "--account", "acmee", "-c", str(path))
+    assert done.exit_code == 0
+    assert done.stdout.startswith("tw_")
+    assert "no account `acmee`" in done.stderr
+
+
+def test_names_that_several_have(empty_server: Server, tmp_path: Path) -> None:
+    file = str(write(tmp_path, configuration(ledger={"url": empty_server.url})))
+    for _ in range(2):
+        assert command("tokens", "create", "twin", "--scope", "read", "-c", file).exit_code == 0
+    done = command("tokens", "revoke", "twin", "-c", file)
+    assert done.exit_code == 1
+    assert "revoke one by its id" in done.stderr
+
+
+def test_without_a_ledger(tmp_path: Path) -> None:
+    path = write(tmp_path, configuration(ledger={"url": f"unix://{tmp_path}/nowhere"}))
+    done = command("tokens", "list", "-c", str(path))
+    assert done.exit_code == 1
+    assert "the ledger is away" in done.stderr
