@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
+from functools import lru_cache
 
 NANO = 1_000_000_000
 MICRO = 1_000_000
@@ -111,7 +112,12 @@ class Rate:
     @property
     def per_minute_text(self) -> str:
         """The price of a minute in the accounting currency as a decimal string without needless zeros."""
-        with localcontext(Context(prec=60)):
-            price = Decimal(self.per_minute.numerator) / Decimal(self.per_minute.denominator)
-        text = format(price, "f")
-        return text.rstrip("0").rstrip(".") if "." in text else text
+        return _decimal(self.per_minute_nano * self.exchange_numerator, NANO * self.exchange_denominator)
+
+
+@lru_cache(maxsize=4096)
+def _decimal(numerator: int, denominator: int) -> str:
+    """The same for each call at a price, and written into the records of each."""
+    with localcontext(Context(prec=60)):
+        text = format(Decimal(numerator) / Decimal(denominator), "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text

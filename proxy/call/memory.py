@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from json.encoder import encode_basestring as quote
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,8 +35,6 @@ _KEPT = frozenset({b"from", b"to", b"call-id", b"cseq", b"contact", b"record-rou
 _RATE = tuple(Rate.__dataclass_fields__)
 _rate = attrgetter(*_RATE)
 
-Memory = dict[str, Any]
-
 
 class Forgotten(ValueError):
     """The bytes say nothing that a call could be made of, or not here; the message says why."""
@@ -54,26 +54,20 @@ def remember(session: CallSession, now: float) -> bytes:
     dialogs = [_dialog(session, dialog, now) for dialog in session.dialogs.values() if _lives(dialog)]
     if not dialogs or session.answered_at is None:
         return b""
-    verdict, attempt, caller = session.verdict, session.attempt, session.caller
-    memory = {
-        "form": _FORM,
-        "invite": _cut(session.request, session.request.start),
-        "came": session.request.flow,
-        "trunk": None if verdict.trunk is None else verdict.trunk.name,
-        "provider": None if session.provider is None else session.provider.name,
-        "called": verdict.called,
-        "country": verdict.country,
-        "destination": verdict.destination,
-        "emergency": verdict.emergency,
-        "rate": None if verdict.rate is None else _rate(verdict.rate),
-        "attempt": (attempt.source, attempt.transport, attempt.scheme, attempt.user, attempt.cli),
-        "status": session.final_status,
-        "record": session.record,
-        "caller": (caller.target.decode("latin-1"), caller.flow, caller.roams, caller.cseq),
-        "shown_from": None if session.shown_from is None else session.shown_from.decode("latin-1"),
-        "dialogs": dialogs,
-    }
-    return json.dumps(memory, separators=(",", ":"), ensure_ascii=False).encode()
+    verdict, attempt, caller, record = session.verdict, session.attempt, session.caller, session.record
+    trunk, provider, shown = verdict.trunk, session.provider, session.shown_from
+    sent = (attempt.source, attempt.transport, attempt.scheme, attempt.user, attempt.cli)
+    kept = "null" if record is None else f"[{quote(record[0])},{quote(record[1])}]"
+    return (
+        f'{{"form":{_FORM},"invite":{_cut(session.request)},"came":{_way(session.request.flow)},'
+        f'"trunk":{_text(None if trunk is None else trunk.name)},'
+        f'"provider":{_text(None if provider is None else provider.name)},"called":{_text(verdict.called)},'
+        f'"country":{_text(verdict.country)},"destination":{_text(verdict.destination)},'
+        f'"emergency":{_truth(verdict.emergency)},"rate":{_terms(verdict.rate)},'
+        f'"attempt":[{",".join(map(quote, sent))}],"status":{session.final_status},"record":{kept},'
+        f'"caller":[{_raw(caller.target)},{_way(caller.flow)},{_truth(caller.roams)},{caller.cseq}],'
+        f'"shown_from":{"null" if shown is None else _raw(shown)},"dialogs":[{",".join(dialogs)}]}}'
+    ).encode()
 
 
 def recall(
@@ -110,27 +104,48 @@ def _lives(dialog: Dialog) -> bool:
     return dialog.confirmed and not dialog.unwanted
 
 
-def _cut(message: SipMessage, start: bytes) -> str:
+# The JSON is put together by hand: this is done for every call, and an encoder would take most of the time.
+
+
+def _text(value: str | None) -> str:
+    return "null" if value is None else quote(value)
+
+
+def _raw(value: bytes) -> str:
+    return quote(value.decode("latin-1"))
+
+
+def _truth(value: bool) -> str:
+    return "true" if value else "false"
+
+
+@lru_cache(maxsize=1024)
+def _terms(rate: Rate | None) -> str:
+    return "null" if rate is None else json.dumps(_rate(rate))
+
+
+@lru_cache(maxsize=4096)
+def _way(flow: Flow) -> str:
+    return json.dumps(flow)
+
+
+def _cut(message: SipMessage) -> str:
     """The message without what a dialog does not need. Of several Vias the topmost."""
-    lines = [start, b"Via: " + message.via.raw]
+    lines = [message.start, b"Via: " + message.via.raw]
     lines += [line for name, line in message.headers if name in _KEPT]
     lines.append(b"Content-Length: 0\r\n\r\n")
-    return b"\r\n".join(lines).decode("latin-1")
+    return _raw(b"\r\n".join(lines))
 
 
-def _dialog(session: CallSession, dialog: Dialog, now: float) -> Memory:
-    callee = dialog.callee(session.token)
-    return {
-        "answer": _cut(dialog.origin, dialog.origin.start),
-        "came": dialog.origin.flow,
-        "way": dialog.way,
-        "target": callee.target.decode("latin-1"),
-        "flow": callee.flow,
-        "seen": (dialog.last_number(session.caller, True), dialog.last_number(callee, False)),
-        "cseq": callee.cseq,
-        "acknowledged": dialog.acknowledged,
-        "expires": None if dialog.expires_at is None else dialog.expires_at - now,
-    }
+def _dialog(session: CallSession, dialog: Dialog, now: float) -> str:
+    callee, expires = dialog.callee(session.token), dialog.expires_at
+    to_callee, to_caller = dialog.last_number(session.caller, True), dialog.last_number(callee, False)
+    return (
+        f'{{"answer":{_cut(dialog.origin)},"came":{_way(dialog.origin.flow)},"way":{_way(dialog.way)},'
+        f'"target":{_raw(callee.target)},"flow":{_way(callee.flow)},"seen":[{to_callee},{to_caller}],'
+        f'"cseq":{callee.cseq},"acknowledged":{_truth(dialog.acknowledged)},'
+        f'"expires":{"null" if expires is None else expires - now}}}'
+    )
 
 
 # --- coming back --------------------------------------------------------------------------------------------
@@ -152,7 +167,12 @@ def _own_flow(core: ProxyCore, kept: Any) -> Flow:
 
 
 def _session(
-    core: ProxyCore, ref: str, tokens: tuple[bytes, bytes], memory: Memory, terms: Terms, now: float
+    core: ProxyCore,
+    ref: str,
+    tokens: tuple[bytes, bytes],
+    memory: Mapping[str, Any],
+    terms: Terms,
+    now: float,
 ) -> CallSession:
     request = parse_message(memory["invite"].encode("latin-1"), _own_flow(core, memory["came"]))
     if not isinstance(request, SipRequest):

@@ -27,6 +27,7 @@ VERBS = (
     "tries",
     "calls",
     "leases",
+    "records",
 )
 
 _PARTS = {"reserve": ("velocity",), "tries": ("velocity",)}

@@ -5,35 +5,41 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import cast
+from collections.abc import Sequence
+from itertools import islice, takewhile
+from typing import Final, cast
 
 from proxy.ledger.connection import Command
+from proxy.ledger.keys import STREAM_LENGTH
 from proxy.ledger.ledger import LedgerObserver, LedgerUnavailable
 from proxy.ledger.link import Link
-from proxy.ledger.lua import Script
-from proxy.ledger.resp import ServerError, bulk, error_kind
+from proxy.ledger.lua import Script, script
+from proxy.ledger.resp import ServerError, bulk, bulks, error_kind
 
 WINDOW = 512  # sent and unanswered at most, so that what is awaited never stands behind a long backlog
 MOST_KEPT = 100_000
 MOST_RECORDS = 10_000
+RECORDS_AT_ONCE = 32  # in one command: some tens of microseconds of the server's
 TRIES = 8  # of something that the server keeps refusing for a reason that does not pass by itself
 UNSENT = -1.0  # as a moment: that of the first sending
 REPEATED_SECONDS = 5.0  # what was settled in the last seconds is settled again when the ledger lost data
 PAUSE = 0.1  # seconds, doubled up to a second, after the server refused
 _PASSING = frozenset({"readonly", "loading", "oom", "noauth", "busy"})
 
+_RECORDS: Final = script("records")
+
 _log = logging.getLogger(__name__)
 
 
 class Posted:
     """One command to be done once or more often: all verbs are idempotent, but for records, which are sent
-    once.
+    once; `records` says how many it has.
 
     `at`, when given, is the monotonic time of what is told; its age in µs is added as the last argument when
     it is sent. With UNSENT it is the moment of the first sending.
     """
 
-    __slots__ = ("at", "count", "droppable", "ref", "script", "tail", "tries", "verb")
+    __slots__ = ("at", "count", "records", "ref", "script", "tail", "tries", "verb")
 
     def __init__(
         self, verb: str, ref: str, script: Script | None, count: int, tail: bytes, at: float | None = None
@@ -45,7 +51,7 @@ class Posted:
         self.tail = tail
         self.at = at
         self.tries = 0
-        self.droppable = verb == "records"
+        self.records = 0
 
 
 class Outbox:
@@ -61,7 +67,7 @@ class Outbox:
         self._observer = observer
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Posted] = deque()
-        self._records: deque[Posted] = deque()
+        self._records: deque[tuple[bytes, bytes]] = deque()
         self._returned: list[Posted] = []
         self._done: deque[tuple[float, Posted]] = deque()
         self._flying = 0
@@ -76,15 +82,17 @@ class Outbox:
 
     def post(self, item: Posted) -> None:
         """Queue a command and send it when that is possible."""
-        if item.droppable:
-            if len(self._records) >= MOST_RECORDS:
-                self._records.popleft()
-                self._drop_record()
-            self._records.append(item)
-        else:
-            if len(self._queue) >= MOST_KEPT:
-                self._give_up(self._queue.popleft(), "too many are waiting")
-            self._queue.append(item)
+        if len(self._queue) >= MOST_KEPT:
+            self._give_up(self._queue.popleft(), "too many are waiting")
+        self._queue.append(item)
+        self.pump()
+
+    def post_records(self, stream: bytes, lines: Sequence[bytes]) -> None:
+        """Queue lines for the stream with this key; the oldest are dropped when there are too many."""
+        self._records.extend([(stream, line) for line in lines])
+        while len(self._records) > MOST_RECORDS:
+            self._records.popleft()
+            self._drop_records(1)
         self.pump()
 
     def pump(self) -> None:
@@ -97,8 +105,7 @@ class Outbox:
             self._returned.clear()
         link = self._link
         while (self._queue or self._records) and self._flying < WINDOW and link.connected:
-            queue = self._queue or self._records
-            item = queue[0]
+            item = self._queue[0] if self._queue else self._next_records()
             tail = item.tail
             if item.at is not None:
                 now = self._loop.time()
@@ -110,10 +117,24 @@ class Outbox:
                 return
             if item.at == UNSENT:
                 item.at = now
-            queue.popleft()
+            if item.records:
+                for _ in range(item.records):
+                    self._records.popleft()
+            else:
+                self._queue.popleft()
             self._flying += 1
         if self._idle is not None and not len(self) and not self._idle.done():
             self._idle.set_result(None)
+
+    def _next_records(self) -> Posted:
+        """The lines that wait first, as far as they are for one stream and fit into one command."""
+        stream = self._records[0][0]
+        first = islice(self._records, RECORDS_AT_ONCE)
+        lines = [line for _, line in takewhile(lambda record: record[0] == stream, first)]
+        parts = (b"1", stream, b"%d" % STREAM_LENGTH, *lines)
+        item = Posted("records", "", _RECORDS, 2 + len(parts), bulks(parts))
+        item.records = len(lines)
+        return item
 
     def repeat(self) -> None:
         """Send again what was settled last: a server that lost its last moments has forgotten that."""
@@ -140,7 +161,7 @@ class Outbox:
         """Send nothing more. What is left is logged: leases that lapse will end those calls."""
         if self._retry is not None:
             self._retry.cancel()
-        left = [item for item in (*self._returned, *self._queue) if not item.droppable]
+        left = [item for item in (*self._returned, *self._queue) if not item.records]
         if left:
             _log.error(
                 "%d commands did not reach the ledger, the first: %s %s", len(left), left[0].verb, left[0].ref
@@ -164,8 +185,8 @@ class Outbox:
         self._observer.ledger_error(kind)
         item = command.item
         assert isinstance(item, Posted)
-        if item.droppable:
-            self._drop_record()
+        if item.records:
+            self._drop_records(item.records)
         else:
             self._returned.append(item)
 
@@ -173,8 +194,8 @@ class Outbox:
         assert isinstance(item, Posted)
         kind = error_kind(error)
         self._observer.ledger_error(kind)
-        if item.droppable:
-            self._drop_record()
+        if item.records:
+            self._drop_records(item.records)
             return
         if kind not in _PASSING:
             item.tries += 1
@@ -190,8 +211,8 @@ class Outbox:
         self._retry = None
         self.pump()
 
-    def _drop_record(self) -> None:
-        self.records_dropped += 1
+    def _drop_records(self, count: int) -> None:
+        self.records_dropped += count
         self._observer.ledger_error("dropped")
 
     def _give_up(self, item: Posted, why: str) -> None:

@@ -16,7 +16,7 @@ from proxy.ledger.connection import Command
 from proxy.ledger.embedded import EmbeddedServer
 from proxy.ledger.endpoint import Endpoint
 from proxy.ledger.hangup import HangupBus, HangupHandler, HangupRequest, HangupResult
-from proxy.ledger.keys import STREAM_LENGTH, WHOLE, Keys
+from proxy.ledger.keys import WHOLE, Keys
 from proxy.ledger.leases import LeaseVerbs
 from proxy.ledger.ledger import (
     Answered,
@@ -35,7 +35,7 @@ from proxy.ledger.membership import Membership
 from proxy.ledger.outbox import UNSENT, Outbox, Posted
 from proxy.ledger.packing import PackedScopes, micro, packed_tries
 from proxy.ledger.requests import Requests
-from proxy.ledger.resp import bulk, bulks, command
+from proxy.ledger.resp import bulk, bulks
 from proxy.ledger.shown import ShownVerbs
 from proxy.observe.tasks import TaskKeeper
 
@@ -238,9 +238,7 @@ class RedisLedger(LeaseVerbs, ShownVerbs):
         self._membership.restore = restore
 
     def append_records(self, stream: str, lines: Sequence[bytes]) -> None:
-        head = (b"XADD", self._keys.records(stream), b"MAXLEN", b"~", b"%d" % STREAM_LENGTH, b"*", b"j")
-        for line in lines:
-            self._outbox.post(Posted("records", stream, None, 0, command(*head, line)))
+        self._outbox.post_records(self._keys.records(stream), lines)
 
     async def ping(self) -> None:
         await self._requests.plain("ping", b"PING")

@@ -31,9 +31,10 @@ VIA: Final = re.compile(
     re.DOTALL,
 )
 
-# The same as most implementations write it, host in lower case or digits
+# The same as most implementations write it: host in lower case or digits, `rport` before or after the branch
 VIA_PLAIN: Final = re.compile(
-    rb"SIP/2\.0/([A-Z]++) ([a-z0-9.\-]++)(?::([0-9]{1,5}+))?+;branch=([" + TOKEN_CHARS + rb"]++)(;rport)?+\Z"
+    rb"SIP/2\.0/([A-Z]++) ([a-z0-9.\-]++)(?::([0-9]{1,5}+))?+"
+    rb"(;rport)?+;branch=([" + TOKEN_CHARS + rb"]++)(;rport)?+\Z"
 )
 
 # (name-addr / addr-spec) *( SEMI param ): groups are quoted display name, token display name, URI in <>,

@@ -126,10 +126,11 @@ def parse_via(value: bytes) -> Via:
     """The first value of an unfolded, stripped Via header (RFC 3261 §20.42, RFC 3581). Raises HeaderError."""
     match = VIA_PLAIN.match(value)
     if match is not None:
-        transport, host, port_text, branch, asked = match.groups()
-        if port_text is None or 0 < int(port_text) < 65536:
-            port = None if port_text is None else int(port_text)
-            return Via(value, transport, host, port, branch, None if asked is None else 0, None)
+        transport, host, port_text, before, branch, after = match.groups()
+        port = None if port_text is None else int(port_text)
+        if (port is None or 0 < port < 65536) and (before is None or after is None):
+            asked = None if before is None and after is None else 0
+            return Via(value, transport, host, port, branch, asked, None)
     raw, rest = value, b""
     if b"," in value:
         raw = split_list(value)[0]

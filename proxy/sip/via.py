@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from proxy.sip.headers import parse_params
-from proxy.sip.message import Flow, SipRequest
+from proxy.sip.message import Flow, SipRequest, Via
 
 DEFAULT_PORT: Final = 5060
 
@@ -26,19 +26,8 @@ def mark_source(request: SipRequest) -> None:
     if via.rport is None and via.received is None and host == source:
         return
     raw = via.raw
-    if via.received is None and (via.rport is None or raw.endswith(b";rport")):
-        # `rport` last and without a value, or no `rport`: the parameters stay as they are
-        marked = (
-            raw + b";received=" + source
-            if via.rport is None
-            else b"%b=%d;received=%b"
-            % (
-                raw,
-                remote[1],
-                source,
-            )
-        )
-    else:
+    marked = _marked(via, raw, remote[1], source)
+    if marked is None:
         sent_by, _, params = raw.partition(b";")
         parts = [sent_by.rstrip(b" \t")]
         for name, text in parse_params(b";" + params):
@@ -57,6 +46,21 @@ def mark_source(request: SipRequest) -> None:
     name_end = line.index(b":") + 1
     line = line[:name_end] + b" " + marked
     request.headers[request.via_index] = (b"via", line + b", " + via.rest if via.rest else line)
+
+
+def _marked(via: Via, raw: bytes, port: int, source: bytes) -> bytes | None:
+    """The value as it is written most: its parameters stay as they are, but for `rport` in one of its two
+    usual places. None: parameter by parameter."""
+    if via.received is not None:
+        return None
+    if via.rport is None:
+        return raw + b";received=" + source
+    if raw.count(b"rport") != 1 or b'"' in raw:
+        return None
+    if raw.endswith(b";rport"):
+        return b"%b=%d;received=%b" % (raw, port, source)
+    before, found, after = raw.partition(b";rport;")
+    return b"%b;rport=%d;%b;received=%b" % (before, port, after, source) if found else None
 
 
 def response_flow(request: SipRequest) -> Flow:

@@ -39,10 +39,11 @@ class Inbox:
         self._known = known
         self._lanes: tuple[deque[Waiting], deque[Waiting], deque[Waiting]] = (deque(), deque(), deque())
         self._room = list(_BOUNDS)
+        self._count = 0
         self.dropped = [0, 0, 0]
 
     def __len__(self) -> int:
-        return sum(map(len, self._lanes))
+        return self._count
 
     def put(self, data: bytes, flow: Flow, now: float) -> None:
         """Take one datagram in, or drop it: its sender will send it again."""
@@ -56,6 +57,7 @@ class Inbox:
             return
         self._room[lane] -= size
         self._lanes[lane].append((now, data, flow))
+        self._count += 1
 
     def take(self, stale_before: float, most_new: int = SLICE) -> list[Waiting]:
         """The next slice, with the times at which its datagrams came: of new calls at most `most_new`, not
@@ -77,6 +79,7 @@ class Inbox:
 
     def _move(self, number: int, count: int, taken: list[Waiting]) -> None:
         lane = self._lanes[number]
+        self._count -= count
         for _ in range(count):
             one = lane.popleft()
             self._room[number] += len(one[1]) + _OVERHEAD

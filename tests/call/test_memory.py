@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
+from policy.rating.rate import Rate
 from proxy.call.commands import Changed
 from proxy.call.core import HIGHEST_CSEQ
 from proxy.call.forwarding import Identity
 from proxy.call.memory import Forgotten, Terms, recall, remember
 from proxy.call.session import CallSession
 from proxy.ledger.redis_ledger import MOST_STATE
-from tests.call.playbook import CARRIER, PBX, Playbook, answer, established, in_dialog, invite
+from tests.call.playbook import CARRIER, PBX, Playbook, answer, established, in_dialog, invite, policy
 
 TOKENS = (b"ref1.callee-signed", b"ref1.caller-signed")
 SURVIVOR = ("127.0.0.7", 5060)
@@ -159,3 +160,36 @@ def test_an_instance_without_such_a_listener_leaves_the_call_to_others() -> None
     second = Playbook(identities={("::1", 5060): Identity("udp", b"[::1]:5060")})
     with pytest.raises(Forgotten, match="no listener here for udp"):
         adopted(second, left(first))
+
+
+def test_what_is_remembered_is_json_whatever_the_peers_wrote() -> None:
+    first = Playbook(policy(trunk={"trust_identity": True}))
+    name = '"\u00e9 \x7f \\" \\\\ \u2028"'
+    data = invite(tag="pbx1", extra="Supported: timer\r\nSession-Expires: 600\r\n")
+    first.receive(data.replace(b'"Alice"', name.encode()))
+    first.receive(answer(first.last(CARRIER), 200), CARRIER)
+    first.sessions[0].record = ('"called":"a\\"b"', '"checks":[]')
+    session = first.sessions[0]
+    dialog = next(iter(session.dialogs.values()))
+    state = json.loads(left(first))
+    assert state["record"] == list(session.record)
+    assert f"From: {name}".encode() in state["invite"].encode("latin-1")
+    caller = session.caller
+    assert state["caller"] == [caller.target.decode(), list(map(_listed, caller.flow)), True, 1]
+    assert state["emergency"] is False
+    assert state["rate"] is None
+    assert dialog.expires_at is not None
+    assert state["dialogs"][0]["expires"] == dialog.expires_at - first.now == 600.0
+    assert state["dialogs"][0]["acknowledged"] is False
+
+
+def _listed(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def test_a_price_is_remembered() -> None:
+    first = Playbook()
+    established(first)
+    session = first.sessions[0]
+    session.verdict.rate = Rate("44", "United Kingdom", "USD", 60_000_000, minimum_nano=7)
+    assert adopted(survivor(), left(first)).verdict.rate == session.verdict.rate

@@ -17,6 +17,7 @@ def test_both_sides_have_tokens_of_their_own_that_each_instance_knows() -> None:
 
 
 def test_other_refs_and_other_keys_have_other_tokens() -> None:
-    drawn = [tokens_of(ref, key) for ref in ("a", "b", "c") for key in (b"k", b"l", b"")]
+    keys = (b"k", b"l", b"", b"l" * 64, b"l" * 65)
+    drawn = [tokens_of(ref, key) for ref in ("a", "b", "c") for key in keys]
     signatures = {token.partition(b".")[2] for tokens in drawn for token in tokens}
     assert len(signatures) == 2 * len(drawn)

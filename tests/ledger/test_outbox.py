@@ -159,3 +159,26 @@ async def test_close_sends_what_is_queued(server: Server, opener: Opener) -> Non
     start = loop.time()
     await other.close()
     assert loop.time() - start < 3
+
+
+async def test_records_share_commands_and_keep_their_streams(server: Server, opener: Opener) -> None:
+    ledger = await opener(server.url)
+    client = server.client()
+    client.config_resetstat()
+    ledger.append_records("decisions", [b"d%d" % n for n in range(outbox.RECORDS_AT_ONCE + 1)])
+    ledger.append_records("calls", [b"c0", b"c1"])
+    await settled(ledger)
+    assert await ledger.records("calls", 9) == [b"c1", b"c0"]
+    lines = await ledger.records("decisions", 1000)
+    assert lines == [b"d%d" % n for n in reversed(range(outbox.RECORDS_AT_ONCE + 1))]
+    statistics = client.info("commandstats")
+    scripts = [name for name in statistics if name.startswith("cmdstat_eval")]
+    assert sum(statistics[name]["calls"] for name in scripts) <= 3 + 1  # NOSCRIPT comes once
+
+
+async def test_records_that_the_server_refuses_are_counted_one_by_one(server: Server, opener: Opener) -> None:
+    ledger = await opener(server.url)
+    server.client().set("{tw}:records:calls", "no stream")
+    ledger.append_records("calls", [b"c0", b"c1", b"c2"])
+    await until(lambda: ledger.waiting == 0)
+    assert ledger.records_dropped == 3

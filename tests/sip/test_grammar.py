@@ -42,6 +42,7 @@ def test_no_call_id(text: bytes) -> None:
     [
         b"SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKa",
         b"SIP/2.0/TLS host.example;branch=z9hG4bKa;rport",
+        b"SIP/2.0/UDP 192.0.2.1:5060;rport;branch=z9hG4bKa",
         b"SIP/2.0/UDP h;branch=x",
     ],
 )
