@@ -42,6 +42,7 @@ class Scopes:
         self.profiles: dict[str, ProfileConfig] = self._by_name("profiles")
         self.accepted = frozenset(item for _, item in draft.items.get("accept_unenforced", []))
         self.default_provider: str | None = draft.sections.get("default_provider")
+        self.default_rate_deck: str | None = draft.sections.get("default_rate_deck")
         stir: StirConfig | None = draft.sections.get("stir")
         self.stir_trusted = "stir" in draft.broken or (stir is not None and bool(stir.trusted))
         ledger: LedgerConfig | None = draft.sections.get("ledger", LedgerConfig())

@@ -93,7 +93,7 @@ def _check_prefixes(trunk: TrunkConfig, path: str, scopes: Scopes, report: Repor
 
 
 def _check_rates(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report) -> None:
-    if trunk.rate_deck is not None:
+    if trunk.rate_deck is not None or scopes.default_rate_deck is not None:
         return
     account = scopes.accounts.get(trunk.account or "")
     profile = scopes.profiles.get(trunk.profile or "")
@@ -117,7 +117,7 @@ def _check_margin(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report)
     if trunk.refuse_below_margin is None:
         return
     below = join(path, "refuse_below_margin")
-    if trunk.rate_deck is None:
+    if trunk.rate_deck is None and scopes.default_rate_deck is None:
         report.problem(below, "needs a `rate_deck`: what the trunk's calls are sold for")
     name = trunk.provider or scopes.default_provider or ""
     provider = scopes.providers.get(name)

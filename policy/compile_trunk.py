@@ -63,7 +63,10 @@ class TrunkCompiler:
         found_before = len(self._problems)
         account = self._named(self._accounts, config.account, f"{path}.account", "account")
         profile = self._named(self._profiles, config.profile, f"{path}.profile", "profile")
-        rates = self._named(self._decks, config.rate_deck, f"{path}.rate_deck", "rate deck")
+        deck = config.rate_deck or self._config.default_rate_deck
+        rates = self._named(
+            self._decks, deck, f"{path}.rate_deck" if config.rate_deck else "default_rate_deck", "rate deck"
+        )
         where = f"{path}.provider" if config.provider else "default_provider"
         wanted = config.provider or self._config.default_provider
         provider = self._named(self._providers, wanted, where, "provider")
@@ -132,7 +135,8 @@ class TrunkCompiler:
         """The deck of the trunk's provider, which a margin cannot do without."""
         names = {section.name: section.rate_deck for section in self._config.providers}
         table = self._decks.get(names.get(provider or "") or "")
-        if config.refuse_below_margin is not None and (table is None or config.rate_deck is None):
+        sold_by = config.rate_deck or self._config.default_rate_deck
+        if config.refuse_below_margin is not None and (table is None or sold_by is None):
             message = "needs a `rate_deck` of the trunk and one of its provider"
             self._problems.append((f"{path}.refuse_below_margin", message))
         return table

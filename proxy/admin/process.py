@@ -19,6 +19,8 @@ import uvicorn
 from proxy.admin.access.audit import Audit
 from proxy.admin.api import Api, create_app
 from proxy.admin.control_client import ControlClient
+from proxy.admin.facades.mounting import mount_facades
+from proxy.admin.facades.spending import TrunkSpending
 from proxy.admin.ledger_access import AdminLedger, LedgerAccess
 from proxy.admin.security import Guard
 from proxy.admin.settings import ChildSettings
@@ -63,6 +65,7 @@ async def serve(settings: ChildSettings) -> None:
     )
     app = create_app(Api(control, ledger, tasks, settings.sip_pid), settings.version)
     app.state.policy = editor
+    mount_facades(app, editor, TrunkSpending(control, ledger))
     guard = Guard(
         app,
         settings.token,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import re
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from proxy.admin.access.audit import Audit
 from proxy.admin.access.credentials import Ambiguous, shown
 from proxy.admin.access.door import Denied, Door, Find
+from proxy.admin.loopback import host_is_loopback
 from proxy.admin.problems import ledger_unavailable, problem
 from proxy.ledger.ledger import LedgerUnavailable
 from proxy.observe.logs import Sampler
@@ -35,7 +35,6 @@ _TOO_LARGE = "the body is too large"
 _NOT_ARRIVED = "the body did not arrive"
 _CLOSE = {"Connection": "close"}
 _UPLOAD = re.compile(r"/v1/rate_decks/[^/]+/rows")
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]@/?#\s]+)(?::([0-9]{1,5}))?")
 
 # The dashboard is the only page; its own script and style are named by their hashes there.
 _HEADERS = [
@@ -45,29 +44,6 @@ _HEADERS = [
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` (a name, an address, `[::1]`) can only be this machine: localhost, 127.0.0.0/8, ::1."""
-    name = host.lower()
-    if name.startswith("[") and name.endswith("]"):
-        name = name[1:-1]
-        if ":" not in name:
-            return False
-    if name == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
-
-
-def host_is_loopback(value: str) -> bool:
-    """Whether the value of a Host header, with or without a port, names this machine."""
-    match = _HOST.fullmatch(value)
-    return match is not None and is_loopback(match[1])
 
 
 Refuse = Callable[[str, int, str, Mapping[str, str]], Response | None]

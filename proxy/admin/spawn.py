@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from proxy.admin.control_server import ControlServer, ControlTarget
-from proxy.admin.security import is_loopback
+from proxy.admin.loopback import is_loopback
 from proxy.admin.settings import AdminSettings, ChildSettings
 from proxy.observe.tasks import TaskKeeper
 

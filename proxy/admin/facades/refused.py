@@ -1,0 +1,74 @@
+"""Changes of one object, and what the policy has against them, told in that object's fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from proxy.admin.access.identity import Identity
+from proxy.objects.document import Document, PolicyObject
+from proxy.objects.editor import PolicyEditor
+from proxy.objects.errors import Invalid
+
+
+class Fault(NamedTuple):
+    """`field` of the object; empty: the fault is not in one field of it."""
+
+    field: str
+    text: str
+
+
+class Faulty(Exception):
+    """The policy would have problems."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__("; ".join(fault.text for fault in faults))
+        self.faults = faults
+
+
+def belongs_to(one: PolicyObject) -> str | None:
+    """The account of an object; None: nobody's own."""
+    if one.kind == "accounts":
+        return one.name
+    account = one.spec.get("account")
+    return None if account is None else str(account)
+
+
+async def change_one(
+    editor: PolicyEditor,
+    who: Identity,
+    comment: str,
+    kind: str,
+    key: str,
+    operation: Callable[[Document], Document],
+) -> Document:
+    """The document after `operation` made, changed or deleted the object `key`. Raises Faulty in place of
+    Invalid, what the operation raises, and otherwise as the editor does."""
+    tried = Document()
+
+    def watched(document: Document) -> Document:
+        nonlocal tried
+        tried = document
+        tried = operation(document)
+        return tried
+
+    try:
+        version = await editor.change(who.name, comment, watched)
+    except Invalid as error:
+        raise Faulty(list(_faults(error, kind, tried.find(kind, key), tried, who))) from None
+    return version.document
+
+
+def _faults(
+    error: Invalid, kind: str, one: PolicyObject | None, document: Document, who: Identity
+) -> Iterator[Fault]:
+    """Who sees one account only is not told the names of what others have."""
+    own = "" if one is None else f"{kind}[{one.name}]"
+    hidden = [f"`{other.name}`" for other in document if not who.sees(belongs_to(other))]
+    for path, text in error.problems:
+        for name in hidden:
+            text = text.replace(name, "of somebody else")
+        if own and (path == own or path.startswith(f"{own}.")):
+            yield Fault(path.removeprefix(own).removeprefix(".").partition(".")[0].partition("[")[0], text)
+        else:
+            yield Fault("", f"{path}: {text}" if path and who.account is None else text)

@@ -1,0 +1,1 @@
+"""Telnyx' API v2: outbound voice profiles, over our profiles."""
