@@ -263,6 +263,7 @@ async def test_a_bad_file_is_told_and_the_old_policy_stays(stage: Stage) -> None
         "version": "v1",
         "loaded_at": "2025-03-01T12:00:00.000Z",
         "problems": stage.target.problems,
+        "store_version": None,
     }
 
 
