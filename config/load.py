@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from config.deck import Deck
 from config.files import read_decks, read_files
@@ -96,7 +97,11 @@ def load_config(
         loaded.problems.append(Problem(loaded.file, 0, "", f"cannot be read: {error.strerror}"))
         return loaded
     environ = os.environ if environ is None else environ
-    tree = loaded.tree = read_tree(data, environ)
+    if stored is None:
+        tree = loaded.tree = read_tree(data, environ)
+    else:
+        own = _own_tree(data, tuple(environ.items()))
+        tree = loaded.tree = Tree(own.value, own.lines, set(own.environment), list(own.findings))
     if stored is not None and isinstance(tree.value, dict):
         _put_in_place(loaded, stored, environ)
     loaded.problems += [Problem(loaded.file, line, *finding) for line, finding in tree.findings]
@@ -108,24 +113,35 @@ def load_config(
     return loaded
 
 
+@lru_cache(maxsize=1)
+def _own_tree(data: bytes, environ: tuple[tuple[str, str], ...]) -> Tree:
+    """The tree of a file without the policy's objects. The objects of the store change more often than the
+    file, and whoever parses YAML keeps all other threads waiting."""
+    tree = read_tree(data, dict(environ))
+    if isinstance(tree.value, dict):
+        tree.value = {key: value for key, value in tree.value.items() if key not in KINDS}
+    tree.findings = [(line, found) for line, found in tree.findings if _kind_of(found.path) not in KINDS]
+    return tree
+
+
+def _kind_of(path: str) -> str:
+    """The section that a path leads into."""
+    return path.partition("[")[0].partition(".")[0]
+
+
 def _put_in_place(loaded: Loaded, stored: Stored, environ: Mapping[str, str]) -> None:
     """The store's sections for the file's."""
     tree = loaded.tree
     assert isinstance(tree.value, dict)
     loaded.stored = stored
     sections, findings = stored.expanded(environ, tree.environment)
-    tree.value = {key: value for key, value in tree.value.items() if key not in KINDS} | sections
-    tree.findings = [(line, found) for line, found in tree.findings if stored.named(found.path) is None]
+    tree.value = tree.value | sections
     loaded.problems += [loaded.problem(*finding) for finding in findings]
 
 
-def read_objects(path: str | Path) -> dict[str, Any]:
-    """The sections of the policy's objects as they stand in a file, references to the environment unread.
-    Raises OSError, and ValueError for a file that is not YAML."""
-    tree = read_tree(Path(path).read_bytes(), None)
-    if tree.findings or not isinstance(tree.value, dict):
-        raise ValueError("; ".join(finding.message for _, finding in tree.findings) or "is not a mapping")
-    return {kind: tree.value[kind] for kind in KINDS if tree.value.get(kind)}
+def read_as_written(path: str | Path) -> Tree:
+    """What a file says, references to the environment unread. Raises OSError."""
+    return read_tree(Path(path).read_bytes(), None)
 
 
 def _objects_elsewhere(loaded: Loaded) -> bool:

@@ -40,6 +40,7 @@ from proxy.observe.clock import now_ms
 from proxy.observe.metrics import Metrics
 from proxy.observe.records import RecordWriter
 from proxy.observe.tasks import TaskKeeper
+from proxy.observe.turns import small_turns
 from proxy.routing.names import NAMESERVERS_VARIABLE, Names
 from proxy.routing.resolver import Resolver
 from proxy.routing.source import source_towards
@@ -355,7 +356,8 @@ class Application:
         the store that has changed: names are not waited for, so that the change is in force at once."""
         async with self._reloading:
             number = 0 if self.followed is None else self.followed.version.number
-            compiled, contexts = await asyncio.to_thread(self._read_again)
+            with small_turns():
+                compiled, contexts = await asyncio.to_thread(self._read_again)
             policy = compiled.policy
             self.metrics.policy_reloaded(policy is not None)
             self.problems = compiled.problems

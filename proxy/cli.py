@@ -13,6 +13,7 @@ import typer
 
 from config.problem import Problem
 from proxy.configuration import Compiled, load_policy
+from proxy.policy_commands import app as policy_app
 
 T = TypeVar("T")
 
@@ -257,6 +258,9 @@ def _result(work: Coroutine[Any, Any, T]) -> T:
     except (OSError, ValueError) as error:
         _complain(str(error))
         raise typer.Exit(FAILED) from None
+
+
+app.add_typer(policy_app)
 
 
 def _load(config: Path) -> Compiled:

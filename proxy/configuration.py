@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from config.load import STORE, load_config, read_objects
+from config.load import STORE, load_config, read_as_written
 from config.model import Config
 from config.objects import Stored
 from config.problem import Problem
+from config.tree import Tree
 from policy.compile import compile_policy
 from policy.compiled import Policy
 from proxy.observe.clock import utc_now
@@ -53,10 +53,9 @@ def load_own(path: Path) -> Compiled:
     return load_policy(path, Stored(known=False))
 
 
-def load_sections(path: Path) -> dict[str, Any]:
-    """The sections of the policy's objects as they stand in the file, references to the environment unread.
-    Raises ValueError or OSError for a file that is not YAML."""
-    return read_objects(path)
+def load_tree(path: Path) -> Tree:
+    """What the file says, references to the environment unread. Raises OSError."""
+    return read_as_written(path)
 
 
-__all__ = ["STORE", "Compiled", "Stored", "load_own", "load_policy", "load_sections"]
+__all__ = ["STORE", "Compiled", "Stored", "Tree", "load_own", "load_policy", "load_tree"]

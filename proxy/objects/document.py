@@ -145,7 +145,7 @@ class Document:
         if name in self._names[kind] or id in self._kinds[kind]:
             raise Invalid([_taken(kind, name)])
         made = PolicyObject(kind, id, name, _without_name(kind, spec), dict(extra or {}))
-        return self._with(kind, {**self._kinds[kind], id: _kept_secrets(made, None)})
+        return self._with(kind, {**self._kinds[kind], id: kept_secrets(made, None)})
 
     def replace(
         self,
@@ -167,7 +167,7 @@ class Document:
         )
         if new.name != old.name and new.name in self._names[kind]:
             raise Invalid([_taken(kind, new.name)])
-        return self._with(kind, {**self._kinds[kind], old.id: _kept_secrets(new, old)})
+        return self._with(kind, {**self._kinds[kind], old.id: kept_secrets(new, old)})
 
     def patch(
         self, kind: str, key: str, changes: Mapping[str, Any], *, extra: Mapping[str, Any] | None = None
@@ -231,9 +231,11 @@ class Document:
     # As bytes
 
     def to_json(self) -> bytes:
-        """For the store."""
-        objects = [
-            {
+        """For the store: a line that names the format, and a line an object, so that who reads them one by
+        one keeps no other thread waiting."""
+        lines = [_json({"format": FORMAT})]
+        for one in self:
+            fields = {
                 "kind": one.kind,
                 "id": one.id,
                 "name": one.name,
@@ -242,29 +244,16 @@ class Document:
                 "spec": one.spec,
                 "extra": one.extra,
             }
-            for one in self
-        ]
-        return _json({"format": FORMAT, "objects": objects})
+            lines.append(_json(fields))
+        return b"\n".join(lines)
 
     @classmethod
     def from_json(cls, data: bytes) -> Document:
         """What `to_json` wrote. Raises ValueError for what a later version of the program wrote."""
-        fields = json.loads(data)
-        if fields.get("format") != FORMAT:
-            raise ValueError("the policy was written by a later version of the program")
-        return cls(
-            PolicyObject(
-                one["kind"],
-                one["id"],
-                one["name"],
-                one["spec"],
-                one["extra"],
-                datetime.fromisoformat(one["created_at"]),
-                datetime.fromisoformat(one["updated_at"]),
-            )
-            for one in fields["objects"]
-            if one["kind"] in KINDS
-        )
+        head, *lines = data.split(b"\n")
+        if json.loads(head).get("format") != FORMAT:
+            raise ValueError("it was written by a later version of the program")
+        return cls(map(_object, lines))
 
     def sections(self) -> dict[str, Any]:
         """The sections of a configuration file that these objects are."""
@@ -280,6 +269,19 @@ class Document:
         """The digests of the rows that the rate decks name."""
         named = (one.spec.get("sha256") for one in self._kinds["rate_decks"].values())
         return tuple(dict.fromkeys(digest for digest in named if isinstance(digest, str)))
+
+
+def _object(line: bytes) -> PolicyObject:
+    fields = json.loads(line)
+    return PolicyObject(
+        fields["kind"],
+        fields["id"],
+        fields["name"],
+        fields["spec"],
+        fields["extra"],
+        datetime.fromisoformat(fields["created_at"]),
+        datetime.fromisoformat(fields["updated_at"]),
+    )
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
@@ -299,8 +301,9 @@ def _without_name(kind: str, spec: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in spec.items() if key != "name" or kind == "rate_decks"}
 
 
-def _kept_secrets(new: PolicyObject, old: PolicyObject | None) -> PolicyObject:
-    """A secret that was written back masked is the one that is there."""
+def kept_secrets(new: PolicyObject, old: PolicyObject | None) -> PolicyObject:
+    """`new` with the secrets of `old` where they were written back masked. Raises Invalid where there is
+    none."""
     masks = [key for key in SECRETS if new.spec.get(key) == MASK]
     if not masks:
         return new

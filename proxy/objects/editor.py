@@ -169,6 +169,16 @@ class PolicyEditor:
         """Keep the rows of a rate deck, CSV; their digest, for its `sha256`. What no version names within ten
         minutes is dropped. Raises Invalid with what is wrong in them."""
         versions = self._writable()
+        digest = await self.know_deck(data)
+        try:
+            await versions.put_deck(data)
+        except StoreFull as error:
+            raise Invalid([Finding("", str(error))]) from None
+        return digest
+
+    async def know_deck(self, data: bytes) -> str:
+        """As `put_deck`, but for `check` alone: nothing is written."""
+        self._writable()
         read = await asyncio.to_thread(read_deck, data)
         problems = [
             Finding(
@@ -183,10 +193,6 @@ class PolicyEditor:
         digest = sha256(data).hexdigest()
         assert self._decks is not None
         self._decks.add(digest, read)
-        try:
-            await versions.put_deck(data)
-        except StoreFull as error:
-            raise Invalid([Finding("", str(error))]) from None
         return digest
 
     async def _try(

@@ -1,4 +1,4 @@
-"""The objects of a configuration file as a document: to seed a store, to be compared with one, to be read."""
+"""The objects of the configuration file as a document: to seed a store, to be compared, to be read."""
 
 from __future__ import annotations
 
@@ -6,59 +6,42 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
-from uuid import UUID, uuid5
 
 from config.objects import canonical
-from proxy.configuration import load_sections
-from proxy.objects.document import Document, PolicyObject
+from config.problem import Finding
+from proxy.objects.document import Document
+from proxy.objects.errors import Invalid
+from proxy.objects.yaml_file import Wanted, id_by_name, read_wanted
 
-_NAMESPACE = UUID("0b0f6d3e-6f0e-5c0e-9d9b-7d6c6a3f5a51")
-
-
-def id_by_name(kind: str, name: str) -> str:
-    """The id of an object of a file: always the same for its kind and name."""
-    return str(uuid5(_NAMESPACE, f"{kind}/{name}"))
+_TICK = timedelta(microseconds=1)
 
 
-def document_of_file(
-    path: Path, environ: Mapping[str, str] | None = None
-) -> tuple[Document, dict[str, bytes]]:
-    """The objects of a file that has no problems, and the rows of its rate decks by digest; such a deck names
-    its rows by that digest and not by its file any more. Raises OSError, ValueError or Invalid."""
-    rows: dict[str, bytes] = {}
-    objects = []
-    for one in _objects(path, os.environ if environ is None else environ):
-        if one.kind == "rate_decks" and one.spec.get("file"):
-            data = (path.absolute().parent / str(one.spec["file"])).read_bytes()
-            digest = sha256(data).hexdigest()
-            rows[digest] = data
-            one = replace(one, spec={"sha256": digest, **_without(one.spec, "file")})
-        objects.append(one)
-    return Document(objects), rows
+def document_of_file(path: Path) -> tuple[Document, dict[str, bytes]]:
+    """The objects of a file, and the rows of its rate decks by digest; such a deck names its rows by that
+    digest and not by its file any more. Raises Invalid."""
+    wanted = _sound(read_wanted(path))
+    return Document(replace(one, id=id_by_name(one.kind, one.name)) for one in wanted.objects), wanted.rows
 
 
 def document_as_written(path: Path, environ: Mapping[str, str] | None = None) -> Document:
-    """The objects of a file that has no problems, rate decks with their files; as old as the file."""
+    """The objects of a file in canonical form, rate decks with their files; as old as the file. Raises
+    Invalid or OSError."""
     at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    tick = timedelta(microseconds=1)
+    wanted = _sound(read_wanted(path, rows=False))
     return Document(
-        replace(one, created_at=at + tick * place, updated_at=at + tick * place)
-        for place, one in enumerate(_objects(path, os.environ if environ is None else environ))
+        replace(
+            one,
+            id=id_by_name(one.kind, one.name),
+            spec=canonical(one.kind, one.name, one.spec, os.environ if environ is None else environ),
+            created_at=at + _TICK * place,
+            updated_at=at + _TICK * place,
+        )
+        for place, one in enumerate(wanted.objects)
     )
 
 
-def _objects(path: Path, environ: Mapping[str, str]) -> list[PolicyObject]:
-    objects = []
-    for kind, section in load_sections(path).items():
-        items = section.items() if isinstance(section, dict) else ((item["name"], item) for item in section)
-        for name, item in items:
-            spec = canonical(kind, name, _without(item, "name") if kind != "rate_decks" else item, environ)
-            objects.append(PolicyObject(kind, id_by_name(kind, name), name, spec))
-    return objects
-
-
-def _without(spec: Mapping[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in spec.items() if name != key}
+def _sound(wanted: Wanted) -> Wanted:
+    if wanted.problems:
+        raise Invalid(Finding(problem.path, problem.message) for problem in wanted.problems)
+    return wanted
