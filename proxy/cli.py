@@ -171,6 +171,8 @@ def hangup(
     typer.echo(f"{len(ended)} calls ended" if len(ended) != 1 else "1 call ended", err=True)
 
 
+app.add_typer(policy_app)
+
 tokens = typer.Typer(
     help="Tokens of the HTTP API: create, list, revoke.", no_args_is_help=True, pretty_exceptions_enable=False
 )
@@ -260,11 +262,10 @@ def _result(work: Coroutine[Any, Any, T]) -> T:
         raise typer.Exit(FAILED) from None
 
 
-app.add_typer(policy_app)
-
-
 def _load(config: Path) -> Compiled:
-    compiled = load_policy(config)
+    from proxy.objects.following import load_in_force
+
+    compiled = _result(load_in_force(config))
     _print_problems(compiled.problems)
     if compiled.policy is None:
         raise typer.Exit(FAILED)

@@ -248,3 +248,17 @@ def test_usage(config: Path) -> None:
     assert policy(config, "nonsense").exit_code == 2
     result = policy(config.parent / "none.yaml", "history")
     assert (result.exit_code, "cannot be read" in result.stderr) == (1, True)
+
+
+def test_the_other_commands_ask_the_policy_of_the_store(config: Path, server: Server) -> None:
+    applied(config)
+    called = ["--to", "+12025550123", "--source", "192.0.2.10", "-c", str(config)]
+    asked = CliRunner().invoke(app, ["explain", *called])
+    assert "reason: AUTH" in asked.stdout, asked.output
+    priced = CliRunner().invoke(app, ["rate", "+442071838750", "--deck", "retail", "-c", str(config)])
+    assert (priced.exit_code, "United Kingdom" in priced.stdout) == (0, True)
+    checked = CliRunner().invoke(app, ["check", "-c", str(config)])
+    assert (checked.exit_code, checked.stdout) == (0, f"{config}: ok\n")
+    server.kill()
+    asked = CliRunner().invoke(app, ["explain", *called])
+    assert (asked.exit_code, "the store, which cannot be asked" in asked.stderr) == (1, True)

@@ -175,6 +175,27 @@ def _contents(document: Document) -> set[str]:
     return {json.dumps([one.kind, one.name, one.spec], sort_keys=True) for one in document}
 
 
+async def load_in_force(path: Path) -> Compiled:
+    """What a file compiles to with the objects that the store has, for commands that look at it; what would
+    seed the store where that is empty. Raises ValueError when the store is away."""
+    own = await asyncio.to_thread(load_own, path)
+    if own.config is None or not own.needs_store:
+        return await asyncio.to_thread(load_policy, path)
+    versions = Versions(own.config.ledger.url, own.config.ledger.data_dir)
+    try:
+        head = await versions.head()
+        stored = await versions.load(head.number) if head.number else None
+        if stored is None:
+            return await asyncio.to_thread(load_policy, path)
+        document = (await read_version(stored)).document
+        decks = await Decks(versions).of(document)
+        return await asyncio.to_thread(load_policy, path, Stored(document.sections(), decks))
+    except (LedgerUnavailable, LedgerRefused) as error:
+        raise ValueError(f"the policy is in the store, which cannot be asked: {error}") from None
+    finally:
+        await versions.close()
+
+
 async def open_followed(path: Path, ledger_url: str | None = None) -> tuple[Followed | None, Compiled]:
     """Where the file says that the policy is in the store: what follows it, and what it compiles to now. The
     first is None where the file is the policy, or where there are problems. Raises LedgerUnavailable or
