@@ -19,7 +19,7 @@ import uvicorn
 from proxy.admin.access.audit import Audit
 from proxy.admin.api import Api, create_app
 from proxy.admin.control_client import ControlClient
-from proxy.admin.facades.mounting import mount_facades
+from proxy.admin.facades.mounting import facade_refusal, mount_facades
 from proxy.admin.facades.spending import TrunkSpending
 from proxy.admin.ledger_access import AdminLedger, LedgerAccess
 from proxy.admin.security import Guard
@@ -72,6 +72,7 @@ async def serve(settings: ChildSettings) -> None:
         find=ledger.find_token,
         audit=Audit(ledger.append, tasks, iso_now),
         closed=settings.metrics_need_token,
+        refuse=facade_refusal,
     )
     context = _context(settings)
     server = _Server(

@@ -36,6 +36,8 @@ EVERY_ROUTE = [
     ("GET", "/v1/tokens/one"),
     ("DELETE", "/v1/tokens/one"),
     ("GET", "/v1/audit"),
+    ("GET", "/didww/v3/voice_out_trunks"),
+    ("POST", "/telnyx/v2/outbound_voice_profiles"),
     ("GET", "/nowhere"),
     ("POST", "/healthz"),
     ("DELETE", "/metrics"),

@@ -338,7 +338,7 @@ def _document(
 
 def _base(request: Request) -> str:
     """The address of this API, as the client wrote it."""
-    return str(request.base_url).rstrip("/")
+    return str(request.url.replace(path=request.scope["root_path"], query=""))
 
 
 def _here(request: Request) -> str:
