@@ -16,7 +16,12 @@ from config.structure import Draft
 
 _MAX_SECRET_BYTES = 65_536
 _ROWS_OF_THE_STORE = "names rows that are in the store: in a file write `file`"
-_SECRETS = {"token_file": "token", "secret_file": "secret", "password_file": "password"}
+_SECRETS = {
+    "token_file": "token",
+    "secret_file": "secret",
+    "password_file": "password",
+    "callback_secret_file": "callback_secret",
+}
 """Keys whose file holds a secret, and the attribute that takes its text."""
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -22,12 +22,14 @@ from config.references import check_references
 from config.scopes import Report
 from config.structure import Draft, read_structure
 from config.tree import Tree, Value, read_tree
+from config.webhooks import secret_findings
 
 if TYPE_CHECKING:
     from config.signing import StirFiles
 
 _SECRET_PATH = re.compile(
     r"admin\.token|ledger\.(?:url|secret)|(?:trunks|providers)\[\d+\]\.(?:password|ha1)"
+    r"|webhooks\.(?:callback_secret|endpoints\[\d+\]\.secret)"
 )
 _SHORTEST_HIDDEN = 3
 
@@ -160,6 +162,8 @@ def _read_model(loaded: Loaded, base: Path, now: datetime) -> None:
     draft.objects_elsewhere = loaded.objects_elsewhere = _objects_elsewhere(loaded)
     report = check_references(draft) if isinstance(loaded.tree.value, dict) else Report()
     findings += read_files(draft, base)
+    if "webhooks" in draft.sections:
+        findings += secret_findings(draft.sections["webhooks"])
     certificates = _certificates(draft, now)
     loaded.stir = _stir(draft, now, certificates)
     loaded.decks, digests, more, deck_problems = read_decks(

@@ -46,11 +46,12 @@ from config.values import (
     ProviderAffix,
     SourceNetwork,
     TrunkTechPrefix,
-    WebAddress,
     integer,
     one_of,
     show,
 )
+from config.web_address import WebUrl
+from config.webhooks import WebhooksConfig
 
 __all__ = [
     "UNENFORCED", "AccountConfig", "Admin", "Config", "DeckRow", "DialPlanConfig", "Digest", "DstPrefixes",
@@ -58,7 +59,7 @@ __all__ = [
     "LedgerConfig", "Listener", "OutplanConfig", "PolicyConfig", "ProfileConfig", "ProviderConfig",
     "RateDeckRef", "Records", "StirConfig",
     "TimersConfig",
-    "TrunkConfig", "unenforced_fields",
+    "TrunkConfig", "WebhooksConfig", "unenforced_fields",
 ]  # fmt: skip
 
 Transport = Literal["udp", "tcp", "tls"]
@@ -417,7 +418,7 @@ class TrunkConfig(_Section):
         Literal["disabled", "srtp_sdes", "srtp_dtls", "zrtp"],
         one_of("disabled", "srtp_sdes", "srtp_dtls", "zrtp"),
     ] = "disabled"
-    callback_url: WebAddress | None = None
+    callback_url: WebUrl | None = None
 
 
 def _emergency_number(value: Any) -> str:
@@ -479,6 +480,7 @@ class Config(_Section):
     outplans: tuple[OutplanConfig, ...] = ()
     emergency: Emergency | None = None
     stir: StirConfig | None = None
+    webhooks: WebhooksConfig = WebhooksConfig()
 
 
 UNENFORCED = ("codecs", "allowed_rtp_ips", "media_encryption_mode")

@@ -21,14 +21,16 @@ from config.model import (
     ProviderConfig,
     StirConfig,
     TimersConfig,
+    WebhooksConfig,
 )
-from config.problem import join
+from config.problem import Finding, join
 from config.scopes import Report, Scopes
 from config.served import unserved_ledger, unserved_provider
 from config.structure import Draft, nearest
 from config.tech_headers import tech_header_findings
 from config.told_apart import READS, not_told_apart
 from config.trunk_rules import check_trunk
+from config.webhooks import check_callback, check_webhooks
 
 _TIMER_C_FLOOR = 180
 _LEAST_SESSION = 90
@@ -70,8 +72,14 @@ def check_references(draft: Draft) -> Report:
             _check_profile(profile, path, report)
     for path, trunk in draft.items.get("trunks", []):
         check_trunk(trunk, path, scopes, report)
+        if trunk.callback_url is not None and "webhooks" not in draft.broken:
+            wrong, doubtful = check_callback(trunk.callback_url, draft.sections["webhooks"])
+            report.problems += [Finding(join(path, "callback_url"), text) for text in wrong]
+            report.warnings += [Finding(join(path, "callback_url"), text) for text in doubtful]
     found_by = [item for item in draft.items.get("trunks", []) if scopes.faulty(item[0]).isdisjoint(READS)]
     report.problems.extend(not_told_apart(found_by))
+    if "webhooks" in draft.sections:
+        _check_webhooks(draft.sections["webhooks"], scopes, report)
     if not draft.items.get("trunks") and "trunks" not in draft.broken and not draft.objects_elsewhere:
         report.warn("", "has no `trunks`: every call is refused (SOURCE)")
     for path, outplan in draft.items.get("outplans", []):
@@ -209,6 +217,14 @@ def _check_profile(profile: ProfileConfig, path: str, report: Report) -> None:
         report.warn(limit, "limits nothing while `daily_spend_limit_enabled` is not true")
     if profile.destination_whitelist == ():
         report.warn(join(path, "destination_whitelist"), "is empty: every call under this profile is refused")
+
+
+def _check_webhooks(webhooks: WebhooksConfig, scopes: Scopes, report: Report) -> None:
+    problems, warnings = check_webhooks(webhooks)
+    report.problems += problems
+    report.warnings += warnings
+    for index, endpoint in enumerate(webhooks.endpoints):
+        scopes.refer(report, "accounts", endpoint.account, f"webhooks.endpoints[{index}].account")
 
 
 def _check_emergency(draft: Draft, scopes: Scopes, report: Report) -> None:

@@ -17,7 +17,7 @@ from config.values import show
 
 _LISTS = ("listen", "accept_unenforced", "providers", "accounts", "profiles", "trunks", "outplans")
 _MAPPINGS = ("refusals", "exchange_rates", "rate_decks")
-_SECTIONS = ("admin", "ledger", "timers", "records", "digest", "policy")
+_SECTIONS = ("admin", "ledger", "timers", "records", "digest", "policy", "webhooks")
 _STAND_INS: dict[str, dict[str, Value]] = {"providers": {"hostname": "unknown.invalid"}}
 """What a faulty field without a default is replaced by, so that the rest of its item is still judged."""
 _MAY_BE_EMPTY = frozenset({*_SECTIONS, *_LISTS, *_MAPPINGS} - {"listen"})

@@ -9,7 +9,6 @@ import re
 from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, PlainSerializer
 
@@ -38,7 +37,6 @@ _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 _PREFIX = re.compile(r"\+[1-9][0-9]{0,14}", re.ASCII)
 _TRUNK_TECH_PREFIX = re.compile(r"[0-9#]{1,8}", re.ASCII)
 _PROVIDER_AFFIX = re.compile(r"[0-9A-Za-z*#+_.!~'()-]{0,32}", re.ASCII)
-_WEB = re.compile(r"https?://[!$%&'()*+,./:;=?@A-Z_a-z0-9~\[\]-]+", re.ASCII)
 _TRUE = frozenset({"true", "yes", "on"})
 _FALSE = frozenset({"false", "no", "off"})
 
@@ -207,19 +205,3 @@ def _https(value: Any) -> str:
 
 
 HttpsAddress = Annotated[str, BeforeValidator(_https)]
-
-
-def _web(value: Any) -> str:
-    text = value if isinstance(value, str) else ""
-    try:
-        parts = urlsplit(text)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        sound = False
-    if not sound or _WEB.fullmatch(text) is None or len(text) > 2048 or "@" in parts.netloc:
-        raise ValueError("must be an address such as `https://hooks.example.org/calls`")
-    return text
-
-
-WebAddress = Annotated[str, BeforeValidator(_web)]
-"""An http or https URL without credentials, at most 2,048 characters. Where it leads is not judged here."""

@@ -96,6 +96,7 @@ class Application:
             section = config.ledger.model_copy(update={"url": ledger_url})
             config = config.model_copy(update={"ledger": section})
         self.config = config
+        self.in_force = config
         self.store = PolicyStore(policy)
         self.metrics = Metrics()
         self.log = DecisionLog(policy.currency)
@@ -173,6 +174,7 @@ class Application:
             lambda call, why: self.server.hang_up(call, why),
             self._fenced,
         )
+        self.accounting.short = self.metrics.happenings.short
         loop = asyncio.get_running_loop()
         self.metrics.registrations = lambda: self.registrations.seconds_left(loop.time())
         pipeline = AdmissionPipeline(
@@ -385,6 +387,7 @@ class Application:
             origin = f" (version {number} of the store)" if number else ""
             _log.info("policy %s%s is in force", policy.version, origin)
             if compiled.config is not None:
+                self.in_force = compiled.config
                 self._tell_what_waits(compiled.config)
             return compiled
 

@@ -26,6 +26,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+webhooks_app = typer.Typer(
+    no_args_is_help=True, help="Who is told of events: try it out, and what was given up."
+)
+app.add_typer(webhooks_app, name="webhooks")
 
 ConfigFile = Annotated[
     Path, typer.Option("-c", "--config", help="the configuration file", show_default=True, metavar="FILE")
@@ -260,6 +264,48 @@ def _result(work: Coroutine[Any, Any, T]) -> T:
     except (OSError, ValueError) as error:
         _complain(str(error))
         raise typer.Exit(FAILED) from None
+
+
+@webhooks_app.command("test")
+def webhooks_test(
+    config: ConfigFile = _DEFAULT_FILE,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(help="only this one; `trunk:NAME` is the callback of a trunk", metavar="NAME"),
+    ] = None,
+) -> None:
+    """Tell the endpoints of an event that did not happen, from here and now, and say what they answer."""
+    from proxy.telling import try_out
+
+    outcomes = _result(try_out(_load(config), endpoint))
+    for name, outcome in outcomes:
+        typer.echo(f"{name}: {'ok' if outcome.ok else 'failed'}: {outcome.detail}")
+    raise typer.Exit(OK if all(outcome.ok for _, outcome in outcomes) else FAILED)
+
+
+@webhooks_app.command("dead")
+def webhooks_dead(
+    config: ConfigFile = _DEFAULT_FILE,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="how many")] = 100,
+) -> None:
+    """List what could not be told and was given up, newest first."""
+    from proxy.telling import dead_letters
+
+    letters = _result(dead_letters(_load(config), limit))
+    for letter in letters:
+        typer.echo(letter)
+
+
+@webhooks_app.command("replay")
+def webhooks_replay(
+    config: ConfigFile = _DEFAULT_FILE,
+    event: Annotated[str | None, typer.Option("--id", help="only this event; else all", metavar="ID")] = None,
+) -> None:
+    """Have what was given up told again, through the running instances."""
+    from proxy.telling import replay
+
+    count = _result(replay(_load(config), event))
+    typer.echo(f"{count} deliveries are due again" if count != 1 else "1 delivery is due again")
 
 
 def _load(config: Path) -> Compiled:

@@ -11,6 +11,7 @@ from proxy.admin.control_protocol import Heartbeat, PolicyState, ReloadOutcome
 from proxy.admission.inquiry import add_headroom, attempt_from, judge
 from proxy.observe.clock import iso
 from proxy.observe.exposition import Snapshot
+from proxy.webhooks.settings import HookSettings
 
 if TYPE_CHECKING:
     from proxy.app import Application
@@ -55,6 +56,24 @@ class Control:
             "problems": [str(problem) for problem in problems],
             "store_version": self._app.store_version,
         }
+
+    def happenings(self) -> dict[str, Any]:
+        """What others are to be told of."""
+        policy, metrics = self._app.store.policy, self._app.metrics
+        return {
+            "stamp": f"{policy.version} {iso(policy.loaded_at)}",
+            "version": policy.version,
+            "number": self._app.store_version,
+            "providers": metrics.provider_up,
+            **metrics.happenings.take(),
+        }
+
+    def webhooks(self) -> dict[str, Any]:
+        """Who is told of what."""
+        followed = self._app.followed
+        trunks = [] if followed is None else followed.version.document.list("trunks")
+        ids = {trunk.name: trunk.id for trunk in trunks}
+        return HookSettings.of(self._app.in_force, self._app.store.policy, ids).to_json()
 
     def trunk_scopes(self) -> Mapping[str, Scope]:
         """Every trunk's own scope."""

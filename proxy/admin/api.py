@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query, Request
@@ -39,6 +40,7 @@ from proxy.ledger.streams import NEWEST
 from proxy.observe.clock import iso_ms
 from proxy.observe.exposition import CONTENT_TYPE, Snapshot, render
 from proxy.observe.tasks import TaskKeeper
+from proxy.webhooks.counts import Samples
 
 HEARTBEAT_SECONDS = 1.0
 CONTROL_SECONDS = 5.0
@@ -53,12 +55,14 @@ Caller = Annotated[Identity, Depends(need(CALLS))]
 
 
 class Api:
-    """The handlers, on the two places that they ask: the SIP process and the ledger."""
+    """The handlers, on the two places that they ask: the SIP process and the ledger. `counted` is what this
+    process counts itself."""
 
     def __init__(self, control: ControlClient, ledger: LedgerAccess, tasks: TaskKeeper, sip_pid: int) -> None:
         self._control = control
         self.ledger = ledger
         self._sip_pid = sip_pid
+        self.counted: Callable[[], Samples] = dict
         self._heartbeat: Shared[Heartbeat] = Shared(self._ask_heartbeat, tasks)
         self._metrics: Shared[bytes] = Shared(self._ask_metrics, tasks)
 
@@ -68,6 +72,7 @@ class Api:
 
     async def _ask_metrics(self) -> bytes:
         snapshot: Snapshot = await self._control.call("metrics", within=CONTROL_SECONDS)
+        snapshot["samples"].update(self.counted())
         # Thousands of trunks take tens of milliseconds to render.
         return await asyncio.to_thread(render, snapshot, pid=self._sip_pid)
 

@@ -65,6 +65,14 @@ class ControlTarget(Protocol):
         """Read the configuration again. A bad file leaves the old policy in force and is no exception."""
         ...
 
+    def happenings(self) -> dict[str, Any]:
+        """A `proxy.webhooks.watcher.Seen`: what others are to be told of; each is given once."""
+        ...
+
+    def webhooks(self) -> dict[str, Any]:
+        """Who is told of what: `HookSettings.to_json`."""
+        ...
+
     async def explain(self, request: dict[str, Any]) -> dict[str, Any]:
         """Judge a call that nobody makes: `source`, `to`, and when given `from`, `message`, `live`."""
         ...
@@ -89,6 +97,8 @@ class ControlServer:
             "explain": self._explain,
             "trunk": self._trunk,
             "trunks": self._trunks,
+            "happenings": self._happenings,
+            "webhooks": self._webhooks,
         }
 
     async def start(self, path: Path) -> None:
@@ -162,6 +172,12 @@ class ControlServer:
 
     async def _policy(self, _: dict[str, Any]) -> PolicyState:
         return self._target.policy()
+
+    async def _happenings(self, _: dict[str, Any]) -> dict[str, Any]:
+        return self._target.happenings()
+
+    async def _webhooks(self, _: dict[str, Any]) -> dict[str, Any]:
+        return self._target.webhooks()
 
     async def _reload(self, _: dict[str, Any]) -> ReloadOutcome:
         return await self._target.reload()

@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import secrets
 import signal
 import socket
 import ssl
@@ -17,19 +18,23 @@ from pathlib import Path
 import uvicorn
 
 from proxy.admin.access.audit import Audit
-from proxy.admin.api import Api, create_app
+from proxy.admin.api import CONTROL_SECONDS, Api, create_app
 from proxy.admin.control_client import ControlClient
+from proxy.admin.control_protocol import ControlError, ControlLost
 from proxy.admin.facades.mounting import facade_refusal, mount_facades
 from proxy.admin.facades.spending import TrunkSpending
 from proxy.admin.ledger_access import AdminLedger, LedgerAccess
 from proxy.admin.security import Guard
 from proxy.admin.settings import ChildSettings
 from proxy.admin.tls import make_context, renew
+from proxy.ledger.hook_queue import open_hook_queue
 from proxy.ledger.sharded_ledger import connector_of
 from proxy.objects.editor import open_editor
 from proxy.observe import logs
 from proxy.observe.clock import iso_now
 from proxy.observe.tasks import TaskKeeper
+from proxy.routing.names import Names
+from proxy.webhooks.service import Webhooks
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +68,10 @@ async def serve(settings: ChildSettings) -> None:
     editor = open_editor(
         Path(settings.config_file), settings.policy_source, settings.ledger_url, Path(settings.data_dir)
     )
-    app = create_app(Api(control, ledger, tasks, settings.sip_pid), settings.version)
+    webhooks = _webhooks(settings, control, ledger)
+    api = Api(control, ledger, tasks, settings.sip_pid)
+    api.counted = webhooks.counts.samples
+    app = create_app(api, settings.version)
     app.state.policy = editor
     mount_facades(app, editor, TrunkSpending(control, ledger))
     guard = Guard(
@@ -107,6 +115,7 @@ async def serve(settings: ChildSettings) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: _renew(context, settings))
     tasks.start(stop_when_alone(), name="admin.parent")
     tasks.start(report(), name="admin.report")
+    tasks.start(webhooks.run(), name="admin.webhooks")
     try:
         await server.serve(sockets=[socket.socket(fileno=settings.listener)])
     finally:
@@ -137,6 +146,24 @@ async def _open_ledger(settings: ChildSettings) -> AdminLedger:
     return await connector_of(settings.shard_by)(
         settings.ledger_url, Path(settings.data_dir), lease_seconds=settings.lease_seconds, owner="admin"
     )
+
+
+def _webhooks(settings: ChildSettings, control: ControlClient, ledger: LedgerAccess) -> Webhooks:
+    instance = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    return Webhooks(
+        lambda operation: control.call(operation, within=CONTROL_SECONDS),
+        ledger.usage,
+        lambda: open_hook_queue(settings.ledger_url, Path(settings.data_dir), instance),
+        _names(),
+        (ControlLost, ControlError),
+    )
+
+
+def _names() -> Names:
+    try:
+        return Names.of_environment()
+    except ValueError:  # the SIP process has said so, and does not run
+        return Names()
 
 
 def main() -> int:

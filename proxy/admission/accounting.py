@@ -33,7 +33,8 @@ class Accounting:
     of one that another instance has taken over or ended: nothing more of it is counted or charged here.
 
     `uncounted` says for each trunk how many of its calls the ledger does not count, emergency calls left out.
-    `changes` counts how often a call came or went.
+    `changes` counts how often a call came or went. `short(trunk, micro-units)` is told what a live call
+    wanted and could not have.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Accounting:
         self.live: dict[str, CallAccount] = {}
         self.uncounted: dict[str, int] = {}
         self.changes = 0
+        self.short: Callable[[str, int], None] = lambda trunk, wanted: None
         self._idle = asyncio.Event()
         ledger.on_loss(self.restore)
 
@@ -282,6 +284,9 @@ class Accounting:
         if outcome == Renewed.NO_FUNDS:
             if account.denied is not ReasonCode.SPEND:
                 at = now + _SOON_SECONDS  # ask for the smallest block now
+            elif account.session.verdict.trunk is not None:
+                wanted = renewal.spent + renewal.hold - account.committed
+                self.short(account.session.verdict.trunk.name, wanted)
             account.denied = ReasonCode.SPEND
         else:
             account.denied = ReasonCode.LEDGER

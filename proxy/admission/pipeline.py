@@ -21,9 +21,12 @@ from proxy.observe.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 
+WHITELIST_REJECTED = "call.outbound_whitelist_rejected"
+
 _RESERVED = (Check("ledger", "", "pass", "reserved at all scopes"),)
 _NO_LEDGER = (Check("ledger", "", "pass", "ledger unavailable: admitted within the local capacity"),)
 _NO_ADDRESS = (Check("route", "", "refuse", "no provider has an address that can be used now"),)
+_WHITELIST = (ReasonCode.COUNTRY, ReasonCode.COUNTRY_UNKNOWN)
 _EMERGENCY = (Check("ledger", "", "skip", "an emergency call waits for no ledger"),)
 
 
@@ -99,6 +102,8 @@ class AdmissionPipeline:
             name = check_name(answer.kind) if answer.kind else answer.reason.value.lower()
             noted = self._events.tell(trunk.name, answer, self._monotonic())
             check = Check(name, answer.scope_id, "refuse", answer.detail)
+            if answer.reason is ReasonCode.SPEND and answer.scope_id == trunk.scope.id:
+                self._metrics.happenings.short(trunk.name, least_block(trunk, session.verdict.rate)[0])
             self._decided(session, answer.reason, (*noted, check))
             return answer.reason
         return self._without_ledger(session, trunk, hold, seconds, answer)
@@ -146,7 +151,21 @@ class AdmissionPipeline:
             "admitted" if reason is None else "refused",
             None if reason is None else reason.value,
         )
+        if reason in _WHITELIST and trunk is not None:
+            self._metrics.happenings.note(WHITELIST_REJECTED, trunk.name, _facts(session))
         policy = self._store.policy
         # Who was cancelled meanwhile has his answer already.
         status = None if reason is None else session.final_status or policy.refusals[reason].status
         self._log.decided(session, policy.version, reason, checks, self._clock(), status)
+
+
+def _facts(session: CallSession) -> dict[str, str | None]:
+    """Of a call that its countries refused, what whoever looks into it wants to know."""
+    attempt, verdict = session.attempt, session.verdict
+    return {
+        "source": attempt.source,
+        "cli": attempt.cli,
+        "called": verdict.called,
+        "country": verdict.country,
+        "call_id": session.request.call_id.decode("latin-1"),
+    }

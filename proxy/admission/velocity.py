@@ -15,6 +15,8 @@ from proxy.observe.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 
+VELOCITY_PASSED = "velocity.threshold_passed"
+
 
 class VelocityEvents:
     """Counts, and says in the log, what passed a threshold: a few lines each ten seconds for each trunk and
@@ -37,6 +39,8 @@ class VelocityEvents:
 
     def _tell(self, trunk: str, kind: str, scope_id: str, what: str, now: float) -> None:
         self._metrics.velocity_event(trunk, kind)
+        facts: dict[str, str | None] = {"kind": kind, "scope": scope_id, "what": what}
+        self._metrics.happenings.note(VELOCITY_PASSED, trunk, facts)
         kept_back = self._sampler.admit(f"{trunk} {kind}", now)
         if kept_back is not None:
             _log.warning(

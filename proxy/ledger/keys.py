@@ -55,6 +55,27 @@ micro-units. Sizes are of the encodings that both servers choose by default.
     The tokens of the HTTP API: id → JSON with name, scopes, account and the digest of the token.
 `{tw}:secret`, string, 32 B, for ever
     The key that signs Record-Route.
+`{tw}:hooks:d:<id>:<endpoint>`, hash, the event's size and about 100 B, until it is told; at most 1,000 an
+endpoint, and 1,000 dead letters
+    A delivery: `j` the event, `n` how often it was tried, `t` when it was put (ms), `w` why it failed last.
+`{tw}:hooks:q:<endpoint>`, sorted set, about 60 B a delivery, while any wait
+    id of an event → when it is due, ms since the epoch.
+`{tw}:hooks:due`, sorted set, about 60 B an endpoint, while any wait
+    endpoint → when its first delivery is due, ms since the epoch.
+`{tw}:hooks:dead`, sorted set, about 60 B a dead letter, at most 1,000
+    `<id>:<endpoint>` → when it was given up, ms since the epoch.
+`{tw}:hooks:states`, hash, about 60 B a trunk or provider, for ever
+    What was last told: `threshold:<trunk>`, `status:<trunk>`, `provider:<name>`, `policy`.
+`{tw}:hooks:short`, hash, about 40 B a trunk, an hour after its last change
+    trunk → micro-units that a call wanted and could not have.
+`{tw}:hooks:up`, sorted set, about 60 B a provider, for ever
+    provider → when an instance could last call it, ms since the epoch.
+`{tw}:hooks:once:<event>:<trunk>`, string, about 80 B, a minute
+    The event was told, and is not told again so soon.
+`{tw}:hooks:leader`, string, about 60 B, 5 s
+    The instance that watches thresholds and providers.
+`{tw}:hooks:seq`, string, 16 B, for ever
+    How many events there were.
 `{tw}:shards`, set, about 40 B a shard, for ever
     The shards that were used, only where there are any.
 `{tw}:policy`, hash, about 100 B, for ever

@@ -30,7 +30,14 @@ VERBS = (
     "records",
 )
 
-_PARTS = {"reserve": ("velocity",), "tries": ("velocity",)}
+HOOK_VERBS = ("hook_watch", "hook_put", "hook_claim", "hook_settle", "hook_dead", "hook_sizes")
+"""Those of the queue of events: the few connections that use them send them whole at first."""
+
+_PARTS = {
+    "reserve": ("velocity",),
+    "tries": ("velocity",),
+    **dict.fromkeys(("hook_put", "hook_claim", "hook_settle", "hook_dead"), ("hooks",)),
+}
 """What else is put in front of a verb."""
 
 

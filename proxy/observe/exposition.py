@@ -50,6 +50,11 @@ COUNTERS: dict[str, tuple[tuple[str, ...], str]] = {
         "Connections that were closed as they came, for want of a place.",
     ),
     "trunkwarden_policy_reloads_total": (("result",), "Attempts to load a new policy."),
+    "trunkwarden_webhook_events_total": (("type",), "Events that this instance put into the queue."),
+    "trunkwarden_webhook_deliveries_total": (
+        ("result",),
+        "Tries to tell an endpoint of an event, and deliveries that were given up.",
+    ),
 }
 
 GAUGES: dict[str, tuple[tuple[str, ...], str]] = {
@@ -69,6 +74,8 @@ GAUGES: dict[str, tuple[tuple[str, ...], str]] = {
         ("provider",),
         "Seconds until the provider forgets the registration of this instance; 0 when there is none.",
     ),
+    "trunkwarden_webhook_waiting": ((), "Deliveries that wait in the queue, over all instances."),
+    "trunkwarden_webhook_dead_letters": ((), "Deliveries that were given up and are kept."),
     "trunkwarden_event_loop_lag_seconds": (
         (),
         "The longest time by which the SIP process was late for a timer in the last 10 to 20 seconds.",

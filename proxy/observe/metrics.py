@@ -8,6 +8,7 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry, generate_latest
 
 from proxy.observe.exposition import Snapshot, SnapshotCollector, malformed_cause, message_kind
+from proxy.observe.happenings import Happenings
 from proxy.observe.histogram import Histogram
 
 _MICRO = 1_000_000
@@ -57,6 +58,7 @@ class Metrics:
     ledger_drift: live leases of this instance minus its live dialogs.
     event_loop_lag: seconds.
     registrations: asked for provider → how many seconds we are known there, 0 when we are not.
+    happenings: what others are to be told of.
     authentications: outcome → how often credentials of callers were looked at, or asked for.
     """
 
@@ -67,6 +69,7 @@ class Metrics:
         self.ledger_drift = 0
         self.event_loop_lag = 0.0
         self.authentications: Mapping[str, int] = {}
+        self.happenings = Happenings()
         self.registrations: Callable[[], Mapping[str, float]] = dict
         self._decisions: dict[tuple[str, str, str], int] = {("", "refused", "SOURCE"): 0}
         self._velocity: dict[tuple[str, str], int] = {}

@@ -15,6 +15,7 @@ from proxy.ledger.hangup import HangupResult
 from proxy.ledger.ledger import LedgerUnavailable, LiveCall, ScopeUsage
 from proxy.observe.exposition import Snapshot
 from proxy.observe.metrics import Metrics
+from proxy.webhooks.settings import HookSettings
 
 
 class Target:
@@ -59,6 +60,18 @@ class Target:
         if not self.problems:
             self.version = "v2"
         return {"version": self.version, "problems": self.problems}
+
+    def happenings(self) -> dict[str, Any]:
+        return {
+            "stamp": self.version,
+            "version": self.version,
+            "number": None,
+            "providers": self.numbers.provider_up,
+            **self.numbers.happenings.take(),
+        }
+
+    def webhooks(self) -> dict[str, Any]:
+        return HookSettings({}, {}, "USD", (), (), 1.0, (), None).to_json()
 
     async def explain(self, request: dict[str, Any]) -> dict[str, Any]:
         if self.failure is not None:

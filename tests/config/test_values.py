@@ -43,7 +43,6 @@ def read(kind: Any, value: object) -> Any:
         (values.ProviderAffix, "", ""),
         (values.Name, "Office-PBX_1.a", "Office-PBX_1.a"),
         (values.Currency, "EUR", "EUR"),
-        (values.WebAddress, "http://[2001:db8::1]:8080/a?b=%20", "http://[2001:db8::1]:8080/a?b=%20"),
     ],
 )
 def test_what_is_read(kind: Any, value: object, expected: object) -> None:
@@ -66,9 +65,6 @@ def test_what_is_read(kind: Any, value: object, expected: object) -> None:
         *((values.NumberPrefix, value) for value in ("1900", "+", "+0", "++1", "", None, 1900, "+1 900")),
         *((values.TrunkTechPrefix, value) for value in ("", "123456789", "+1", "12*")),
         *((values.Name, value) for value in ("", "a b", "a:b", "-a", "a" * 65, "\u00e9", "a\n")),
-        *((values.WebAddress, value) for value in ("ftp://a.b/", "https://", "http://a b/", "//a.b", None)),
-        *((values.WebAddress, value) for value in ("http://u:p@a.b/", "http://[::1", "http://a.b:99999/")),
-        (values.WebAddress, "https://a.example/" + "a" * 2048),
         *((values.Currency, value) for value in ("usd", "US", "USDX")),
         *((values.ProviderAffix, value) for value in ("a@b", "a;b", "a b", "%23", "a" * 33)),
     ],

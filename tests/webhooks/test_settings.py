@@ -1,0 +1,68 @@
+"""From the configuration in force to who is told of what."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from policy.compiled import Window
+from proxy.configuration import load_policy
+from proxy.webhooks.settings import HookSettings
+
+CONFIG = """emergency: none
+currency: EUR
+providers: [{name: p, hostname: 192.0.2.1}]
+accounts: [{name: acme}]
+trunks:
+  - {name: a, account: acme, provider: p, allowed_sip_ips: [192.0.2.10], destination_whitelist: [us],
+     threshold_amount: "10.00", threshold_window: utc_day, rate_deck: retail, callback_url: "https://a.example/cb"}
+  - {name: b, provider: p, allowed_sip_ips: [192.0.2.11], destination_whitelist: [us], status: blocked}
+rate_decks: {retail: {file: retail.csv, currency: EUR}}
+webhooks:
+  allow_networks: [10.0.0.0/8, "fd00::/8"]
+  deny_networks: [198.41.0.0/24]
+  retry_seconds: [1, 2]
+  timeout_seconds: 3
+  callback_secret: key
+  endpoints:
+    - {name: ops, url: "https://ops.example/", secret: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw}
+    - {name: acme, url: "https://acme.example/", secret: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw,
+       account: acme, events: [trunk.threshold_reached, policy.changed]}
+"""
+
+
+def settings(folder: Path) -> HookSettings:
+    (folder / "retail.csv").write_text(
+        "prefix,destination,rate_per_minute,connect_fee,initial_increment,subsequent_increment\n1,US,0.06,0,60,60\n"
+    )
+    file = folder / "trunkwarden.yaml"
+    file.write_text(CONFIG)
+    compiled = load_policy(file)
+    assert compiled.problems == ()
+    assert compiled.config is not None
+    assert compiled.policy is not None
+    return HookSettings.of(compiled.config, compiled.policy)
+
+
+def test_they_cross_from_process_to_process(tmp_path: Path) -> None:
+    made = settings(tmp_path)
+    assert HookSettings.from_json(json.loads(json.dumps(made.to_json()))) == made
+    assert (made.currency, made.timeout, made.retries) == ("EUR", 3.0, (1, 2))
+    assert [str(network) for network in made.allow_networks] == ["10.0.0.0/8", "fd00::/8"]
+
+
+def test_who_is_told(tmp_path: Path) -> None:
+    made = settings(tmp_path)
+    assert list(made.told_of("trunk.threshold_reached", "a")) == ["ops", "acme", "trunk:a"]
+    assert list(made.told_of("trunk.threshold_reached", "b")) == ["ops"]
+    assert list(made.told_of("trunk.blocked", "a")) == ["ops"]
+    # What concerns nobody's trunk in particular is not a customer's to know.
+    assert list(made.told_of("policy.changed")) == ["ops"]
+
+
+def test_trunks(tmp_path: Path) -> None:
+    made = settings(tmp_path)
+    scope = made.trunks["a"].scope
+    assert (scope.id, scope.threshold, scope.window) == ("trunk:a", 10_000_000, Window.UTC_DAY)
+    assert [facts.active for facts in made.trunks.values()] == [True, False]
+    assert made.recipients["trunk:a"].callback
