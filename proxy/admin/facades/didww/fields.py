@@ -10,7 +10,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from config.values import Capacity, SourceNetwork, TrunkTechPrefix, WebAddress, one_of, read_decimal, show
+from config.values import Capacity, SourceNetwork, TrunkTechPrefix, one_of, read_decimal, show
+from config.web_address import WebUrl
 
 MOST_ADDRESSES: Final = 60
 MOST_PREFIXES: Final = 5_000
@@ -154,7 +155,7 @@ class TrunkAttributes(_Part):
     force_symmetric_rtp: Flag = False
     rtp_ping: Flag = False
     rtp_timeout: Seconds = 30
-    callback_url: Annotated[WebAddress | None, BeforeValidator(_or_none)] = None
+    callback_url: Annotated[WebUrl | None, BeforeValidator(_or_none)] = None
     external_reference_id: Annotated[Text | None, BeforeValidator(_or_none)] = None
     emergency_enable_all: Flag = False
     allowed_sip_ips: Networks = ()
