@@ -52,6 +52,7 @@ class DecisionLog:
         )
         self._decisions.append(line.encode("ascii"))
         session.record = (caller, judged)
+        session.verdict.checks = []  # a live call need not hold them twice
 
     def ended(self, session: CallSession, cost: int, at_ms: int, now: float) -> None:
         """An admitted call is over and cost `cost` micro-units. `at_ms` is the wall time of the monotonic

@@ -29,7 +29,7 @@ micro-units. Sizes are of the encodings that both servers choose by default.
 `{tw}:k:<ref>`, hash, about 90 B, 180 s; a day when the call was swept
     With `x`, the tombstone of a call that ended: a late duplicate of its reservation finds it. `x` is 1, or 2
     when its lease had lapsed; `s` is then what it was charged.
-`{tw}:x:<ref>`, string, at most 16 KiB, as long as the call
+`{tw}:x:<ref>`, string, about 2.5 kB, at most 64 KiB, as long as the call
     The state that another instance needs to go on with the call.
 `{tw}:d:<ref>`, string, the record's size, as long as the call
     What its owner wants shown of it, JSON.

@@ -33,18 +33,25 @@ async def _nothing(_: bool, __: Concerns) -> None:
 class Membership:
     """This instance's part in it. `epoch` is None while nothing may be reserved.
 
-    `repeat` sends again what was settled last; `seen` is what scopes had spent when last looked at: id →
-    (window, micro-units).
+    `repeat` sends again what was settled last, and `confirmed` is told while there is no need to; `seen` is
+    what scopes had spent when last looked at: id → (window, micro-units).
     """
 
     def __init__(
-        self, requests: Requests, owner: str, keeper: TaskKeeper, repeat: Callable[[], None], keys: Keys
+        self,
+        requests: Requests,
+        owner: str,
+        keeper: TaskKeeper,
+        repeat: Callable[[], None],
+        confirmed: Callable[[], None],
+        keys: Keys,
     ) -> None:
         self._requests = requests
         self._keys = keys
         self._owner = owner.encode()
         self._keeper = keeper
         self._repeat = repeat
+        self._confirmed = confirmed
         self.restore: Restore = _nothing
         self.epoch: bytes | None = None
         self.seen: dict[bytes, tuple[bytes, int]] = {}
@@ -113,6 +120,7 @@ class Membership:
                     if not emptied:
                         self._repeat()
                     await self.restore(bool(emptied), everything)
+                self._confirmed()
                 self.epoch = self._last = epoch
                 return
             self.epoch = None

@@ -70,7 +70,7 @@ class Outbox:
         self._queue: deque[Posted] = deque()
         self._records: deque[tuple[bytes, bytes]] = deque()
         self._returned: list[Posted] = []
-        self._done: deque[tuple[float, Posted]] = deque()
+        self._done: deque[tuple[float, Posted]] = deque(maxlen=MOST_KEPT)
         self._flying = 0
         self._retry: asyncio.TimerHandle | None = None
         self._pause = PAUSE
@@ -139,14 +139,16 @@ class Outbox:
 
     def repeat(self) -> None:
         """Send again what was settled last: a server that lost its last moments has forgotten that."""
-        done, self._done = self._done, deque()
+        done = list(self._done)
+        self._done.clear()
         for _, item in done:
             self.post(item)
 
-    def _settled(self, item: Posted) -> None:
-        now = self._loop.time()
-        self._done.append((now, item))
-        while self._done[0][0] < now - REPEATED_SECONDS:
+    def confirmed(self) -> None:
+        """The server still has what it was told: what was settled long enough ago is safe. Not before: in an
+        outage nothing is, however long it lasts."""
+        before = self._loop.time() - REPEATED_SECONDS
+        while self._done and self._done[0][0] <= before:
             self._done.popleft()
 
     async def drain(self, seconds: float) -> bool:
@@ -177,7 +179,7 @@ class Outbox:
         else:
             self._pause = PAUSE
             if command.verb == "settle" and reply != _FENCED:
-                self._settled(cast("Posted", command.item))
+                self._done.append((self._loop.time(), cast("Posted", command.item)))
         if self._queue or self._records or self._returned or self._idle is not None:
             self.pump()
 

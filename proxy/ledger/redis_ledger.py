@@ -387,7 +387,7 @@ async def _open(
     link = Link(endpoint, deadline=deadline, keeper=keeper, observer=watcher)
     outbox = Outbox(link, watcher)
     requests = Requests(link, watcher)
-    membership = Membership(requests, owner, keeper, outbox.repeat, keys)
+    membership = Membership(requests, owner, keeper, outbox.repeat, outbox.confirmed, keys)
 
     def up() -> None:
         membership.suspect()

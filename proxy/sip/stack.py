@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from heapq import heappop, heappush
+from typing import Final
 
 from proxy.sip.counters import IN, METHOD_KINDS, OTHER, OUT, STATUS_KINDS, SipCounters
 from proxy.sip.errors import ParseError
@@ -55,6 +56,8 @@ from proxy.sip.transaction_tables import (
 from proxy.sip.via import mark_source, response_flow
 
 _TOO_LATE = b'SIP;cause=408;text="Request Timeout"'
+
+_SPENT: Final = OutgoingRequest(b"", b"", [], b"")
 
 
 class SipStack:
@@ -317,6 +320,8 @@ class SipStack:
             self._forget(transaction)
             if not effects:
                 transaction.owner = None  # nobody asks any more: no cycle is left for the collector
+                if isinstance(transaction, ClientTransaction):
+                    transaction.request = _SPENT  # a call that lives keeps its transaction, not what was sent
         else:
             self._schedule(transaction)
 

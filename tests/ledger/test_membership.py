@@ -9,6 +9,7 @@ import shutil
 import pytest
 
 from policy.compiled import Window
+from proxy.ledger import outbox
 from proxy.ledger.ledger import Concerns, LedgerUnavailable, Refused, Registration, Renewal, Reservation
 from proxy.ledger.redis_ledger import RedisLedger
 from tests.ledger.servers import Opener, Server, claim, scope, settled, until
@@ -224,6 +225,39 @@ async def test_a_restart_with_the_data_of_a_moment_ago(server: Server, opener: O
     assert sorted(call.ref for call in await instances[0].ledger.calls()) == sorted(
         ref for instance in instances for ref in instance.live
     )
+
+
+async def test_what_was_settled_last_is_kept_through_a_long_outage(
+    server: Server, opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settlements that waited meanwhile do not make it forgotten, however long the server was away."""
+    monkeypatch.setattr(outbox, "REPEATED_SECONDS", 0.3)
+    instance = Instance(await opener(server.url, deadline=0.5))
+    for ref in ("last", "waits"):
+        await instance.call(ref, 100)
+    data, kept = server.folder / "appendonlydir", server.folder / "kept"
+    await asyncio.sleep(0.1)
+    shutil.copytree(data, kept)
+    instance.end("last", 60)
+    await settled(instance.ledger)
+    await lost(server, instance)
+    instance.end("waits", 30)
+    await asyncio.sleep(0.6)
+    shutil.rmtree(data)
+    kept.rename(data)
+    server.start()
+    await open_again(server, instance)
+    await settled(instance.ledger)
+    assert await numbers(instance.ledger) == [(0, 90, 0)] * 2
+
+
+async def test_what_was_settled_is_let_go_of(ledger: RedisLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "REPEATED_SECONDS", 0.1)
+    for n in range(100):
+        ledger.settle(f"r{n}", 1, TRUNK)
+    await settled(ledger)
+    assert len(ledger._outbox._done) == 100
+    await until(lambda: not ledger._outbox._done)
 
 
 async def test_a_restart_that_lost_nothing_changes_nothing(server: Server, opener: Opener) -> None:
