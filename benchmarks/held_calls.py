@@ -95,10 +95,11 @@ class Stage:
         """How many calls the ledger counts."""
         return int(self.ledger.zcard("{tw}:leases"))
 
-    def figures(self) -> Figures:
-        """What it holds now. Raises LoadFailed when the program does not tell."""
+    def figures(self, *, idle: bool) -> Figures:
+        """What it holds now; when `idle` without what its caches keep. Raises LoadFailed when the program
+        does not tell."""
         processes = family(self.root)
-        own = self._tell()
+        own = self._tell(signal.SIGUSR2 if idle else signal.SIGUSR1)
         tombstones = sum(
             bool(self.ledger.hexists(key, "x")) for key in self.ledger.scan_iter("{tw}:k:*", count=1000)
         )
@@ -113,9 +114,9 @@ class Stage:
             leases=self.leases(),
         )
 
-    def _tell(self) -> dict[str, int]:
+    def _tell(self, number: signal.Signals) -> dict[str, int]:
         self._told.unlink(missing_ok=True)
-        os.kill(self.root, signal.SIGUSR1)
+        os.kill(self.root, number)
         wait_for(self._told.exists, _PATIENCE_SECONDS, "the program's figures")
         return dict(json.loads(self._told.read_text()))
 
@@ -195,13 +196,13 @@ def one_round(on: Stage, callers: Callers, calls: int, rate: float, quiet: float
     """Place, hold, hang up, and wait until all is over. Raises LoadFailed or CallFailed."""
     callers.place(calls, rate)
     callers.hold(quiet)
-    held = on.figures()
+    held = on.figures(idle=False)
     began = time.monotonic()
     callers.hang_up()
     hung_up = time.monotonic() - began
     freed = wait_for(lambda: on.leases() == 0, _PATIENCE_SECONDS, "the end of all leases")
     callers.hold(max(quiet, _NAP_SECONDS) + 5.0)
-    return Round(held, on.figures(), hung_up, freed, callers.repeated)
+    return Round(held, on.figures(idle=True), hung_up, freed, callers.repeated)
 
 
 def run(folder: Path, calls: int, rate: float, t1_ms: int, rounds: int) -> tuple[Figures, list[Round]]:
@@ -211,7 +212,7 @@ def run(folder: Path, calls: int, rate: float, t1_ms: int, rounds: int) -> tuple
         callers = Callers(on.address, CALLER_HOST, CALLED)
         try:
             one_round(on, callers, WARM_UP_CALLS, RATE, 1.0)
-            before = on.figures()
+            before = on.figures(idle=True)
             done = [one_round(on, callers, calls, rate, quiet) for _ in range(rounds)]
         finally:
             callers.close()

@@ -1,9 +1,13 @@
 """Instances die with calls up: others go on with them, count them, charge them, and end them when they are
-dead."""
+dead.
+
+TRUNKWARDEN_ADOPTED_CALLS sets how many calls are up when instances are killed (X01, X02).
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -28,7 +32,9 @@ T1_MS = 50
 TIMEOUT_SECONDS = 64 * T1_MS / 1000
 # A lease, two probes that nobody answers, and a BYE that nobody answers; and time to look.
 FREED_SECONDS = LEASE_SECONDS + 3 * TIMEOUT_SECONDS + 4
-CALLS = 30
+CALLS = int(os.environ.get("TRUNKWARDEN_ADOPTED_CALLS", "30"))
+WAIT_SECONDS = 20.0 + CALLS / 3
+ONE_CALL = Decimal("0.10")  # Washington, a minute begun
 
 
 @dataclass
@@ -101,23 +107,33 @@ def site(serve, own_redis, tmp_path, new_peer) -> Iterator[Site]:
     return Site(serve, own_redis, tmp_path, new_peer)
 
 
-def test_calls_of_a_killed_instance_end_through_another(site) -> None:
-    first, second = site.start(), site.start()
+def minutes(since: float) -> int:
+    """Increments begun since then."""
+    return 1 + int((time.monotonic() - since) // 60)
+
+
+@pytest.mark.timeout(120 + 2 * CALLS)
+def test_calls_of_a_killed_instance_end_through_the_others(site) -> None:
+    """X01: one of three instances is killed."""
+    first, *others = [site.start() for _ in range(3)]
     begun = time.monotonic()
     calls = [site.call(first) for _ in range(CALLS)]
     first.kill()
-    for live in calls:
-        live.hang_up_through(second)
-    second.wait_until_idle("office")
-    lasted = time.monotonic() - begun
-    usage = second.usage("office")
+    for number, live in enumerate(calls):
+        live.hang_up_through(others[number % 2])
+    for one in others:
+        one.wait_until_idle("office")
+    usage = others[0].usage("office")
     assert (usage["active_calls"], Decimal(usage["reserved_amount"])) == (0, 0)
-    # Washington is billed by the minute: each call costs 0.10, whoever ended it.
-    assert lasted < 60
-    assert Decimal(usage["spent_amount"]) == CALLS * Decimal("0.10")
-    eventually(lambda: len(site.call_records(2)) == CALLS, 5.0, "all records")
-    records = site.call_records(2)
-    assert sum(Decimal(record["cost"]) for record in records) == CALLS * Decimal("0.10")
+    assert CALLS * ONE_CALL <= Decimal(usage["spent_amount"]) <= minutes(begun) * CALLS * ONE_CALL
+    eventually(
+        lambda: len(site.call_records(2)) + len(site.call_records(3)) == CALLS, WAIT_SECONDS, "all records"
+    )
+    records = site.call_records(2) + site.call_records(3)
+    # To the last unit: no increment is lost or charged twice, whoever ended the call.
+    assert sum(Decimal(record["cost"]) for record in records) == Decimal(usage["spent_amount"])
+    for record in records:
+        assert Decimal(record["cost"]) == ONE_CALL * -(-max(record["duration_ms"], 1) // 60_000)
     assert {record["ended_by"] for record in records} == {"caller"}
 
 
@@ -160,20 +176,25 @@ def test_a_call_that_both_sides_have_left_is_freed_in_the_stated_time(site) -> N
     assert Decimal(second.usage("office")["reserved_amount"]) == 0
 
 
+@pytest.mark.timeout(120 + 2 * CALLS)
 def test_all_instances_are_killed_and_one_comes_back(site) -> None:
-    instances = [site.start(), site.start()]
-    calls = [site.call(one) for one in instances for _ in range(3)]
+    """X02."""
+    instances = [site.start() for _ in range(3)]
+    begun = time.monotonic()
+    calls = [site.call(instances[number % 3]) for number in range(CALLS)]
     for one in instances:
         one.kill()
     again = site.start()
     assert again.usage("office")["active_calls"] == len(calls)
-    for live in calls[:3]:
+    at_once = CALLS // 2
+    for live in calls[:at_once]:
         live.hang_up_through(again)
-    for live in calls[3:]:
-        live.caller.peer.expect_request("OPTIONS", FREED_SECONDS, live.caller.call_id)
+    for live in calls[at_once:]:
+        live.caller.peer.expect_request("OPTIONS", WAIT_SECONDS, live.caller.call_id)
         live.hang_up_through(again)
     again.wait_until_idle("office")
-    assert Decimal(again.usage("office")["spent_amount"]) == len(calls) * Decimal("0.10")
+    spent = Decimal(again.usage("office")["spent_amount"])
+    assert len(calls) * ONE_CALL <= spent <= minutes(begun) * len(calls) * ONE_CALL
 
 
 def test_an_instance_that_slept_past_its_lease_neither_charges_nor_frees(site) -> None:

@@ -25,6 +25,7 @@ from tests.e2e.waiting import eventually
 PARTITION_SECONDS = float(os.environ.get("TRUNKWARDEN_PARTITION_SECONDS", "5"))
 REJECTING, ADMITTING = "127.0.0.13", "127.0.0.14"
 LOCAL_CAPACITY = 3
+LIMITS = {"rate_deck": "retail", "capacity_limit": 200, "threshold_amount": "500"}
 LATENCY = 0.750
 FAST = 0.050
 ROUNDS, CALLS = 5, 40
@@ -57,10 +58,10 @@ class Site:
                 way.url,
                 [provider_entry("carrier", self.provider.address)],
                 [
-                    trunk("desk", REJECTING, rate_deck="retail", capacity_limit=200, threshold_amount="500"),
+                    trunk("desk", REJECTING, reserve_seconds=600, **LIMITS),
                     trunk(
-                        "branch", ADMITTING, rate_deck="retail", capacity_limit=200, threshold_amount="500",
-                        on_ledger_unavailable="admit", local_capacity_limit=LOCAL_CAPACITY,
+                        "branch", ADMITTING, on_ledger_unavailable="admit",
+                        local_capacity_limit=LOCAL_CAPACITY, **LIMITS,
                     ),
                 ],
                 timers={"t1_ms": 500, "provider_response_seconds": 6, "no_answer_seconds": 30},

@@ -52,11 +52,18 @@ def _socket(text: str) -> tuple[str, tuple[str, int]]:
 class Trunkwarden:
     """`trunkwarden serve` with this configuration, written below `folder`; ready when made.
 
-    Listens on ports that the system chooses unless the configuration says otherwise. Raises AssertionError
-    with the program's diagnostics when it does not come up.
+    `program` is the module to run, and what stands before `serve`. Listens on ports that the system chooses
+    unless the configuration says otherwise. Raises AssertionError with the program's diagnostics when it does
+    not come up.
     """
 
-    def __init__(self, config: dict[str, Any], folder: Path, *options: str) -> None:
+    def __init__(
+        self,
+        config: dict[str, Any],
+        folder: Path,
+        *options: str,
+        program: tuple[str, ...] = ("proxy.cli",),
+    ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.file = folder / "trunkwarden.yaml"
@@ -65,7 +72,7 @@ class Trunkwarden:
         self._stderr = folder / "stderr"
         with self._stdout.open("wb") as out, self._stderr.open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "proxy.cli", "serve", "-c", str(self.file),
+                [sys.executable, "-m", *program, "serve", "-c", str(self.file),
                  *(options or _SHORT_DRAIN)],
                 cwd=_ROOT, stdout=out, stderr=err, stdin=subprocess.DEVNULL,
             )  # fmt: skip
