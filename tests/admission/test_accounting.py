@@ -16,7 +16,7 @@ from proxy.ledger.ledger import Adopted, Claim, LedgerUnavailable, Renewal, Rene
 from proxy.ledger.redis_ledger import RedisLedger, open_ledger
 from proxy.observe.clock import utc_now
 from tests.admission.bench import SECOND, UK, UK_MOBILE, US, Bench, policy
-from tests.call.playbook import CARRIER, answer, invite
+from tests.call.playbook import CARRIER, PBX, answer, in_dialog, invite
 from tests.ledger.servers import Server, settled, until
 
 MakeBench = Callable[[Policy], Bench]
@@ -194,6 +194,64 @@ async def test_money_that_comes_free_meanwhile_carries_a_call_on(bench: MakeBenc
     assert [reason for _, reason in b.hung_up] == [ReasonCode.SPEND]
     at = b.hung_up[0][0] - 1000
     assert at == pytest.approx(130 - 55, abs=0.3)  # to the last second that the money pays
+
+
+async def test_the_threshold_is_reached_in_mid_call_while_others_ring(bench: MakeBench) -> None:
+    """C18: those that ring keep the block that they hold, and no more: each is cut off when its own is up."""
+    b = bench(money("0.19"))
+    await b.talk(UK, 1)
+    await b.ring(UK, 2)
+    late = answer(b.last(CARRIER), 200, tag="uas2")
+    await b.ring(UK, 3)
+    given_up = answer(b.last(CARRIER), 486, "Busy Here", tag="uas3")
+    usage = await b.usage()
+    assert (usage.active_calls, usage.reserved) == (3, 180 * SECOND)
+
+    async def run(seconds: float) -> None:
+        for _ in range(round(seconds * 5)):
+            await b.run(0.2)
+            usage = await b.usage()
+            assert usage.spent + usage.reserved <= 190 * SECOND
+
+    await run(69)
+    assert b.hung_up == []
+    await run(2)  # ten seconds were left beyond what the others hold
+    assert [(round(at - 1000), reason) for at, reason in b.hung_up] == [(70, ReasonCode.SPEND)]
+    b.answer_bye()
+    b.receive(invite(UK, branch="z9hG4bK-4", call_id="call-4"))
+    assert await b.admit() is ReasonCode.SPEND
+    b.receive(given_up, CARRIER)  # what it held is free, and carries the other on
+    b.receive(late, CARRIER)
+    b.receive(in_dialog("ACK", b.last(PBX), cseq=1, branch="z9hG4bK-late"))
+    began = b.now
+    await run(119)
+    assert len(b.hung_up) == 1
+    await run(2)
+    assert [round(at - began) for at, _ in b.hung_up[1:]] == [120]
+    b.answer_bye()
+    usage = await b.usage()
+    assert (usage.active_calls, usage.spent, usage.reserved) == (0, 190 * SECOND, 0)
+
+
+@pytest.mark.parametrize("later", [money("0.01"), money("1.00", status="blocked")])
+async def test_a_call_that_rings_when_the_limit_falls_ends_with_its_first_block(
+    bench: MakeBench, later: Policy
+) -> None:
+    """C18, and blocking: what rings was admitted; answered later, it has what it holds."""
+    b = bench(money("1.00"))
+    await b.ring(UK)
+    late = answer(b.last(CARRIER), 200, tag="uas1")
+    await b.run(5)
+    b.store.replace(later)
+    await b.run(15)
+    assert b.hung_up == []
+    b.receive(late, CARRIER)
+    b.receive(in_dialog("ACK", b.last(PBX), cseq=1, branch="z9hG4bK-late"))
+    answered = b.now
+    await b.run(62)
+    assert [round(at - answered) for at, _ in b.hung_up] == [60]
+    b.answer_bye()
+    assert b.costs == [60 * SECOND]
 
 
 async def test_hang_up_by_the_caller_just_after_the_paid_time_costs_the_paid_time(bench: MakeBench) -> None:
