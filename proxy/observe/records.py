@@ -121,6 +121,7 @@ class RecordWriter:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
+            job = None  # lines that are written are not kept until there are more
 
 
 def _call_in(loop: asyncio.AbstractEventLoop, callback: _Job) -> None:
