@@ -16,8 +16,6 @@ from policy.digest import ha1
 from proxy.objects.document import Document, PolicyObject
 from proxy.objects.errors import Invalid
 
-_STORED_AS = ("SHA-256", "MD5")
-
 
 def finish(old: Document, new: Document, digest: Digest, *, operator: bool) -> Document:
     """The new document, fit for the store. `operator`: whether who changed it may name variables and files of
@@ -42,14 +40,16 @@ def finish(old: Document, new: Document, digest: Digest, *, operator: bool) -> D
 
 
 def _with_ha1(spec: dict[str, Any], digest: Digest) -> dict[str, Any]:
-    """A password of callers is not kept where what stands for it will do."""
+    """A password of callers is not kept: what stands for it does as well, by every algorithm that callers are
+    offered, since each of them may know another."""
     password, username = spec.get("password"), spec.get("username")
-    algorithm = next((name for name in digest.algorithms if name in _STORED_AS), None)
-    if not isinstance(password, str) or not isinstance(username, str) or algorithm is None:
+    if not isinstance(password, str) or not isinstance(username, str):
         return spec
     if refers(password) or refers(username) or not password:
         return spec
-    stored = ha1(algorithm, username, digest.realm, password).decode()
+    stored = " ".join(
+        f"{name}:{ha1(name, username, digest.realm, password).decode()}" for name in digest.algorithms
+    )
     return {key: value for key, value in spec.items() if key != "password"} | {"ha1": stored}
 
 

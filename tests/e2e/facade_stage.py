@@ -74,14 +74,20 @@ BUSY = refusing("486 Busy Here")
 
 
 def outcome(
-    peer: Peer, proxy: Trunkwarden, called: str, login: tuple[str, str] | None = None, **call: Any
+    peer: Peer,
+    proxy: Trunkwarden,
+    called: str,
+    login: tuple[str, str] | None = None,
+    *,
+    offered: int = 0,
+    **call: Any,
 ) -> str:
     """What becomes of a call while the provider is busy: `admitted`, or the code of the refusal. `login`
-    answers a challenge."""
+    answers a challenge, that of the algorithm that is offered first, second, …"""
     response = OutgoingCall(peer, proxy.address, called, **call).send().final()
     if response.status == 407 and login is not None:
         uri = f"sip:{called}@{proxy.address[0]}:{proxy.address[1]}"
-        challenge = challenge_of(response.all("proxy-authenticate")[0])
+        challenge = challenge_of(response.all("proxy-authenticate")[offered])
         shown = ("Proxy-Authorization", answer(challenge, *login, "INVITE", uri))
         response = OutgoingCall(peer, proxy.address, called, extra=(shown,), **call).send().final()
     return "admitted" if response.status == 486 else code_of(response)

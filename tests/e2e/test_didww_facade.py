@@ -295,7 +295,7 @@ def test_two_trunks_that_cannot_be_told_apart(client) -> None:
     made(client, "First", "127.0.4.3")
     with pytest.raises(DidwwApiError) as error:
         made(client, "Second", "127.0.4.3")
-    refused(error, 422, "100", "/data/attributes/allowed_sip_ips")
+    refused(error, 422, "100", "/data/attributes/authentication_method")
 
 
 def test_what_is_wrong_with_a_request(proxy) -> None:
@@ -349,8 +349,12 @@ def test_an_account_sees_its_own_trunks_only(proxy, client) -> None:
     refused(error, 422, "100", "/data/relationships/voice_out_trunk")
     with pytest.raises(DidwwApiError) as error:
         made(zenith, "Of zenith", "127.0.5.1")
-    refused(error, 422, "100", "/data/attributes/allowed_sip_ips")
+    refused(error, 422, "100", "/data/attributes/authentication_method")
     assert "acme" not in str(error.value)
+    acme.voice_out_trunks().create(new_trunk("A network", "198.18.7.0/24"))
+    with pytest.raises(DidwwApiError) as error:
+        made(zenith, "Within it", "198.18.7.9")
+    refused(error, 422, "100", "/data/attributes/authentication_method")
     assert acme.voice_out_trunks().find(trunk.id).data.is_active
 
 
@@ -427,6 +431,7 @@ def test_credentials_as_shown_once(proxy, client, busy, new_peer) -> None:
     shown = (login.username, login.password)
     seconds_until("admitted", lambda: outcome(desk, proxy, WASHINGTON, shown))
     assert outcome(desk, proxy, WASHINGTON) == "AUTH"
+    assert outcome(desk, proxy, WASHINGTON, shown, offered=1) == "admitted"
     assert outcome(desk, proxy, WASHINGTON, (login.username, "guessed")) != "admitted"
 
     rotation = VoiceOutTrunkRegenerateCredential()

@@ -9,6 +9,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import Response
 
 from proxy.admin.access.identity import READ, WRITE, Identity, need
+from proxy.admin.access.territory import taken_from_others
 from proxy.admin.facades.didww import dids, jsonapi
 from proxy.admin.facades.didww.credentials import Credentials
 from proxy.admin.facades.didww.fields import (
@@ -122,12 +123,13 @@ class Didww:
         def operation(document: Document) -> Document:
             numbers = dids.assigned(relationships, document, who)
             spec, beside = changed(new_trunk(who.account), {}, said, numbers)
+            _check_addresses(document, who, spec)
             if wants_credentials(spec):
                 spec = with_credentials(spec, drawn)
             name = document.free_name("trunks", said.name, "trunk")
             return document.create("trunks", name, spec, id=key, extra={BESIDE: beside})
 
-        document = await self._change(who, "a voice OUT trunk is made", key, operation)
+        document = await self._change(who, "a voice OUT trunk is made", key, version, operation)
         one = document.get("trunks", key)
         (shown,) = await self._resources(request, [one], query, version, drawn)
         answer = _document(shown, version, included([one], query, _base(request)), status=201)
@@ -158,22 +160,24 @@ class Didww:
             one = _find(document, key, who)
             numbers = dids.assigned(relationships, document, who)
             spec, beside = changed(one.spec, one.extra[BESIDE], said, numbers)
+            _check_addresses(document, who, spec)
             gets_login = wants_credentials(spec)
             if gets_login:
                 spec = with_credentials(spec, drawn)
             return document.replace("trunks", one.id, spec, extra={**one.extra, BESIDE: beside})
 
-        document = await self._change(who, "a voice OUT trunk is changed", key, operation)
+        document = await self._change(who, "a voice OUT trunk is changed", key, version, operation)
         one = _find(document, key, who)
         shown = await self._resources(request, [one], query, version, drawn if gets_login else None)
         return _document(shown[0], version, included([one], query, _base(request)))
 
-    async def delete(self, key: str, who: Writer, _: Version) -> Response:
+    async def delete(self, key: str, who: Writer, version: Version) -> Response:
         """A trunk goes. Its live calls go on; their renewals are judged by the policy without it."""
         await self._change(
             who,
             "a voice OUT trunk is deleted",
             key,
+            version,
             lambda document: document.delete("trunks", _find(document, key, who).id),
         )
         return Response(status_code=204)
@@ -191,7 +195,9 @@ class Didww:
                 raise FieldError("voice_out_trunk", "has no credentials to rotate")
             return document.replace("trunks", one.id, with_credentials(one.spec, drawn))
 
-        document = await self._change(who, "credentials of a voice OUT trunk are renewed", key, operation)
+        document = await self._change(
+            who, "credentials of a voice OUT trunk are renewed", key, version, operation
+        )
         one = _find(document, key, who)
         trunk = await self._resources(request, [one], Query(), version, drawn)
         data = {
@@ -271,15 +277,20 @@ class Didww:
         ]
 
     async def _change(
-        self, who: Identity, comment: str, key: str, operation: Callable[[Document], Document]
+        self,
+        who: Identity,
+        comment: str,
+        key: str,
+        version: str,
+        operation: Callable[[Document], Document],
     ) -> Document:
-        """The document after a change. Raises Refused."""
+        """The document after a change. Raises Refused, in the attributes of that API version."""
         try:
             return await change_one(self._editor, who, f"DIDWW: {comment}", "trunks", key, operation)
         except FieldError as error:
-            raise Refused(invalid(error.attribute, str(error))) from None
+            raise Refused(invalid(_in_shape(error.attribute, version), str(error))) from None
         except Faulty as error:
-            raise Refused(*map(_fault, error.faults)) from None
+            raise Refused(*(_fault(fault, version) for fault in error.faults)) from None
         except EditError as error:
             raise Refused(jsonapi.Fault(409, "409", "Conflict", str(error))) from None
 
@@ -363,12 +374,22 @@ def _find(document: Document, key: str, who: Identity) -> PolicyObject:
     return one
 
 
-def _fault(fault: Fault) -> jsonapi.Fault:
+def _in_shape(attribute: str, version: str) -> str:
+    return "authentication_method" if version not in FLAT and attribute in FLAT_ONLY else attribute
+
+
+def _fault(fault: Fault, version: str) -> jsonapi.Fault:
     """What the policy has against a trunk, told of the attribute that says it."""
     if fault.field in _SAID_BY:
-        return invalid(_SAID_BY[fault.field], fault.text)
+        return invalid(_in_shape(_SAID_BY[fault.field], version), fault.text)
     text = f"{fault.field} {fault.text}".strip()
     return jsonapi.Fault(422, jsonapi.INVALID, text, text, "/data")
+
+
+def _check_addresses(document: Document, who: Identity, spec: Mapping[str, Any]) -> None:
+    taken = taken_from_others(document, who, spec.get("allowed_sip_ips", ()))
+    if taken is not None:
+        raise FieldError("allowed_sip_ips", f"{taken} lies within a network of somebody else")
 
 
 def _check_shape(said: TrunkAttributes, version: str) -> None:
