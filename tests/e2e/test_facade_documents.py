@@ -33,20 +33,21 @@ def steps(document: Path) -> list[tuple[str, str]]:
     found = []
     for part in block.split("\n$ "):
         lines = part.removeprefix("$ ").splitlines()
-        quotes, last = 0, 0
-        for last, line in enumerate(lines):
-            quotes += line.count("'")
-            if quotes % 2 == 0 and not line.endswith("\\"):
-                break
-        found.append(("\n".join(lines[: last + 1]), "\n".join(lines[last + 1 :]).strip()))
+        ends = (
+            number
+            for number in range(1, len(lines) + 1)
+            if "\n".join(lines[:number]).count("'") % 2 == 0 and not lines[number - 1].endswith("\\")
+        )
+        end = next(ends)
+        found.append(("\n".join(lines[:end]), "\n".join(lines[end:]).strip()))
     return found
 
 
 def run(command: str, base: str, key: str = TOKEN) -> str:
+    environ = {**os.environ, "API": base, "KEY": key}
     done = subprocess.run(
-        ["bash", "-c", command],
-        capture_output=True, text=True, timeout=SECONDS, check=True, env={**os.environ, "API": base, "KEY": key},
-    )  # fmt: skip
+        ["bash", "-c", command], capture_output=True, text=True, timeout=SECONDS, check=True, env=environ
+    )
     return done.stdout.strip()
 
 
