@@ -33,8 +33,8 @@ async def _nothing(_: bool, __: Concerns) -> None:
 class Membership:
     """This instance's part in it. `epoch` is None while nothing may be reserved.
 
-    `repeat` sends again what was settled last, and `confirmed` is told while there is no need to; `seen` is
-    what scopes had spent when last looked at: id → (window, micro-units).
+    `repeat` sends again what was settled last, `forget` gives that up, and `confirmed` is told while there is
+    no need to; `seen` is what scopes had spent when last looked at: id → (window, micro-units).
     """
 
     def __init__(
@@ -42,9 +42,11 @@ class Membership:
         requests: Requests,
         owner: str,
         keeper: TaskKeeper,
+        keys: Keys,
+        *,
         repeat: Callable[[], None],
         confirmed: Callable[[], None],
-        keys: Keys,
+        forget: Callable[[], None],
     ) -> None:
         self._requests = requests
         self._keys = keys
@@ -52,6 +54,7 @@ class Membership:
         self._keeper = keeper
         self._repeat = repeat
         self._confirmed = confirmed
+        self._forget = forget
         self.restore: Restore = _nothing
         self.epoch: bytes | None = None
         self.seen: dict[bytes, tuple[bytes, int]] = {}
@@ -116,8 +119,11 @@ class Membership:
                 if epoch != self._last and self._last and told != epoch:
                     # It was rebuilt while this instance was out of reach.
                     _log.warning("the ledger was rebuilt meanwhile: telling it the live calls")
-                    # Of an emptied one the others remembered the sums, with what this instance had moved.
-                    if not emptied:
+                    # Of an emptied one the others remembered the sums, with what this instance had moved:
+                    # told when the next epoch ends, that would count twice.
+                    if emptied:
+                        self._forget()
+                    else:
                         self._repeat()
                     await self.restore(bool(emptied), everything)
                 self._confirmed()

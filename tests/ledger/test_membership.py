@@ -193,6 +193,7 @@ async def test_who_left_is_not_waited_for(server: Server, opener: Opener) -> Non
 
 async def test_a_restart_with_the_data_of_a_moment_ago(server: Server, opener: Opener) -> None:
     """As after a crash with `appendfsync everysec`: what was done last is forgotten, and is told again."""
+    server.client().config_set("appendfsync", "always")  # else it may forget more than is meant here
     instances = await three(server, opener)
     data, kept = server.folder / "appendonlydir", server.folder / "kept"
     for n, instance in enumerate(instances):
@@ -296,3 +297,27 @@ async def test_out_of_reach_while_it_was_rebuilt(server: Server, opener: Opener)
     held.set()
     await until(lambda: two.restored == 1)
     assert await numbers(one.ledger) == [(1, 0, 20)] * 2
+
+
+async def test_what_others_remembered_of_an_emptied_ledger_is_not_told_again(
+    server: Server, opener: Opener
+) -> None:
+    one, two = [Instance(await opener(server.url, name)) for name in ("one", "two")]
+    two.ledger.settle("r1", 50, TRUNK)
+    await settled(two.ledger)
+    assert await numbers(one.ledger) == [(0, 50, 0)] * 2
+    keeping = two.ledger._membership._keeping
+    assert keeping is not None
+    keeping.cancel()  # out of reach while it is rebuilt
+    server.client().flushall()
+    with pytest.raises(LedgerUnavailable):
+        await one.ledger.reserve(claim("new", *TRUNK))
+    await open_again(server, one, seconds=30)
+    await two.ledger.join()
+    assert two.restored == 1
+    server.client().delete("{tw}:epoch")
+    with pytest.raises(LedgerUnavailable):
+        await two.ledger.reserve(claim("new", *TRUNK))
+    await open_again(server, one, two, seconds=30)
+    await settled(two.ledger)
+    assert await numbers(one.ledger) == [(0, 50, 0)] * 2
