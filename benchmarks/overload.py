@@ -43,12 +43,13 @@ _ADMITTED, _SHED, _FAREWELLS = "5_200_Recv", "4_503_Recv", "9_200_Recv"
 @dataclass(frozen=True)
 class Phase:
     """What callers saw. Rates are calls a second in the middle of the phase; `per_processor_second` is the
-    calls that were completed in each second of processor time of the program; `failed` calls were neither
-    completed nor turned away for overload."""
+    calls that were completed in each second of processor time of the program, `processors` how much of that
+    time it got in each second; `failed` calls were neither completed nor turned away for overload."""
 
     offered_rate: float
     completed_rate: float
     per_processor_second: float
+    processors: float
     offered: int
     admitted: int
     shed: int
@@ -79,6 +80,12 @@ class Round:
         """The same for each second of processor time that the proxy got: what other programs take from both
         phases unevenly does not count."""
         return self.overload.per_processor_second / self.peak.per_processor_second
+
+    @property
+    def times(self) -> float:
+        """What was offered in overload, as a multiple of what the program could have completed in the
+        processor time that other programs left it."""
+        return self.overload.offered_rate / (self.peak.per_processor_second * self.overload.processors)
 
 
 @contextlib.contextmanager
@@ -140,6 +147,7 @@ def _phase(target: Target, folder: Path, seconds: int, rate: int, at_once: int) 
         offered_rate=(after["0_INVITE_Sent"] - before["0_INVITE_Sent"]) / (ended - began),
         completed_rate=completed / (ended - began),
         per_processor_second=completed / (used_after - used_before),
+        processors=(used_after - used_before) / (ended - began),
         offered=last["0_INVITE_Sent"],
         admitted=last[_ADMITTED],
         shed=last[_SHED],
