@@ -13,11 +13,7 @@ import pytest
 from proxy.ledger.redis_ledger import RedisLedger, open_ledger
 from proxy.ledger.sharded_ledger import ShardedLedger, open_sharded_ledger
 from tests.ledger.parts import ShardedOpener
-from tests.ledger.servers import FAKETIME, Opener, Server
-
-PATIENT = 10.0
-"""Seconds that a ledger waits for an answer where the test is not about that: a busy machine lets servers
-stand still."""
+from tests.ledger.servers import FAKETIME, PATIENT, Opener, Server
 
 
 @pytest.fixture

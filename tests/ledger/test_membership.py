@@ -50,7 +50,7 @@ class Instance:
 
 
 async def three(server: Server, opener: Opener) -> list[Instance]:
-    return [Instance(await opener(server.url, f"i{n}", deadline=0.5)) for n in range(3)]
+    return [Instance(await opener(server.url, f"i{n}")) for n in range(3)]
 
 
 async def numbers(ledger: RedisLedger) -> list[tuple[int, int, int]]:

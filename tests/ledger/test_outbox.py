@@ -37,7 +37,7 @@ async def test_settlements_survive_a_restart(server: Server, opener: Opener) -> 
 
 async def test_answers_that_were_lost_have_one_effect(server: Server, opener: Opener) -> None:
     """The server did it, but nobody heard: what is sent again changes nothing."""
-    ledger = await opener(server.url, deadline=0.3)
+    ledger = await opener(server.url, deadline=1.5)
     trunk = scope()
     for n in range(100):
         await ledger.reserve(claim(f"r{n}", trunk, hold=10))

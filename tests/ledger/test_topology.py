@@ -95,7 +95,7 @@ async def test_sentinel(sentinels: SentinelFleet, opener: Opener) -> None:
     located = await topology_of(sentinels.url.replace("://", "://user:pw@") + "?timeout=7").locate()
     assert located == f"redis://user:pw@127.0.0.1:{sentinels.primary.port}/0?timeout=7"
 
-    ledger = await opener(sentinels.url, deadline=0.5)
+    ledger = await opener(sentinels.url, deadline=2.0)
     heard: list[str] = []
     ledger.on_hangup(lambda request: heard.append(str(request.ref)) or ["x"])
     await ledger.hears_hangups()
@@ -120,7 +120,7 @@ async def test_sentinel(sentinels: SentinelFleet, opener: Opener) -> None:
 
 
 async def test_cluster(cluster: ClusterFleet, opener: Opener) -> None:
-    ledger = await opener(cluster.url, deadline=0.5)
+    ledger = await opener(cluster.url, deadline=2.0)
     await fill(ledger)
     assert cluster.primary.client.exists("{tw}:k:r1")
     cluster.primary.kill()
