@@ -91,12 +91,14 @@ class Versions:
         data_dir: Path,
         *,
         kept: int = KEPT,
+        kept_bytes: int = KEPT_BYTES,
         before: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """`url` and `data_dir` as `connect_ledger` takes them; an embedded server is not started here, unless
         `before`, which runs before each connection is made, does so. Raises LedgerRefused."""
         self._topology = topology_of(EmbeddedServer(data_dir).url if url == "embedded" else url)
         self._kept = kept
+        self._kept_bytes = kept_bytes
         self._before = before
         self._made: Redis | None = None
 
@@ -181,7 +183,7 @@ class Versions:
             document,
             " ".join(version.decks),
             str(self._kept),
-            str(KEPT_BYTES),
+            str(self._kept_bytes),
         ]
 
         async def commit(client: Redis) -> list[bytes]:

@@ -293,8 +293,7 @@ class PolicyEditor:
             self._asked_at = asyncio.get_running_loop().time()
 
     async def _of_file(self) -> Version:
-        stat = self._path.stat()
-        seen = stat.st_mtime_ns, stat.st_size
+        seen = _stamp_of(self._path)
         if seen != self._file_seen:
             compiled = await asyncio.to_thread(load_policy, self._path)
             if not compiled.problems:  # else what was there before is still in force
@@ -308,6 +307,14 @@ def open_editor(path: Path, source: str, ledger_url: str, data_dir: Path) -> Pol
     """The editor of the policy of the configuration file `path`, whose `policy.source` is given, on a ledger
     as `connect_ledger` takes it. Connects when it is first asked."""
     return PolicyEditor(path, LedgerVersions(ledger_url, data_dir) if source == "store" else None)
+
+
+def _stamp_of(path: Path) -> tuple[int, int]:
+    try:
+        stat = path.stat()
+    except OSError:
+        return 0, 0
+    return stat.st_mtime_ns, stat.st_size
 
 
 def _head_of(version: Version) -> Head:
