@@ -55,7 +55,8 @@ async def test_own_changes_are_seen_at_once_and_others_within_a_second(
     editor: PolicyEditor, opener: Opener
 ) -> None:
     other = await opener()
-    await other.current()
+    for one in (editor, other):
+        assert (await one.current()).number == 0
     await with_a_trunk(editor)
     assert (await editor.current()).number == 2
     await asyncio.sleep(0.6)
