@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from config.signing import StirFiles
 
 _SECRET_PATH = re.compile(
-    r"admin\.token|ledger\.(?:url|secret)|(?:trunks|providers)\[\d+\]\.(?:password|ha1)"
+    r"admin\.token|ledger\.(?:url|secret)|(?:trunks|providers)\[\d+\]\.(?:password|ha1|callback_secret)"
     r"|webhooks\.(?:callback_secret|endpoints\[\d+\]\.secret)"
 )
 _SHORTEST_HIDDEN = 3
