@@ -253,7 +253,10 @@ class Document:
         head, *lines = data.split(b"\n")
         if json.loads(head).get("format") != FORMAT:
             raise ValueError("it was written by a later version of the program")
-        return cls(map(_object, lines))
+        try:
+            return cls(map(_object, lines))
+        except (KeyError, Invalid) as error:
+            raise ValueError(f"it was written by another version of the program: {error}") from None
 
     def sections(self) -> dict[str, Any]:
         """The sections of a configuration file that these objects are."""

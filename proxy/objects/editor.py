@@ -36,6 +36,7 @@ from config.objects import Stored
 from config.problem import Finding, Problem
 from config.rate_deck import read_deck
 from proxy.configuration import load_own, load_policy
+from proxy.ledger.ledger import LedgerUnavailable
 from proxy.ledger.versions import (
     DeckMissing,
     Head,
@@ -285,7 +286,11 @@ class PolicyEditor:
             return
         stored = await versions.load(head.number)
         if stored is not None:
-            self._known = await read_version(stored)
+            try:
+                self._known = await read_version(stored)
+            except ValueError as error:
+                text = f"version {head.number} of the policy cannot be read: {error}"
+                raise LedgerUnavailable("other", text, sent=False) from None
 
     def _take(self, version: Version) -> None:
         if version.number > self._known.number:

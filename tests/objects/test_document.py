@@ -137,6 +137,9 @@ def test_json_and_back() -> None:
     assert again.to_json() == document.to_json()
     with pytest.raises(ValueError, match="later version"):
         Document.from_json(b'{"format":2}')
+    for line in (b'{"kind": "accounts"}', document.to_json().split(b"\n")[1].replace(b"accounts", b"dids")):
+        with pytest.raises(ValueError, match="another version"):
+            Document.from_json(b'{"format":1}\n' + line)
 
 
 def test_sections_are_those_of_a_file() -> None:
