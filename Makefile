@@ -38,10 +38,16 @@ test-e2e: env-dev packages ## the end-to-end tests: SIPp and other peers against
 bench: env-dev packages ## what a call costs, beside Kamailio where that is installed (ARGS='--help' lists the options)
 	@$(BIN)/python -m benchmarks.bench_calls $(ARGS)
 
-soak: env-dev packages ## three times what can be served, for some minutes: how much gets through (ARGS='--help' lists the options)
+soak: env-dev packages ## for an hour: overload, thousands of held calls (HELD=10000), long runs of the ledger's tests
 	@$(BIN)/python -m benchmarks.overload $(ARGS)
+	@$(BIN)/python -m benchmarks.held_calls $(if $(HELD),--calls $(HELD))
 	@TRUNKWARDEN_LEDGER_RUNS=500 $(BIN)/python -m pytest -q --timeout 3600 tests/ledger/test_state_machine.py
 	@TRUNKWARDEN_LEDGER_ADDITIONS=1000000 $(BIN)/python -m pytest -q tests/ledger/test_lua.py -k additions
+	@TRUNKWARDEN_LEDGER_HISTORY=200000 $(BIN)/python -m pytest -q tests/ledger/test_history.py
+	@TRUNKWARDEN_ADOPTED_CALLS=300 $(BIN)/python -m pytest -q tests/e2e/test_adoption.py -k killed
+	@TRUNKWARDEN_KILL_POINTS=all $(BIN)/python -m pytest -q tests/e2e/test_kill_points.py
+	@TRUNKWARDEN_PARTITION_SECONDS=60 $(BIN)/python -m pytest -q tests/e2e/test_slow_ledger.py
+	@TRUNKWARDEN_BURSTS=20 $(BIN)/python -m pytest -q tests/e2e/test_limits_over_instances.py
 
 fuzz: env-fuzz packages ## a million changed messages for the parser, and more; other readers beside ours (ARGS='--help')
 	@$(BIN)/python -m tests.fuzz.run $(ARGS)

@@ -11,7 +11,8 @@ ANSWER_SECONDS = 30.0
 AT_ONCE = 200
 """Requests without an answer: enough to keep the proxy busy, too few to be lost in a socket's buffer."""
 
-MOST_TURNED_AWAY = 1000
+MOST_TURNED_AWAY = 5000
+_AGAIN_AT_ONCE = 5
 _SHED = 503
 _RESEND_SECONDS = 1.0
 _LOOK_SECONDS = 0.1
@@ -59,6 +60,7 @@ class Callers:
         self._asked: dict[str, _Asked] = {}
         self._placed = 0
         self._look_at = 0.0
+        self._again = 0
         self.held: dict[str, _Held] = {}
         self.repeated = 0
         self.turned_away = 0
@@ -148,6 +150,9 @@ class Callers:
         if now < self._look_at:
             return
         self._look_at = now + _LOOK_SECONDS
+        for _ in range(min(self._again, _AGAIN_AT_ONCE)):
+            self._again -= 1
+            self._call()
         for call_id, asked in self._asked.items():
             if now < asked.at + _RESEND_SECONDS:
                 continue
@@ -191,9 +196,9 @@ class Callers:
         self._socket.sendto(self._message("ACK", call_id, 1, self._uri, to, (), "INVITE"), self._target)
         if self._asked.pop(call_id, None) is not None:
             self.turned_away += 1
+            self._again += 1
             if self.turned_away > MOST_TURNED_AWAY:
                 raise CallFailed(lines[0])
-            self._call()
 
     def _answer(self, lines: list[str]) -> None:
         """200 to whatever is asked within a call."""

@@ -1,9 +1,14 @@
-"""Many at once over three instances on one ledger: the limits are those of one."""
+"""Many at once over three instances on one ledger: the limits are those of one (C01, C02).
+
+TRUNKWARDEN_BURSTS sets how many bursts there are, each with another order.
+"""
 
 from __future__ import annotations
 
+import os
 import time
 from decimal import Decimal
+from random import Random
 
 import pytest
 
@@ -16,11 +21,17 @@ from tests.e2e.trunkwarden_process import Trunkwarden
 from tests.e2e.user_agents import OutgoingCall
 from tests.e2e.waiting import eventually
 
+BURSTS = int(os.environ.get("TRUNKWARDEN_BURSTS", "1"))
 PROVIDER = "127.0.0.22"
 LIMIT_SECONDS = 60.0
 RESEND_SECONDS = 1.0
 ROOM = {"capacity": CAPACITY, "budget": int(BUDGET / PRICE)}
 REFUSED = {"capacity": "403 Channel Limit Exceeded", "budget": "403 Spend Limit Reached"}
+
+
+def address(name: str, seed: int) -> str:
+    """Each burst has a trunk of its own."""
+    return f"127.0.{4 if name == 'capacity' else 5}.{seed + 1}"
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +51,17 @@ def instances(serve_module, redis_server, far_end, tmp_path_factory) -> list[Tru
                 redis_server.url,
                 [provider_entry("carrier", far_end.address)],
                 [
-                    trunk("capacity", "127.0.0.11", capacity_limit=CAPACITY),
-                    trunk("budget", "127.0.0.12", rate_deck="retail", threshold_amount=str(BUDGET)),
+                    trunk(f"capacity-{seed}", address("capacity", seed), capacity_limit=CAPACITY)
+                    for seed in range(BURSTS)
+                ]
+                + [
+                    trunk(
+                        f"budget-{seed}",
+                        address("budget", seed),
+                        rate_deck="retail",
+                        threshold_amount=str(BUDGET),
+                    )
+                    for seed in range(BURSTS)
                 ],
                 timers={"t1_ms": 500, "provider_response_seconds": 20, "no_answer_seconds": 181},
                 ledger={"lease_seconds": 60},
@@ -51,12 +71,13 @@ def instances(serve_module, redis_server, far_end, tmp_path_factory) -> list[Tru
     ]
 
 
-def burst(instances: list[Trunkwarden], callers: list[Peer], watch) -> dict[str, Message]:
-    """All calls at once, a third to each instance; the final answer of each by its Call-ID."""
-    calls = [
-        OutgoingCall(callers[n % len(callers)], instances[n % 3].address, WASHINGTON) for n in range(CALLS)
-    ]
-    invites = {call.call_id: (call, call.invite(), instances[n % 3]) for n, call in enumerate(calls)}
+def burst(instances: list[Trunkwarden], callers: list[Peer], draw: Random, watch) -> dict[str, Message]:
+    """All calls at once, each to one of the instances; the final answer of each by its Call-ID."""
+    invites: dict[str, tuple[OutgoingCall, bytes, Trunkwarden]] = {}
+    for _ in range(CALLS):
+        proxy = draw.choice(instances)
+        call = OutgoingCall(draw.choice(callers), proxy.address, WASHINGTON)
+        invites[call.call_id] = (call, call.invite(), proxy)
     finals: dict[str, Message] = {}
     deadline = time.monotonic() + LIMIT_SECONDS
     resend = 0.0
@@ -97,21 +118,25 @@ def burst(instances: list[Trunkwarden], callers: list[Peer], watch) -> dict[str,
     return finals
 
 
-@pytest.mark.parametrize(("name", "address"), [("capacity", "127.0.0.11"), ("budget", "127.0.0.12")])
-def test_500_at_once_over_three_instances(instances, far_end, new_peer, name: str, address: str) -> None:
-    callers = [new_peer(address) for _ in range(5)]
+@pytest.mark.parametrize("seed", range(BURSTS))
+@pytest.mark.parametrize("name", ["capacity", "budget"])
+def test_500_at_once_over_three_instances(instances, far_end, new_peer, name: str, seed: int) -> None:
+    callers = [new_peer(address(name, seed)) for _ in range(5)]
+    trunk_name = f"{name}-{seed}"
     seen: list[tuple[int, Decimal]] = []
 
     def watch() -> None:
-        usage = instances[0].usage(name)
+        usage = instances[0].usage(trunk_name)
         exposure = Decimal(usage["spent_amount"]) + Decimal(usage["reserved_amount"])
         seen.append((usage["active_calls"], exposure))
 
-    finals = burst(instances, callers, watch)
+    finals = burst(instances, callers, Random(seed), watch)
 
     assert statuses(finals) == {"200 OK": ROOM[name], REFUSED[name]: CALLS - ROOM[name]}
     assert arrived(far_end, finals) == ROOM[name]
-    eventually(lambda: instances[1].usage(name)["active_calls"] == 0, LIMIT_SECONDS, "the end of all calls")
+    eventually(
+        lambda: instances[1].usage(trunk_name)["active_calls"] == 0, LIMIT_SECONDS, "the end of all calls"
+    )
     watch()
     assert max(calls for calls, _ in seen) <= ROOM[name]
     if name == "budget":

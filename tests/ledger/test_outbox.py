@@ -15,7 +15,7 @@ from tests.ledger.servers import Opener, Server, claim, scope, settled, until
 
 async def test_settlements_survive_a_restart(server: Server, opener: Opener) -> None:
     server.client().config_set("appendfsync", "always")  # else it may forget what it did last
-    ledger = await opener(server.url)
+    ledger = await opener(server.url, deadline=10.0)
     trunk = scope()
     refs = [f"r{n}" for n in range(1500)]
     await asyncio.gather(*[ledger.reserve(claim(ref, trunk, hold=10)) for ref in refs])
