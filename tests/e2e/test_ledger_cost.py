@@ -1,5 +1,5 @@
-"""What a call asks of the ledger, as the server hears it (MONITOR): one command that is waited for, one behind
-the answer, one behind the end, and a share in each renewal."""
+"""What a call asks of the ledger, as the server hears it (MONITOR): one command that is waited for, one after
+its answer, one after its end, and a share in each renewal."""
 
 from __future__ import annotations
 
