@@ -301,7 +301,8 @@ class ProviderConfig(_Section):
 
 class AccountConfig(_Section):
     """A customer: limits over all of his trunks. `dids`: numbers that are not one trunk's, for those with
-    `allow_any_did_as_cli`."""
+    `allow_any_did_as_cli`. `default_did`: shown for callers that have none of the customer's numbers, on
+    trunks that would send what the caller says."""
 
     name: Name
     status: Status = "active"
@@ -313,6 +314,7 @@ class AccountConfig(_Section):
     deny_kinds: tuple[Kind, ...] = ()
     high_risk: tuple[HighRiskList, ...] = ()
     dids: tuple[Did, ...] = ()
+    default_did: Did | None = None
     codecs: tuple[str, ...] = ()
 
 

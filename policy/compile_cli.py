@@ -17,7 +17,11 @@ def compile_cli(
 ) -> CliRules | None:
     """The rules of `trunk`; None where there is nothing to judge, to write in another way or to vouch for."""
     action = OnMismatch(trunk.on_cli_mismatch_action)
-    own = numbers_of(config, trunk)
+    own, default = numbers_of(config, trunk), trunk.default_did
+    account = next((one for one in config.accounts if one.name == trunk.account), None)
+    if action is OnMismatch.SEND_ORIGINAL and account is not None and account.default_did is not None:
+        action, default = OnMismatch.REPLACE, account.default_did
+        own = tuple(sorted({*_all_numbers(config, account.name), *own, default}))
     wanted = next((one for one in config.providers if one.name == provider), None)
     formatted = wanted is not None and wanted.cli_format is not None
     header = IdentityHeader(trunk.identity_header)
@@ -29,7 +33,7 @@ def compile_cli(
         plan=plan,
         owned=frozenset(own),
         action=action,
-        default=trunk.default_did,
+        default=default,
         choices=own,
         believes=trunk.trust_identity,
         identity=header,
@@ -64,15 +68,21 @@ def numbers_of(config: Config, trunk: TrunkConfig) -> tuple[str, ...]:
     and of all the account's trunks. Trunks without an account are then taken for one customer's."""
     found = set(trunk.dids)
     if trunk.allow_any_did_as_cli:
-        for account in config.accounts:
-            if account.name == trunk.account:
-                found.update(account.dids)
-        for other in config.trunks:
-            if other.account == trunk.account:
-                found.update(other.dids)
+        found.update(_all_numbers(config, trunk.account))
     if trunk.default_did is not None:
         found.add(trunk.default_did)
     return tuple(sorted(found))
+
+
+def _all_numbers(config: Config, account: str | None) -> set[str]:
+    found: set[str] = set()
+    for one in config.accounts:
+        if one.name == account:
+            found.update(one.dids)
+    for trunk in config.trunks:
+        if trunk.account == account:
+            found.update(trunk.dids)
+    return found
 
 
 def compile_cli_format(provider: ProviderConfig) -> CliFormat | None:

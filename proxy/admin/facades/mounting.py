@@ -13,19 +13,27 @@ from proxy.admin.facades.didww import jsonapi
 from proxy.admin.facades.spending import Spending
 from proxy.admin.facades.telnyx import api as telnyx
 from proxy.admin.facades.telnyx import errors
+from proxy.admin.facades.voipbin import api as voipbin
+from proxy.admin.facades.voipbin import errors as voipbin_errors
 from proxy.objects.editor import PolicyEditor
 
 DIDWW: Final = "/didww/v3"
 TELNYX: Final = "/telnyx/v2"
+VOIPBIN: Final = "/voipbin/v1.0"
 
 _Refuse = Callable[[int, str, Mapping[str, str] | None], Response]
-_REFUSALS: Final[Mapping[str, _Refuse]] = {DIDWW: jsonapi.refusal, TELNYX: errors.refusal}
+_REFUSALS: Final[Mapping[str, _Refuse]] = {
+    DIDWW: jsonapi.refusal,
+    TELNYX: errors.refusal,
+    VOIPBIN: voipbin_errors.refusal,
+}
 
 
 def mount_facades(app: FastAPI, editor: PolicyEditor, spending: Spending) -> None:
     """Put them into `app`."""
     app.mount(DIDWW, didww.create_app(editor, spending))
     app.mount(TELNYX, telnyx.create_app(editor))
+    app.mount(VOIPBIN, voipbin.create_app(editor))
 
 
 def facade_refusal(

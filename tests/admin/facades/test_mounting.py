@@ -28,6 +28,15 @@ def test_telnyx() -> None:
     assert (entry["code"], entry["title"], entry["detail"]) == ("10011", "Too many requests", "wait")
 
 
+def test_voipbin() -> None:
+    answer = facade_refusal("/voipbin/v1.0/outbound_config", 401, "a token is needed")
+    assert answer is not None
+    error = json.loads(bytes(answer.body))["error"]
+    assert (answer.status_code, error["status"], error["message"]) == (
+        401, "UNAUTHENTICATED", "a token is needed",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("path", ["/v1/trunks", "/didww/v30", "/", "/telnyx"])
 def test_what_is_no_facade(path: str) -> None:
     assert facade_refusal(path, 401, "no") is None
