@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query, Request
@@ -19,6 +19,7 @@ from proxy.admin.access.routes import access_routes
 from proxy.admin.control_client import ControlClient, Shared
 from proxy.admin.control_protocol import ControlError, ControlLost, Heartbeat, PolicyState, ScopeLimits
 from proxy.admin.dashboard import CONTENT_SECURITY_POLICY, page
+from proxy.admin.documentation import documentation_routes
 from proxy.admin.ledger_access import LedgerAccess
 from proxy.admin.models import (
     Calls,
@@ -26,17 +27,17 @@ from proxy.admin.models import (
     ExplainRequest,
     Health,
     HungUp,
-    NamedUsage,
     Policy,
     Readiness,
     Reloaded,
-    Trunks,
     Usage,
 )
+from proxy.admin.native.mounting import add_native
 from proxy.admin.problems import problem
 from proxy.ledger.hangup import HangupResult
 from proxy.ledger.ledger import LiveCall, ScopeUsage
 from proxy.ledger.streams import NEWEST
+from proxy.objects.editor import PolicyEditor
 from proxy.observe.clock import iso_ms
 from proxy.observe.exposition import CONTENT_TYPE, Snapshot, render
 from proxy.observe.tasks import TaskKeeper
@@ -48,6 +49,14 @@ RELOAD_SECONDS = 60.0
 
 MOST_SEARCHED = 100_000
 """So many live calls are looked through for those of one account."""
+
+_UNUSED = {
+    "active_calls": 0,
+    "spent_amount": amount(0),
+    "reserved_amount": amount(0),
+    "threshold_reached": False,
+    "window_starts_at": None,
+}
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Reader = Annotated[Identity, Depends(need(READ))]
@@ -108,17 +117,14 @@ class Api:
         (used,) = await self.ledger.usage([_scope(limits)])
         return Usage(**_usage(limits, used))
 
-    async def trunks(self, who: Reader) -> Trunks:
-        """What every trunk uses and may use."""
+    async def usages(self, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """What trunks use and may use, by name: nothing yet, where they are not in force yet."""
         known: list[ScopeLimits] = await self._control.call("trunks", within=CONTROL_SECONDS)
-        every = [limits for limits in known if who.sees(limits["account"])]
+        wanted = set(names)
+        every = [limits for limits in known if limits["name"] in wanted]
         used = await self.ledger.usage([_scope(limits) for limits in every]) if every else []
-        return Trunks(
-            trunks=[
-                NamedUsage(name=limits["name"], **_usage(limits, usage))
-                for limits, usage in zip(every, used, strict=True)
-            ]
-        )
+        found = {limits["name"]: _usage(limits, usage) for limits, usage in zip(every, used, strict=True)}
+        return {name: found.get(name, _UNUSED) for name in names}
 
     async def _limits(self, name: str, who: Identity) -> ScopeLimits:
         limits: ScopeLimits | None = await self._control.call("trunk", {"name": name}, within=CONTROL_SECONDS)
@@ -204,9 +210,9 @@ async def _no_query(request: Request) -> None:
         raise HTTPException(422, f"no such query parameter: {next(iter(request.query_params))}")
 
 
-def create_app(api: Api, version: str) -> FastAPI:
+def create_app(api: Api, version: str, editor: PolicyEditor) -> FastAPI:
     """The application, without the guard that stands before it (see security.py)."""
-    # The interactive pages of FastAPI load their code from other hosts: they stay away.
+    # The interactive pages of FastAPI load their code from other hosts: ours are in documentation.py.
     app = FastAPI(title="Trunkwarden", version=version, docs_url=None, redoc_url=None, redirect_slashes=False)
     problems.install(app)
     for method in ("GET", "HEAD"):  # HEAD is what some probes send; it works and needs no documentation
@@ -222,7 +228,6 @@ def create_app(api: Api, version: str) -> FastAPI:
             response_class=PlainTextResponse,
             include_in_schema=shown,
         )
-    app.add_api_route("/v1/trunks", api.trunks, methods=["GET"])
     app.add_api_route("/v1/trunks/{name}/usage", api.usage, methods=["GET"])
     app.add_api_route("/v1/calls", api.calls, methods=["GET"])
     app.add_api_route("/v1/calls", api.hang_up_trunk, methods=["DELETE"], status_code=202)
@@ -246,6 +251,9 @@ def create_app(api: Api, version: str) -> FastAPI:
     )
     app.add_api_route("/v1/policy", api.policy, methods=["GET"])
     app.include_router(access_routes(api.ledger))
+    add_native(app, editor, api.usages)
+    app.include_router(documentation_routes())
+    app.state.policy = editor
     app.add_api_route("/", api.dashboard, methods=["GET"], include_in_schema=False)
     return app
 

@@ -35,14 +35,6 @@ class Usage(BaseModel):
     window_starts_at: str
 
 
-class NamedUsage(Usage):
-    name: str
-
-
-class Trunks(BaseModel):
-    trunks: list[NamedUsage]
-
-
 class Calls(BaseModel):
     """Live calls of all instances: what the call's record says, and of the ledger `ref`, `trunk`, `instance`,
     `reserved_at`, `answered_at`, `spent_amount` and `reserved_amount`."""
@@ -69,7 +61,11 @@ class ExplainRequest(BaseModel):
     the whole SIP message. `user` is the user name that it proves where a login is wanted. `live` asks the
     ledger how much room is left."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        populate_by_name=True,
+        json_schema_extra={"example": {"source": "192.0.2.10", "to": "+442071838750", "live": True}},
+    )
 
     source: str = Field(max_length=64)
     to: str = Field(max_length=MAX_TEXT)

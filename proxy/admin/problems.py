@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from proxy.admin.control_protocol import INVALID, LEDGER, ControlError, ControlLost
 from proxy.ledger.ledger import LedgerUnavailable
@@ -32,10 +33,21 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-def _http_error(_: Request, error: Exception) -> JSONResponse:
+def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers) if error.headers else None
+    if error.status_code == 405:
+        headers = _allow(request) or headers
     return problem(error.status_code, str(error.detail), headers=headers)
+
+
+def _allow(request: Request) -> dict[str, str] | None:
+    """Allow with all methods of the path (RFC 9110 §15.5.6), which several routes may share; None: it is not
+    described."""
+    for path, operations in request.app.openapi()["paths"].items():
+        if compile_path(path)[0].fullmatch(request.scope["path"]):
+            return {"Allow": ", ".join(sorted(method.upper() for method in operations))}
+    return None
 
 
 def _validation_error(_: Request, error: Exception) -> JSONResponse:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
@@ -9,10 +11,21 @@ import pytest
 from proxy.admin.api import Api, create_app
 from proxy.admin.control_client import ControlClient
 from proxy.admin.control_server import ControlServer
-from proxy.admin.ledger_access import LedgerAccess
+from proxy.admin.ledger_access import AdminLedger, LedgerAccess
 from proxy.admin.security import Guard
+from proxy.ledger.redis_ledger import open_ledger
+from proxy.objects.editor import open_editor
 from proxy.observe.tasks import TaskKeeper
+from tests.admin.house import House
 from tests.admin.stage import Stage, Target, ToldLedger
+from tests.ledger.servers import Server
+
+POLICY = """
+emergency: none
+trunks:
+  - {name: office, allowed_sip_ips: [192.0.2.10], destination_whitelist: [us], capacity_limit: 3}
+  - {name: open, allowed_sip_ips: [192.0.2.11], destination_whitelist: [us]}
+"""
 
 
 @pytest.fixture
@@ -25,10 +38,53 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     async def opener() -> ToldLedger:
         return told
 
-    app = create_app(Api(client, LedgerAccess(opener), tasks, sip_pid=1), "1.2.3")
+    file = tmp_path / "trunkwarden.yaml"
+    file.write_text(POLICY)
+    editor = open_editor(file, "file", "unix:///nowhere", tmp_path)
+    app = create_app(Api(client, LedgerAccess(opener), tasks, sip_pid=1), "1.2.3", editor)
     transport = httpx.ASGITransport(Guard(app, None), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as http:
         yield Stage(target, told, http, app)
     client.close()
     await tasks.stop()
     await server.stop()
+
+
+OWN = """
+policy: {source: store}
+emergency: none
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Short enough for a Unix socket."""
+    path = Path(tempfile.mkdtemp(prefix="tw"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+async def house(folder: Path) -> AsyncIterator[House]:
+    server = Server("valkey", folder)
+    ledger = await open_ledger(server.url, folder, lease_seconds=30, owner="test")
+    target, tasks = Target(), TaskKeeper()
+    control, client = ControlServer(target), ControlClient(tasks)
+    await control.start(folder / "control")
+    await client.connect(folder / "control")
+
+    async def opener() -> AdminLedger:
+        return ledger
+
+    access = LedgerAccess(opener)
+    file = folder / "trunkwarden.yaml"
+    file.write_text(OWN)
+    editor = open_editor(file, "store", server.url, folder)
+    app = create_app(Api(client, access, tasks, sip_pid=1), "1.2.3", editor)
+    yield House(target, ledger, access, app, tasks, server)
+    client.close()
+    await editor.close()
+    await tasks.stop()
+    await control.stop()
+    await ledger.close()
+    server.kill()

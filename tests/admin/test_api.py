@@ -100,7 +100,8 @@ async def test_usage_of_all(stage: Stage) -> None:
     body = (await stage.http.get("/v1/trunks")).json()
     assert [trunk["name"] for trunk in body["trunks"]] == ["office", "open"]
     stage.target.scopes = {}
-    assert (await stage.http.get("/v1/trunks")).json() == {"trunks": []}
+    (first, _) = (await stage.http.get("/v1/trunks")).json()["trunks"]
+    assert (first["active_calls"], first["spent_amount"], first["threshold_reached"]) == (0, "0.00", False)
 
 
 async def test_calls(stage: Stage) -> None:
@@ -172,7 +173,6 @@ async def test_one_call_of_a_trunk_is_not_all_of_it(stage: Stage) -> None:
         ("DELETE", "/v1/calls?trunk=nobody", "no such trunk: nobody"),
         ("DELETE", "/v1/calls/none", "no such call: none"),
         ("GET", "/v1/nothing", "Not Found"),
-        ("GET", "/docs", "Not Found"),
         ("GET", "/v1/calls/", "Not Found"),
     ],
 )

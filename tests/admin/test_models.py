@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from proxy.admin.models import MAX_MESSAGE, ExplainRequest, NamedUsage, Usage
+from proxy.admin.models import MAX_MESSAGE, ExplainRequest, Usage
 
 CALL = {"source": "192.0.2.10", "to": "+442079460000"}
 
@@ -39,4 +39,3 @@ def test_usage_has_the_fields_of_the_contract() -> None:
         "threshold_reached",
         "window_starts_at",
     ]
-    assert set(NamedUsage.model_fields) == {*Usage.model_fields, "name"}

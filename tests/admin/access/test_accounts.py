@@ -8,7 +8,7 @@ import pytest
 
 from policy.compiled import Scope
 from proxy.ledger.hangup import HangupRequest
-from tests.admin.access.house import ROOT, House
+from tests.admin.house import ROOT, House
 
 
 @pytest.fixture
@@ -16,6 +16,13 @@ async def let(house: House) -> House:
     """`office` is acme's, `shop` is umbrella's, `open` is nobody's; each has a live call and decisions."""
     house.target.scopes["shop"] = Scope("trunk:shop", "trunk", "shop")
     house.target.accounts = {"office": "acme", "shop": "umbrella"}
+    for account in ("acme", "umbrella"):
+        await house.put("accounts", name=account)
+    for number, (trunk, account) in enumerate((("office", "acme"), ("shop", "umbrella"), ("open", None))):
+        sources, countries = [f"192.0.2.{number}"], ["us"]
+        await house.put(
+            "trunks", name=trunk, account=account, allowed_sip_ips=sources, destination_whitelist=countries
+        )
     house.target.problems = ["trunks[shop]: is of umbrella"]
     for ref, trunk, account in (("r1", "office", "acme"), ("r2", "shop", "umbrella"), ("r3", "open", None)):
         record = json.dumps({"called": "+4420", "account": account}).encode()
@@ -96,6 +103,6 @@ async def test_what_belongs_to_no_account(let: House) -> None:
 
 async def test_an_account_without_anything(let: House) -> None:
     async with await let.tenant("initech", "read") as nobody:
-        assert (await nobody.get("/v1/trunks")).json() == {"trunks": []}
+        assert (await nobody.get("/v1/trunks")).json()["trunks"] == []
         assert (await nobody.get("/v1/calls")).json() == {"calls": []}
         assert (await nobody.get("/v1/decisions")).json() == {"decisions": []}

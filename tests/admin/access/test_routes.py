@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from proxy.admin.access.failures import BURST
-from tests.admin.access.house import ROOT, House
+from tests.admin.house import ROOT, House
 from tests.admin.stage import until
 
 
@@ -158,7 +158,7 @@ async def test_tokens_in_places_that_are_told_nobody(house: House, caplog: pytes
 async def test_revoked_is_revoked_for_all_who_share_the_ledger(house: House) -> None:
     """Two guards, as two instances have them."""
     made = await house.create("billing", "read")
-    second = House(house.target, house.ledger, house.access, house.app, house.tasks)
+    second = House(house.target, house.ledger, house.access, house.app, house.tasks, house.server)
     async with house.client(ROOT) as here, second.client(made["token"]) as there:
         assert (await there.get("/v1/trunks")).status_code == 200
         await here.delete(f"/v1/tokens/{made['id']}")

@@ -15,6 +15,7 @@ from proxy.ledger.redis_ledger import RedisLedger
 from proxy.observe.clock import iso_now
 from proxy.observe.tasks import TaskKeeper
 from tests.admin.stage import Target
+from tests.ledger.servers import Server
 
 ROOT = "the-configured-token"
 
@@ -23,8 +24,15 @@ class House:
     """`root` has the configured token; `tenant` makes a token and gives a client that shows it."""
 
     def __init__(
-        self, target: Target, ledger: RedisLedger, access: LedgerAccess, app: Any, tasks: TaskKeeper
+        self,
+        target: Target,
+        ledger: RedisLedger,
+        access: LedgerAccess,
+        app: Any,
+        tasks: TaskKeeper,
+        server: Server,
     ) -> None:
+        self.server = server
         self.target = target
         self.ledger = ledger
         self.access = access
@@ -52,6 +60,14 @@ class House:
     async def tenant(self, account: str, *scopes: str) -> httpx.AsyncClient:
         """A client with a token of this account."""
         return self.client((await self.create(f"of-{account}", *scopes, account=account))["token"])
+
+    async def put(self, kind: str, **fields: Any) -> dict[str, Any]:
+        """An object of the policy, made by root."""
+        async with self.client(ROOT) as root:
+            answer = await root.post(f"/v1/{kind}", json=fields)
+        assert answer.status_code == 201, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
 
     async def live_call(self, ref: str, trunk: str, record: bytes) -> None:
         scope: Scope = self.target.scopes[trunk]
