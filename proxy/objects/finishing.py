@@ -3,6 +3,7 @@ the store."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -31,12 +32,24 @@ def finish(old: Document, new: Document, digest: Digest, *, operator: bool) -> D
             problems += _stale_ha1(one.name, before, spec)
             spec = _with_ha1(spec, digest)
         done = replace(one, spec=spec)
+        if not _can_be_written(done):
+            problems.append(
+                Finding(f"{one.kind}[{one.name}]", "holds half of a surrogate pair, which is no text")
+            )
         if not operator:
             problems += _reach(before, done)
         finished[one.id] = done
     if problems:
         raise Invalid(problems)
     return new.map(finished)
+
+
+def _can_be_written(one: PolicyObject) -> bool:
+    try:
+        json.dumps([one.name, one.spec, one.extra], ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _with_ha1(spec: dict[str, Any], digest: Digest) -> dict[str, Any]:

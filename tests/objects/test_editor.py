@@ -194,6 +194,14 @@ async def test_decks_are_read_and_kept(editor: PolicyEditor, opener: Opener) -> 
         await editor.change("ops", "", creating("rate_decks", "other", sha256="0" * 64))
 
 
+async def test_half_a_character_is_no_text(editor: PolicyEditor) -> None:
+    with pytest.raises(Invalid, match="surrogate"):
+        await editor.change(
+            "ops", "", creating("providers", "carrier", **PROVIDER, tech_headers={"X-A": "\ud83d"})
+        )
+    assert (await editor.current()).document.list("providers") == []
+
+
 async def test_passwords_become_ha1_and_are_not_shown(editor: PolicyEditor) -> None:
     await with_a_trunk(editor)
     version = await editor.change(

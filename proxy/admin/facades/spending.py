@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -12,6 +13,7 @@ from proxy.admin.control_protocol import ScopeLimits
 from proxy.admin.ledger_access import LedgerAccess
 
 _SECONDS: Final = 5.0
+_PAGE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +44,20 @@ class TrunkSpending:
         wanted = set(names)
         if not wanted:
             return {}
-        known: list[ScopeLimits] = await self._control.call("trunks", within=_SECONDS)
-        limits = [one for one in known if one["name"] in wanted]
+        limits = await self._limits(wanted)
         used = await self._ledger.usage([_scope(one) for one in limits]) if limits else []
         return {
             one["name"]: Spent(usage.spent, _is_reached(one["threshold"], usage.spent + usage.reserved))
             for one, usage in zip(limits, used, strict=True)
         }
+
+    async def _limits(self, wanted: set[str]) -> list[ScopeLimits]:
+        """A page asks for its trunks only: thousands of rows would be the SIP process's work."""
+        if len(wanted) > _PAGE:
+            known: list[ScopeLimits] = await self._control.call("trunks", within=_SECONDS)
+            return [one for one in known if one["name"] in wanted]
+        asked = [self._control.call("trunk", {"name": name}, within=_SECONDS) for name in wanted]
+        return [one for one in await asyncio.gather(*asked) if one is not None]
 
 
 def _is_reached(threshold: int | None, owed: int) -> bool:

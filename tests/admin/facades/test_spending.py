@@ -13,13 +13,18 @@ from proxy.ledger.ledger import ScopeUsage
 ROW = {"capacity_limit": None, "cps_limit": None, "window": "rolling_24h", "shard": "", "account": None}
 
 
+LIMITS = {
+    name: {**ROW, "id": f"trunk:{name}", "name": name, "threshold": threshold}
+    for name, threshold in (("free", None), ("near", 1_000_001), ("at", 1_000_000), ("other", 5))
+}
+
+
 class Control:
-    async def call(self, operation: str, *, within: float) -> list[dict[str, Any]]:
+    async def call(self, operation: str, args: dict[str, Any] | None = None, *, within: float) -> Any:
+        if operation == "trunk":
+            return LIMITS.get((args or {})["name"])
         assert operation == "trunks"
-        return [
-            {**ROW, "id": f"trunk:{name}", "name": name, "threshold": threshold}
-            for name, threshold in (("free", None), ("near", 1_000_001), ("at", 1_000_000), ("other", 5))
-        ]
+        return list(LIMITS.values())
 
 
 class Ledger:
@@ -33,8 +38,9 @@ def spending() -> TrunkSpending:
     return TrunkSpending(Control(), Ledger())  # type: ignore[arg-type]
 
 
-async def test_only_what_is_asked_for(spending: TrunkSpending) -> None:
-    assert await spending.of(["free", "near", "at", "unborn"]) == {
+@pytest.mark.parametrize("more", [[], [f"unborn-{number}" for number in range(100)]])
+async def test_only_what_is_asked_for(spending: TrunkSpending, more: list[str]) -> None:
+    assert await spending.of(["free", "near", "at", "unborn", *more]) == {
         "free": Spent(600_000, reached=False),
         "near": Spent(600_000, reached=False),
         "at": Spent(600_000, reached=True),

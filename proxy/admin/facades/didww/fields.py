@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from config.values import Capacity, SourceNetwork, TrunkTechPrefix, one_of, read_decimal, show
 from config.web_address import WebUrl
+from proxy.admin.facades.plain_text import plain_text
 
 MOST_ADDRESSES: Final = 60
 MOST_PREFIXES: Final = 5_000
@@ -33,17 +34,6 @@ FLAT_ONLY: Final = frozenset({"allowed_sip_ips"})
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-def _text(most: int) -> BeforeValidator:
-    def read(value: Any) -> str:
-        if not isinstance(value, str) or not value.strip():
-            raise ValueError("can't be blank")
-        if len(value) > most:
-            raise ValueError(f"is too long (maximum is {most} characters)")
-        return value
-
-    return BeforeValidator(read)
 
 
 def _flag(value: Any) -> bool:
@@ -81,7 +71,7 @@ def _or_empty(value: Any) -> Any:
     return [] if value is None else value
 
 
-Text = Annotated[str, _text(_LONGEST_NAME)]
+Text = Annotated[str, plain_text(1, _LONGEST_NAME)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Seconds = Annotated[int, BeforeValidator(_seconds)]
 Threshold = Annotated[Decimal, BeforeValidator(_threshold)]

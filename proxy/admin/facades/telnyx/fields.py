@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from config.values import Amount, Capacity, Country, integer, one_of, read_decimal, show
+from proxy.admin.facades.plain_text import plain_text
 
 _SHORTEST_NAME: Final = 3
 _LONGEST_NAME: Final = 255
@@ -21,12 +22,6 @@ _TIME = re.compile(r"((?:[01][0-9]|2[0-3]):[0-5][0-9])(?::00)?Z?", re.ASCII)
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-def _name(value: Any) -> str:
-    if not isinstance(value, str) or not _SHORTEST_NAME <= len(value.strip()) <= len(value) <= _LONGEST_NAME:
-        raise ValueError(f"must be {_SHORTEST_NAME} to {_LONGEST_NAME} characters")
-    return value
 
 
 def _flag(value: Any) -> bool:
@@ -48,23 +43,17 @@ def _time(value: Any) -> str:
     return found[1]
 
 
-def _tag(value: Any) -> str:
-    if not isinstance(value, str) or not 1 <= len(value) <= _LONGEST_NAME:
-        raise ValueError(f"must be text of 1 to {_LONGEST_NAME} characters")
-    return value
-
-
 def _e164(value: Any) -> str:
     if not isinstance(value, str) or re.fullmatch(r"\+[1-9][0-9]{1,14}", value, re.ASCII) is None:
         raise ValueError(f"must be a number such as `+19705555098`, not {show(value)}")
     return value
 
 
-ProfileName = Annotated[str, BeforeValidator(_name)]
+ProfileName = Annotated[str, plain_text(_SHORTEST_NAME, _LONGEST_NAME)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Rate = Annotated[Decimal, BeforeValidator(_rate)]
 TimeOfDay = Annotated[str, BeforeValidator(_time)]
-Tag = Annotated[str, BeforeValidator(_tag)]
+Tag = Annotated[str, plain_text(1, _LONGEST_NAME)]
 PhoneNumber = Annotated[str, BeforeValidator(_e164)]
 
 
