@@ -2,64 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
-from fastapi import FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from proxy.admin.access.identity import everything
-from proxy.admin.facades.didww import api as didww
 from proxy.admin.facades.didww.fields import VERSIONS, TrunkAttributes
 from proxy.admin.facades.mounting import DIDWW, TELNYX
-from proxy.admin.facades.spending import Spent
-from proxy.admin.facades.telnyx import api as telnyx
 from proxy.admin.facades.telnyx.fields import ProfileFields
-from proxy.objects.document import Document, new_id
-from proxy.objects.store import Entry, Version
-
-TRUNK, PROFILE = new_id(), new_id()
-DOCUMENT = (
-    Document()
-    .create("trunks", "a", {"allowed_sip_ips": ["192.0.2.1/32"]}, id=TRUNK, extra={"didww": {"name": "a"}})
-    .create("profiles", "p", {}, id=PROFILE)
-)
-
-
-class Editor:
-    """Takes every change, and forgets it: the policy is judged elsewhere."""
-
-    async def current(self) -> Version:
-        return _version(DOCUMENT)
-
-    async def change(self, author: str, comment: str, operation: Callable[[Document], Document]) -> Version:
-        return _version(operation(DOCUMENT))
-
-
-def _version(document: Document) -> Version:
-    return Version(Entry(1, "1-a", datetime.now(UTC), "", "", ()), document)
-
-
-class Spending:
-    async def of(self, names: Iterable[str]) -> dict[str, Spent]:
-        return {}
-
-
-def _by_operator(app: ASGIApp) -> ASGIApp:
-    async def asked(scope: Scope, receive: Receive, send: Send) -> None:
-        await app({**scope, "state": {"identity": everything("ops")}}, receive, send)
-
-    return asked
-
-
-APP = FastAPI()
-APP.mount(DIDWW, didww.create_app(Editor(), Spending()))  # type: ignore[arg-type]
-APP.mount(TELNYX, telnyx.create_app(Editor()))  # type: ignore[arg-type]
+from tests.admin.facades.stage import PROFILE, TRUNK, ask
 
 SCALARS = st.one_of(
     st.none(),
@@ -124,12 +76,6 @@ TRUNKS = st.one_of(
 )
 
 
-async def _ask(method: str, url: str, body: Any, **headers: str) -> httpx.Response:
-    transport = httpx.ASGITransport(_by_operator(APP))
-    async with httpx.AsyncClient(transport=transport, base_url="http://a") as client:
-        return await client.request(method, url, content=json.dumps(body).encode(), headers=headers)
-
-
 def _is_answered(answer: httpx.Response) -> None:
     assert answer.status_code in (200, 201, 400, 404, 422), answer.text
     body = answer.json()
@@ -144,14 +90,14 @@ def _is_answered(answer: httpx.Response) -> None:
 async def test_trunks(body: Any, version: str, change: bool) -> None:
     method, path = ("PATCH", f"/voice_out_trunks/{TRUNK}") if change else ("POST", "/voice_out_trunks")
     headers = {"content-type": "application/vnd.api+json", "x-didww-api-version": version}
-    _is_answered(await _ask(method, DIDWW + path, body, **headers))
+    _is_answered(await ask(method, DIDWW + path, body, **headers))
 
 
 @settings(max_examples=50, deadline=None)
 @given(body=TRUNKS)
 async def test_rotations(body: Any) -> None:
     headers = {"content-type": "application/vnd.api+json"}
-    _is_answered(await _ask("POST", f"{DIDWW}/voice_out_trunk_regenerate_credentials", body, **headers))
+    _is_answered(await ask("POST", f"{DIDWW}/voice_out_trunk_regenerate_credentials", body, **headers))
 
 
 @settings(max_examples=150, deadline=None)
@@ -159,7 +105,7 @@ async def test_rotations(body: Any) -> None:
 async def test_profiles(body: Any, change: bool) -> None:
     method, path = ("PATCH", f"/{PROFILE}") if change else ("POST", "")
     headers = {"content-type": "application/json"}
-    _is_answered(await _ask(method, f"{TELNYX}/outbound_voice_profiles{path}", body, **headers))
+    _is_answered(await ask(method, f"{TELNYX}/outbound_voice_profiles{path}", body, **headers))
 
 
 QUERY = st.lists(
@@ -178,4 +124,4 @@ QUERY = st.lists(
 @given(query=QUERY, path=st.sampled_from([f"{DIDWW}/voice_out_trunks", f"{TELNYX}/outbound_voice_profiles"]))
 async def test_lists(query: list[tuple[str, str]], path: str) -> None:
     sound = [(name, value) for name, value in query if value.isprintable()]
-    _is_answered(await _ask("GET", str(httpx.URL(path, params=sound)), None))
+    _is_answered(await ask("GET", str(httpx.URL(path, params=sound))))
