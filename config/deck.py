@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 DEFAULT_INITIAL_INCREMENT = 60
 DEFAULT_SUBSEQUENT_INCREMENT = 60
@@ -89,11 +89,12 @@ _TARIFF_MASK = (1 << _TARIFF_BITS) - 1
 class Deck:
     """Rows by prefix (digits without plus), each with its terms: a number that stands for a destination and a
     tariff (see `destination`, `tariff`). `rates` holds the rows that are always in force, `lines` their lines
-    in the same order, `dated` the others."""
+    in the same order, `dated` the others. `found` is for what was worked out from all rows and is the same
+    for every copy."""
 
     __slots__ = (
-        "_destination_numbers", "_lines_by_prefix", "_tariff_numbers", "dated", "destinations", "lines",
-        "rates", "tariffs",
+        "_destination_numbers", "_lines_by_prefix", "_tariff_numbers", "dated", "destinations", "found",
+        "lines", "rates", "tariffs",
     )  # fmt: skip
 
     def __init__(self, rows: Iterable[DeckRow] = ()) -> None:
@@ -106,6 +107,7 @@ class Deck:
         self._tariff_numbers: dict[Tariff, int] = {}
         self._destination_numbers: dict[str, int] = {}
         self._lines_by_prefix: dict[str, int] | None = None
+        self.found: dict[str, Any] = {}
         for row in rows:
             terms = self.terms(row.destination, self.number(row.tariff))
             if self.add(row.prefix.removeprefix("+"), terms, row.line, row.period) is not None:

@@ -67,7 +67,21 @@ class Stored:
     def expanded(self, environ: Mapping[str, str], used: set[str]) -> tuple[dict[str, Any], list[Finding]]:
         """The sections with their references to the environment replaced, and what is wrong with those."""
         findings: list[Finding] = []
-        return expand_tree(self.sections, environ, used, findings), findings
+        sections: dict[str, Any] = {}
+        for kind, section in self.sections.items():
+            # Most objects have no references, and there may be thousands.
+            if "${" not in str(section):
+                sections[kind] = section
+            elif isinstance(section, list):
+                sections[kind] = [
+                    expand_tree(item, environ, used, findings, join(kind, index))
+                    if "${" in str(item)
+                    else item
+                    for index, item in enumerate(section)
+                ]
+            else:
+                sections[kind] = expand_tree(section, environ, used, findings, kind)
+        return sections, findings
 
 
 def expand_tree(

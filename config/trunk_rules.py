@@ -57,6 +57,8 @@ def _check_sources(trunk: TrunkConfig, path: str, scopes: Scopes, report: Report
 
 
 def _collapsed(networks: Sequence[Network]) -> list[Network]:
+    if len(networks) < 2:
+        return list(networks)
     old = collapse_addresses([network for network in networks if isinstance(network, IPv4Network)])
     new = collapse_addresses([network for network in networks if isinstance(network, IPv6Network)])
     return [*old, *new]

@@ -197,6 +197,8 @@ class TrunkCompiler:
 
 def _collapsed(networks: Sequence[Network]) -> list[Network]:
     """`networks` with neighbours merged, so that two halves of everything show as everything."""
+    if len(networks) < 2:
+        return list(networks)
     v4 = collapse_addresses([network for network in networks if isinstance(network, IPv4Network)])
     v6 = collapse_addresses([network for network in networks if isinstance(network, IPv6Network)])
     return [*v4, *v6]

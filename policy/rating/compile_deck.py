@@ -77,7 +77,9 @@ def _deck(
             problems.append((path, f"prefix `{row.prefix}`: a price or increment is out of range"))
     if len(problems) > found_before:
         return RateTable.of(name, (), currency=config.currency)
-    table = RateTable(name, tariffs, deck.destinations, deck.rates, deck.dated, currency=config.currency)
+    table = RateTable(
+        name, tariffs, deck.destinations, deck.rates, deck.dated, currency=config.currency, found=deck.found
+    )
     table.prices_at(at)
     return table
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import chain
+from typing import Any
 
 from config.deck import Dated, destination_of, tariff_of
 from policy.rating.rate import Rate
@@ -64,10 +65,12 @@ class RateTable:
         dated: Mapping[str, Sequence[Dated]] | None = None,
         *,
         currency: str = "",
+        found: dict[str, Any] | None = None,
     ) -> None:
         """`tariffs` have no prefix or destination of their own; `rates` gives the terms of each prefix that
         is always in force, and is the table's own from now on; `dated` are the rows of the other prefixes,
-        none of them in force before `prices_at`."""
+        none of them in force before `prices_at`. `found` takes what is worked out from all
+        rows, and spares a table of the same rows that work."""
         self.name = name
         self.currency = currency
         self.switches_at: datetime | None = None
@@ -77,7 +80,10 @@ class RateTable:
         self._dated = dict(dated or {})
         self._due = list(self._dated)
         self._coming = _coming(self._dated)
-        self._lengths, self._short = _lengths(chain(rates, self._dated))
+        known = {} if found is None else found
+        if "lengths" not in known:
+            known["lengths"] = _lengths(chain(rates, self._dated))
+        self._lengths, self._short = known["lengths"]
         # Rates with their prefixes, made when first wanted: of a large deck few rows are ever called.
         self._used: dict[str, Rate] = {}
         self._checks: dict[str, Check] = {}

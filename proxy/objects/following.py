@@ -23,6 +23,7 @@ from proxy.objects.finishing import finish
 from proxy.objects.seeding import document_of_file
 from proxy.objects.store import NOTHING, Decks, Version, etag_of, read_version
 from proxy.observe.clock import utc_now
+from proxy.observe.turns import small_turns
 
 _log = logging.getLogger(__name__)
 
@@ -90,7 +91,8 @@ class Followed:
                 self._complain(_EMPTY.format(self.version.number))
                 return
             try:
-                await self._take(await self._read(head))
+                with small_turns():
+                    await self._take(await self._read(head))
             except LedgerRefused as error:
                 self._complain(str(error))
                 return
