@@ -437,3 +437,27 @@ async def test_addresses_are_looked_at_once(resolver: Resolver, monkeypatch: pyt
     before = resolver.hops(carrier)
     await resolver.refresh_due([carrier])
     assert resolver.hops(carrier) is before
+
+
+# --- what a change of the policy waits for ---
+
+
+async def test_a_changed_provider_is_looked_up_at_once(resolver: Resolver, zone: DnsServer) -> None:
+    zone.put(NAME, "A", "192.0.2.7")
+    await resolver.renew([provider()], 5.0)
+    assert remotes(resolver, provider()) == [("192.0.2.7", 5060)]
+
+
+async def test_a_slow_name_server_holds_no_change_up(resolver: Resolver, zone: DnsServer) -> None:
+    zone.put(NAME, "A", "192.0.2.7")
+    carrier, forbidden = provider(), provider(networks=["198.51.100.0/24"])
+    await resolver.refresh([carrier])
+    zone.silent = True
+    began = asyncio.get_running_loop().time()
+    await resolver.renew([forbidden], 0.05)
+    assert asyncio.get_running_loop().time() - began < 2.0
+    assert resolver.hops(forbidden) == ()  # what is forbidden is not used until there is an answer
+    zone.silent = False
+    zone.put(NAME, "A", "198.51.100.7")
+    await resolver.refresh_due([forbidden])
+    assert remotes(resolver, forbidden) == [("198.51.100.7", 5060)]
