@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import statistics
 import subprocess
+import time
 from typing import Any
 
 import pytest
@@ -11,7 +14,7 @@ import pytest
 from tests.digest_caller import answer, challenge_of
 from tests.e2e.configuration import LONDON, PARIS, WASHINGTON, configuration, trunk
 from tests.e2e.ports import PROVIDER, STRANGER, free_udp_port
-from tests.e2e.sip_text import SDP, Message
+from tests.e2e.sip_text import SDP, Message, fresh, host_port, text
 from tests.e2e.trunkwarden_process import Trunkwarden, command
 from tests.e2e.user_agents import OutgoingCall, hang_up, incoming
 
@@ -150,6 +153,98 @@ def test_explain_assumes_the_login_that_it_is_told(
     if said["decision"] == "refused":
         assert response.one("warning").startswith(f'399 trunkwarden "{said["reason"]} ')
     proxy.wait_until_idle()
+
+
+# --- who exists ---
+
+USERS = 24  # of each kind
+TRIES = 8  # of each user; more than twenty would be throttled, and so would ten of one address
+BODY = SDP + b"a=x-room:" + b"x" * 60_000 + b"\r\n"  # auth-int has to hash it
+_DIFFERS = re.compile(rb'(?<=nonce=")[^"]*|(?<=branch=)[^;\r]*|(?<=rport=)[0-9]*|(?<=received=)[0-9.]*')
+_OWN = frozenset({b"via", b"from", b"to", b"call-id", b"cseq"})
+
+
+def shape(response: Message) -> list[bytes]:
+    """All of an answer but what the question said, and a nonce."""
+    lines = _DIFFERS.sub(b"*", response.raw).split(b"\r\n")
+    return [line for line in lines if line.partition(b":")[0].strip().lower() not in _OWN]
+
+
+@pytest.fixture(scope="module")
+def many(serve_module, redis_server, provider, tmp_path_factory) -> Trunkwarden:
+    """Half of its users have no addresses, half have one each."""
+    folder = tmp_path_factory.mktemp("many")
+    secret = folder / "password"
+    secret.write_text(PASSWORD)
+    login = {"password_file": str(secret)}
+    trunks = [
+        trunk(f"u{at}", "", allowed_sip_ips=[], auth="digest", username=f"user{at:02}", **login)
+        if at % 2
+        else trunk(f"u{at}", f"127.0.2.{at + 1}", auth="ip_and_digest", username=f"user{at:02}", **login)
+        for at in range(USERS)
+    ]
+    return serve_module(
+        configuration(folder, redis_server.url, [{"name": "carrier", "hostname": provider.host_port}], trunks)
+    )
+
+
+def test_who_exists_can_be_told_neither_from_answers_nor_from_their_time(
+    many: Trunkwarden, provider, new_peer
+) -> None:
+    """S05. A wrong password of users that there are and of users that there are not, in turns, from addresses
+    that are not throttled yet: the same bytes, and times of which nobody could say whose they are."""
+    took: dict[bool, list[float]] = {True: [], False: []}
+    shapes = set()
+    peers = [new_peer(f"127.0.3.{at + 1}") for at in range(USERS * 2)]
+    turn = 0
+    for _ in range(TRIES):
+        for at in range(USERS):
+            for exists in (True, False):
+                peer = peers[turn % len(peers)]
+                turn += 1
+                user = f"user{at:02}" if exists else f"nope{at:02}"
+                challenge, asked_for = asked(peer, many)
+                slowly = {**challenge, "algorithm": "SHA-512-256"}
+                credentials = answer(
+                    slowly, user, "guess", "INVITE", uri(many), qop="auth-int", body=BODY
+                )  # fmt: skip
+                extra = (("Proxy-Authorization", credentials),)
+                call = OutgoingCall(peer, many.address, WASHINGTON, extra=extra, body=BODY)
+                data = call.invite()
+                started = time.perf_counter()
+                peer.send(data, many.address)
+                refused = call.final()
+                took[exists].append(time.perf_counter() - started)
+                shapes.add((exists, *shape(asked_for), b"/", *shape(refused)))
+    assert {seen[1:] for seen in shapes if seen[0]} == {seen[1:] for seen in shapes if not seen[0]}
+    assert len(shapes) == 2
+    assert many.metric("trunkwarden_authentications_total", outcome="refused") == turn
+    provider.stays_quiet()
+    # The probability that who exists takes longer: a coin's, give or take five standard deviations.
+    slower = sum(one > other for one in took[True] for other in took[False])
+    share = slower / (len(took[True]) * len(took[False]))
+    assert abs(share - 0.5) < 0.15, (share, *(statistics.median(each) for each in took.values()))
+
+
+@pytest.mark.parametrize("method", ["REGISTER", "OPTIONS", "SUBSCRIBE", "MESSAGE", "PUBLISH", "INVITE"])
+def test_no_method_tells_who_exists(many: Trunkwarden, provider, new_peer, method: str) -> None:
+    """Users as those of From, To and the Request-URI, as sippts and svwar try them."""
+    peer = new_peer("127.0.0.67")
+    shapes = set()
+    for user in ("user00", "user01", "nope00", "carrier", "u1", ""):
+        own = f"sip:{user}{'@' if user else ''}{host_port(many.address)}"
+        headers = [
+            ("Via", f"SIP/2.0/UDP {peer.host_port};rport;branch={fresh('z9hG4bK-who')}"),
+            ("Max-Forwards", "70"), ("From", f"<{own}>;tag={fresh('who')}"), ("To", f"<{own}>"),
+            ("Call-ID", fresh("who")), ("CSeq", f"1 {method}"), ("Contact", f"<sip:who@{peer.host_port}>"),
+        ]  # fmt: skip
+        peer.send(text(f"{method} {own} SIP/2.0", headers), many.address)
+        shapes.add(tuple(shape(peer.expect_final(method))))
+    assert len(shapes) == 1, shapes
+    assert next(iter(shapes))[0] == {"INVITE": b"SIP/2.0 407 Proxy Authentication Required"}.get(
+        method, b"SIP/2.0 403 Source Not Authorized"
+    )
+    provider.stays_quiet()
 
 
 def is_stale(response: Message) -> bool:

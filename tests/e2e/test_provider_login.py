@@ -81,3 +81,29 @@ def test_register_and_call(proxy: Trunkwarden, provider, new_peer) -> None:
     proxy.wait_until_idle()
     assert PASSWORD not in proxy.stderr() + proxy.stdout()
     assert PASSWORD not in proxy.http.get("/metrics").text
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["our BYE", "the provider's BYE"])
+def test_a_caller_that_challenges_a_bye_gets_no_credentials(
+    proxy: Trunkwarden, provider, new_peer, ours: bool
+) -> None:
+    """Whoever may call could ask for an answer to a nonce of its choosing, and guess the password at leisure:
+    what sippts calls a digest leak."""
+    call = OutgoingCall(new_peer(DESK), proxy.address, WASHINGTON).send()
+    far_end = incoming(provider, proxy.address, call)
+    far_end.accept()
+    call.answered()
+    far_end.expect("ACK")
+    if ours:
+        proxy.http.request("DELETE", "/v1/calls", params={"trunk": "desk"})
+        far_end.reply(far_end.expect("BYE"))
+    else:
+        provider.send(far_end.dialog().request("BYE"), proxy.address)
+    bye = call.peer.expect_request("BYE", call_id=call.call_id)
+    call.peer.send(challenged(bye, "leak"), proxy.address)
+    if not ours:
+        # It is between the two ends; the provider has no password of the caller's either.
+        provider.expect_response(407, "BYE", call_id=call.call_id)
+    call.peer.stays_quiet()
+    assert not any(one.message.all("proxy-authorization") for one in call.peer.received)
+    assert not any(one.message.all("authorization") for one in call.peer.received)
