@@ -1,9 +1,10 @@
 """What a call costs: SIPp pairs through Trunkwarden and through Kamailio, side by side in one run.
 
-A call is seven messages (INVITE, 100, 180, 200, ACK, BYE, 200) and is held 200 ms. Measured are the processor
-time of all the program's processes a call, children included and the ledger's server excluded; the delay that
-it adds from INVITE to 180, against a direct run at the same rate, on calls of a probe; failed calls and
-retransmissions; and how busy the load generator was: near one processor, the figures are the generator's.
+A call is seven messages (INVITE, 100, 180, 200, ACK, BYE, 200), with a login ten (407, ACK, INVITE), and is
+held 200 ms. Measured are the processor time of all the program's processes a call, children included and the
+ledger's server excluded; the delay that it adds from INVITE to 180, against a direct run at the same rate, on
+calls of a probe; failed calls and retransmissions; and how busy the load generator was: near one processor,
+the figures are the generator's.
 
 Run it as `python -m benchmarks.bench_calls`; `--help` lists what can be changed.
 """
@@ -53,8 +54,9 @@ def measure(name: str, rate: int, seconds: int, folder: Path, base: Load | None)
     with TARGETS[name](folder / name, generator.free_port(), callee) as target:
         before = processor_seconds(target.root) if target.root is not None else 0.0
         load = generator.run(
-            folder / "load", target.address, generator.free_port(), callee, rate, seconds, HOLD_MS
-        )
+            folder / "load", target.address, generator.free_port(), callee, rate, seconds, HOLD_MS,
+            target.login,
+        )  # fmt: skip
         used = processor_seconds(target.root) - before if target.root is not None else None
     return Measurement(
         target=name,

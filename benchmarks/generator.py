@@ -83,20 +83,25 @@ def _share(process: subprocess.Popen[bytes], before: float, seconds: float) -> f
 
 def run(
     folder: Path, target: tuple[str, int], caller_port: int, callee: tuple[str, int], rate: int, seconds: int,
-    hold_ms: int,
+    hold_ms: int, login: tuple[str, str] | None = None,
 ) -> Load:  # fmt: skip
-    """Place `rate * seconds` calls at `target`, answered by a callee at `callee`. Raises LoadFailed."""
+    """Place `rate * seconds` calls at `target`, answered by a callee at `callee`. `login`: user name and
+    password that `target` asks for. Raises LoadFailed."""
     calls = rate * seconds
+    scenario, credentials = "uac_admitted", ()
+    if login is not None:
+        uri = f"{CALLED}@{target[0]}:{target[1]}"
+        scenario, credentials = "uac_digest", ("-au", login[0], "-ap", login[1], "-auth_uri", uri)
     limit = str(seconds + int(_GRACE_SECONDS / 2))
     answering = sipp("uas_answering", folder / "callee", callee, "-timeout", limit)
     try:
         wait_until_bound(callee)
         placing = sipp(
-            "uac_admitted", folder / "caller", (CALLER_HOST, caller_port), "-s", CALLED, "-d", str(hold_ms),
+            scenario, folder / "caller", (CALLER_HOST, caller_port), "-s", CALLED, "-d", str(hold_ms),
             "-r", str(rate), "-m", str(calls), "-l", str(calls), "-timeout", limit,
-            f"{target[0]}:{target[1]}",
+            *credentials, f"{target[0]}:{target[1]}",
         )  # fmt: skip
-        probe = Probe(target, CALLER_HOST, CALLED)
+        probe = Probe(target, CALLER_HOST, CALLED, login)
         probe.start()
         try:
             shares = _watch(placing, answering, seconds)

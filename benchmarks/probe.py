@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from policy.digest import ha1, response
 
 PROBES_PER_SECOND = 50
 _ANSWER_SECONDS = 5.0
@@ -21,11 +24,13 @@ class Probe:
     """Calls `called` at `target` one call at a time, PROBES_PER_SECOND at most, from `host`.
 
     `delays` are INVITE to 180 in milliseconds, one for each call that was answered; `lost` counts the others.
+    With a `login` (user name, password) each call is asked for it; its delay begins with the first INVITE.
     """
 
     target: tuple[str, int]
     host: str
     called: str
+    login: tuple[str, str] | None = None
     delays: list[float] = field(default_factory=list)
     lost: int = 0
 
@@ -61,10 +66,18 @@ class Probe:
         uri = f"sip:{self.called}@{self.target[0]}:{self.target[1]}"
         sent = time.perf_counter()
         self._send("INVITE", uri, call_id, 1, f"<{uri}>", (), _BODY)
+        cseq = 1
+        if self.login is not None:
+            refused = self._wait(lambda text: text.startswith("SIP/2.0 407") and call_id in text)
+            lines = refused.split("\r\n")
+            self._send("ACK", uri, call_id, 1, _value(lines, "to"), (), "", "INVITE")
+            cseq = 2
+            credentials = _answer(_value(lines, "proxy-authenticate"), uri, *self.login)
+            self._send("INVITE", uri, call_id, cseq, f"<{uri}>", (), _BODY, credentials=credentials)
         self._wait(lambda text: text.startswith("SIP/2.0 180") and call_id in text)
         delay = (time.perf_counter() - sent) * 1000
         ok = self._wait(
-            lambda text: text.startswith("SIP/2.0 200") and call_id in text and "1 INVITE" in text
+            lambda text: text.startswith("SIP/2.0 200") and call_id in text and f"{cseq} INVITE" in text
         )
         self.delays.append(delay)
         lines = ok.split("\r\n")
@@ -73,16 +86,27 @@ class Probe:
         routes = tuple(
             value.partition(":")[2].strip() for value in lines if value.lower().startswith("record-route:")
         )[::-1]
-        self._send("ACK", contact, call_id, 1, to, routes, "")
-        self._send("BYE", contact, call_id, 2, to, routes, "")
-        self._wait(lambda text: text.startswith("SIP/2.0 ") and call_id in text and "2 BYE" in text)
+        self._send("ACK", contact, call_id, cseq, to, routes, "")
+        self._send("BYE", contact, call_id, cseq + 1, to, routes, "")
+        self._wait(lambda text: text.startswith("SIP/2.0 ") and call_id in text and f"{cseq + 1} BYE" in text)
 
     def _send(
-        self, method: str, uri: str, call_id: str, cseq: int, to: str, routes: tuple[str, ...], body: str
+        self,
+        method: str,
+        uri: str,
+        call_id: str,
+        cseq: int,
+        to: str,
+        routes: tuple[str, ...],
+        body: str,
+        transaction: str | None = None,
+        *,
+        credentials: str | None = None,
     ) -> None:
+        """`transaction`: the method that a failure's ACK belongs to."""
         lines = [
             f"{method} {uri} SIP/2.0",
-            f"Via: SIP/2.0/UDP {self._own};rport;branch=z9hG4bK-{call_id}-{cseq}-{method}",
+            f"Via: SIP/2.0/UDP {self._own};rport;branch=z9hG4bK-{call_id}-{cseq}-{transaction or method}",
             *(f"Route: {route}" for route in routes),
             "Max-Forwards: 70",
             f"From: <sip:+12025550117@{self._own}>;tag={call_id}",
@@ -91,6 +115,8 @@ class Probe:
             f"CSeq: {cseq} {method}",
             f"Contact: <sip:probe@{self._own}>",
         ]
+        if credentials is not None:
+            lines.append(f"Proxy-Authorization: {credentials}")
         if body:
             lines.append("Content-Type: application/sdp")
         lines += [f"Content-Length: {len(body)}", "", body]
@@ -103,6 +129,20 @@ class Probe:
             if fits(text):
                 return text
         raise TimeoutError
+
+
+def _answer(challenge: str, uri: str, user: str, password: str) -> str:
+    """What answers a challenge of MD5."""
+    asked = dict(re.findall(r'(realm|nonce)="([^"]*)"', challenge))
+    realm, nonce = asked["realm"], asked["nonce"]
+    key = ha1("MD5", user, realm, password)
+    proof = response(
+        "MD5", key, b"INVITE", uri.encode(), nonce.encode(), b"", b"auth", b"00000001", b"0a4f113b"
+    )
+    return (
+        f'Digest username="{user}", realm="{realm}", nonce="{nonce}", uri="{uri}", algorithm=MD5, '
+        f'response="{proof.decode()}", qop=auth, nc=00000001, cnonce="0a4f113b"'
+    )
 
 
 def _value(lines: list[str], name: str) -> str:

@@ -36,10 +36,12 @@ prefix,destination,rate_per_minute,connect_fee,initial_increment,subsequent_incr
 
 @dataclass(frozen=True)
 class Target:
-    """Where calls can be sent to. `root` is the process whose family does the work; None: nobody does."""
+    """Where calls can be sent to. `root` is the process whose family does the work; None: nobody does.
+    `login`: user name and password that callers need, by a digest of MD5; SIPp knows no other."""
 
     address: tuple[str, int]
     root: int | None
+    login: tuple[str, str] | None = None
 
 
 class CannotMeasure(Exception):
@@ -104,9 +106,16 @@ def direct(_folder: Path, _port: int, callee: tuple[str, int]) -> Iterator[Targe
 
 
 @contextlib.contextmanager
-def trunkwarden(folder: Path, port: int, callee: tuple[str, int]) -> Iterator[Target]:
+def trunkwarden(
+    folder: Path, port: int, callee: tuple[str, int], login: tuple[str, str] | None = None
+) -> Iterator[Target]:
     """The whole program, SIP and HTTP, with every check and limit of the ledger, and records written."""
     folder.mkdir(parents=True, exist_ok=True)
+    known_by: dict[str, object] = {"allowed_sip_ips": ["127.0.0.0/8"]}
+    if login is not None:
+        secret = folder / "password"
+        secret.write_text(login[1])
+        known_by = {"auth": "digest", "username": login[0], "password_file": str(secret)}
     (folder / "rates.csv").write_text(_DECK)
     with ledger() as socket:
         config = {
@@ -118,13 +127,14 @@ def trunkwarden(folder: Path, port: int, callee: tuple[str, int]) -> Iterator[Ta
             "providers": [{"name": "carrier", "hostname": f"{callee[0]}:{callee[1]}"}],
             "trunks": [
                 {
-                    "name": "desk", "provider": "carrier", "allowed_sip_ips": ["127.0.0.0/8"],
+                    "name": "desk", "provider": "carrier", **known_by,
                     "destination_whitelist": ["us", "gb"], "dst_prefixes": {"deny": ["+1900", "+4470"]},
                     "capacity_limit": 30000, "cps_limit": 10000, "rate_deck": "retail",
                     "threshold_amount": "1000000.00", "max_destination_rate": "1.00",
                 }
             ],
             "emergency": "none",
+            "digest": {"algorithms": ["MD5"]},
         }  # fmt: skip
         file, out, log = folder / "trunkwarden.yaml", folder / "stdout", folder / "stderr"
         file.write_text(yaml.safe_dump(config))
@@ -135,9 +145,16 @@ def trunkwarden(folder: Path, port: int, callee: tuple[str, int]) -> Iterator[Ta
             )  # fmt: skip
         try:
             _wait(lambda: "ready " in out.read_text(), "trunkwarden", process, log)
-            yield Target((CALLER_HOST, port), process.pid)
+            yield Target((CALLER_HOST, port), process.pid, login)
         finally:
             _stop(process)
+
+
+def trunkwarden_digest(
+    folder: Path, port: int, callee: tuple[str, int]
+) -> contextlib.AbstractContextManager[Target]:
+    """The same with a trunk that has no addresses: each call is asked for credentials, and logs in."""
+    return trunkwarden(folder, port, callee, ("desk", "benchmark"))
 
 
 @contextlib.contextmanager
@@ -197,4 +214,9 @@ def _kamailio_configuration(socket: Path, port: int, callee: tuple[str, int]) ->
     return text
 
 
-TARGETS = {"direct": direct, "trunkwarden": trunkwarden, "kamailio": kamailio}
+TARGETS = {
+    "direct": direct,
+    "trunkwarden": trunkwarden,
+    "trunkwarden-digest": trunkwarden_digest,
+    "kamailio": kamailio,
+}
