@@ -14,6 +14,8 @@ from tests.e2e.user_agents import CLI, OutgoingCall, hang_up, incoming
 from tests.e2e.waiting import eventually
 
 STRICT, REPLACING, DRAWING, FREE = "127.0.0.10", "127.0.0.11", "127.0.0.12", "127.0.0.13"
+PLAIN, PLUS, OUTSIDE = "127.0.0.14", "127.0.0.15", "127.0.0.16"
+BRITISH = {"country_code": "44", "international_prefixes": ["00"], "national_prefixes": ["0"]}
 OWN, OTHER = "+442079460500", "+442079460501"
 
 
@@ -30,12 +32,18 @@ def proxy(serve_module, redis_server, provider, tmp_path_factory) -> Iterator[Tr
                 "british", provider.address, cli_format="national", cli_country_code="44",
                 cli_national_prefix="0",
             ),
+            provider_entry("plain", provider.address, cli_format="e164"),
+            provider_entry("plus", provider.address, cli_format="plus_e164"),
+            provider_entry("outside", provider.address, trusted=False),
         ],
         [
             trunk("strict", STRICT, on_cli_mismatch_action="reject_call", **rules),
             trunk("replacing", REPLACING, on_cli_mismatch_action="replace_cli", **rules),
             trunk("drawing", DRAWING, on_cli_mismatch_action="randomize_cli", dids=[OWN, OTHER]),
             trunk("free", FREE, provider="british"),
+            trunk("plain", PLAIN, provider="plain", dial_plan=BRITISH),
+            trunk("plus", PLUS, provider="plus", dial_plan=BRITISH),
+            trunk("outside", OUTSIDE, provider="outside"),
         ],
     )  # fmt: skip
     started = serve_module(config)
@@ -157,6 +165,32 @@ def test_provider_gets_its_own_format(caller, provider, proxy) -> None:
     assert call.final().one("from") == call.from_value
     assert far_end.invite.one("from") == call.from_value.replace(OWN, "02079460500")
     assert far_end.invite.one("p-asserted-identity") == "<sip:02079460500@127.0.0.13>"
+
+
+@pytest.mark.parametrize("written", ["+442079460500", "02079460500", "00442079460500", "(020)7946-0500"])
+@pytest.mark.parametrize(("source", "told"), [(PLAIN, "442079460500"), (PLUS, "+442079460500")])
+def test_numbers_are_read_like_dialled_ones(caller, provider, proxy, source, told, written) -> None:
+    extra = (("P-Asserted-Identity", f"<sip:{written}@127.0.0.13>"),)
+    call = caller(source, written, extra=extra).send()
+    far_end = incoming(provider, proxy.address, call)
+    far_end.respond("486 Busy Here")
+    call.final()
+
+    assert far_end.invite.one("from") == call.from_value.replace(written, told)
+    assert far_end.invite.one("p-asserted-identity") == f"<sip:{told}@127.0.0.13>"
+
+
+@pytest.mark.parametrize("privacy", ["id", "none"])
+def test_provider_outside_of_the_trust_domain(caller, provider, proxy, privacy: str) -> None:
+    names = ("P-Asserted-Identity", "P-Preferred-Identity", "Remote-Party-ID", "P-Charge-Info")
+    extra = (*((name, f"<sip:{OWN}@127.0.0.16>") for name in names), ("Privacy", privacy))
+    call = caller(OUTSIDE, "anonymous", extra=extra).send()
+    invite = incoming(provider, proxy.address, call).invite
+    provider.send(answer(invite, "486 Busy Here", tag="x"), proxy.address)
+    call.final()
+
+    assert [len(invite.all(name)) for name in names] == ([0] * 4 if privacy == "id" else [1, 1, 1, 0])
+    assert (OWN in str(invite)) == (privacy == "none")
 
 
 def test_anonymous_caller_is_judged_by_who_is_asserted(caller, provider, proxy) -> None:

@@ -247,6 +247,19 @@ def test_no_method_tells_who_exists(many: Trunkwarden, provider, new_peer, metho
     provider.stays_quiet()
 
 
+@pytest.mark.parametrize(
+    "called", [WASHINGTON, PARIS, "+19005550123", "112", "nonsense", "%2B12025550123", "9" * 40]
+)
+def test_a_challenge_tells_nothing_of_the_policy(many: Trunkwarden, provider, new_peer, called: str) -> None:
+    """Whatever is called, from an address that is nobody's and from one that is a trunk's."""
+    shapes = set()
+    for host, number in (("127.0.0.68", WASHINGTON), ("127.0.0.68", called), ("127.0.2.1", called)):
+        _, response = asked(new_peer(host), many, number)
+        shapes.add(tuple(shape(response)))
+    assert len(shapes) == 1
+    provider.stays_quiet()
+
+
 def is_stale(response: Message) -> bool:
     return response.status == 407 and "stale=true" in response.all("proxy-authenticate")[0]
 
@@ -308,6 +321,33 @@ def test_guessing_gets_nowhere_and_is_counted(serve, own_redis, provider, new_pe
     far_end = incoming(provider, proxy.address, call)
     far_end.accept()
     hang_up(call, call.answered(), far_end)
+
+
+def test_a_user_that_is_guessed_from_everywhere_is_heard_where_it_was_right(
+    serve, own_redis, provider, new_peer, tmp_path
+) -> None:
+    """Nobody gets on by guessing from ever new addresses, and nobody can lock a customer out like that."""
+    proxy = serve(digest_configuration(tmp_path / "spread", own_redis.url, provider))
+
+    def tried(peer, password: str) -> OutgoingCall:
+        challenge, _ = asked(peer, proxy)
+        return with_credentials(peer, proxy, answered(challenge, proxy, password=password))
+
+    def calls(peer) -> None:
+        call = tried(peer, PASSWORD)
+        far_end = incoming(provider, proxy.address, call)
+        far_end.respond("486 Busy Here")
+        assert call.final().status == 486
+
+    home = new_peer("127.0.4.250")
+    calls(home)
+    for number in range(24):
+        assert tried(new_peer(f"127.0.4.{number // 3 + 1}"), "guess").final().status == 403
+    name = "trunkwarden_authentications_total"
+    counts = [proxy.metric(name, outcome=each) for each in ("refused", "throttled", "accepted")]
+    assert counts == [20, 4, 1]
+    assert tried(new_peer("127.0.4.100"), PASSWORD).final().status == 403
+    calls(home)
 
 
 def test_a_scanner_gets_a_challenge_and_no_ledger(serve, own_redis, provider, new_peer, tmp_path) -> None:

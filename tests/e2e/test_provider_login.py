@@ -83,6 +83,19 @@ def test_register_and_call(proxy: Trunkwarden, provider, new_peer) -> None:
     assert PASSWORD not in proxy.http.get("/metrics").text
 
 
+def test_who_is_called_gets_no_credentials_for_a_realm_of_its_own(
+    proxy: Trunkwarden, provider, new_peer
+) -> None:
+    call = OutgoingCall(new_peer(DESK), proxy.address, WASHINGTON).send()
+    invite = incoming(provider, proxy.address, call).invite
+    value = 'Digest realm="evil.example", nonce="n", algorithm=SHA-256, qop="auth"'
+    status, extra = "407 Proxy Authentication Required", (("Proxy-Authenticate", value),)
+    provider.send(sip_answer(invite, status, tag="t", extra=extra), proxy.address)
+
+    assert call.final().one("proxy-authenticate") == value
+    assert len(provider.requests("INVITE", call.call_id)) == 1
+
+
 @pytest.mark.parametrize("ours", [True, False], ids=["our BYE", "the provider's BYE"])
 def test_a_caller_that_challenges_a_bye_gets_no_credentials(
     proxy: Trunkwarden, provider, new_peer, ours: bool
