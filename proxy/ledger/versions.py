@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 KEPT: Final = 1000  # versions
 KEPT_BYTES: Final = 128 * 1024 * 1024  # of versions and the decks that they brought; the head is always kept
-MOST_DOCUMENT_BYTES: Final = 32 * 1024 * 1024
+MOST_DOCUMENT_BYTES: Final = 32 * 1024 * 1024  # before it is packed: about 75,000 trunks
 MOST_DECK_BYTES: Final = 64 * 1024 * 1024
 DECKS_BYTES: Final = 256 * 1024 * 1024  # of all decks, as they are stored
 SPARE_DECK_SECONDS: Final = 600  # from the putting of a deck to the version that names it
@@ -167,10 +167,11 @@ class Versions:
         """Make `version` the head, which has to be `expected`. A commit that may have been done is asked
         again once, with the same token, which does it at most once. Raises HeadMoved, DeckMissing,
         StoreFull."""
+        if len(version.document) > MOST_DOCUMENT_BYTES:
+            size = len(version.document)
+            raise StoreFull(f"the policy's objects take {size:,} bytes; {MOST_DOCUMENT_BYTES:,} are allowed")
         document = await asyncio.to_thread(zlib.compress, version.document, 6)
         changes = await asyncio.to_thread(zlib.compress, version.changes, 6)
-        if len(document) > MOST_DOCUMENT_BYTES:
-            raise StoreFull(f"the policy's objects take {len(document):,} bytes, packed: more than are kept")
         keys = [WHOLE.policy, WHOLE.version(version.number), WHOLE.decks]
         arguments: list[str | bytes] = [
             expected.token,

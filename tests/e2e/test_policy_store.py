@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,7 +18,7 @@ from proxy.objects.following import open_followed
 from tests.e2e.configuration import PARIS, WASHINGTON, configuration, trunk
 from tests.e2e.configuration import provider as provider_entry
 from tests.e2e.redis_server import RedisServer
-from tests.e2e.trunkwarden_process import Trunkwarden
+from tests.e2e.trunkwarden_process import Trunkwarden, command
 from tests.e2e.user_agents import OutgoingCall, hang_up, incoming
 from tests.e2e.waiting import eventually
 
@@ -191,6 +192,34 @@ def test_a_store_that_was_emptied_leaves_the_policy_in_force(pair, redis_server,
     for name, value in kept.items():
         redis_server.client.restore(name, 0, value)
     eventually(lambda: pair[0].get("/v1/policy")["problems"] == [], BUSY, "the end of it")
+
+
+def test_the_commands_change_what_calls_meet(serve, config, new_peer) -> None:
+    """On an embedded ledger, which the instance starts before it knows its policy."""
+    ledger = {**config["ledger"], "url": "embedded", "data_dir": "var"}
+    proxy = serve({**config, "ledger": ledger})
+    assert final_of(proxy, new_peer) == ABROAD
+
+    def policy(*arguments: str, code: int = 0) -> str:
+        result = command("policy", *arguments, "-c", str(proxy.file))
+        assert result.returncode == code, result.stderr
+        return result.stdout
+
+    file = proxy.folder / "policy.yaml"
+    file.write_text(policy("export").replace("allowed_sip_ips:", "status: blocked\n  allowed_sip_ips:"))
+    assert policy("plan", str(file), code=3) == '~ trunks[desk]\n    status: null -> "blocked"\n'
+    assert final_of(proxy, new_peer) == ABROAD
+    policy("apply", str(file), "-m", "fraud")
+    wait_for(proxy, new_peer, BLOCKED)
+    policy("rollback", "1")
+    wait_for(proxy, new_peer, ABROAD)
+    assert [entry["comment"] for entry in json.loads(policy("history", "--json"))] == [
+        "back to version 1",
+        "fraud",
+        "from trunkwarden.yaml",
+    ]
+    proxy.stop()
+    policy("history", code=4)
 
 
 def test_of_many_instances_that_start_at_once_one_seeds(config, own_redis, tmp_path) -> None:

@@ -15,6 +15,7 @@ from proxy.ledger.ledger import LedgerUnavailable
 from proxy.ledger.versions import (
     DECKS_BYTES,
     MOST_DECK_BYTES,
+    MOST_DOCUMENT_BYTES,
     DeckMissing,
     Head,
     HeadMoved,
@@ -146,6 +147,12 @@ async def test_rows_stay_as_long_as_a_version_names_them(versions: Versions) -> 
 async def test_a_version_does_not_name_rows_that_are_not_there(versions: Versions) -> None:
     with pytest.raises(DeckMissing, match="00"):
         await versions.commit(Head(), version(1, b"{}", "0" * 64))
+    assert await versions.head() == Head()
+
+
+async def test_a_document_has_its_bound(versions: Versions) -> None:
+    with pytest.raises(StoreFull, match="are allowed"):
+        await versions.commit(Head(), version(1, b" " * (MOST_DOCUMENT_BYTES + 1)))
     assert await versions.head() == Head()
 
 
