@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -195,3 +196,11 @@ class Bench(Playbook):
         self.lines += lines
         kept = self.decisions if stream == "decisions" else self.calls
         kept += [json.loads(line) for line in lines]
+
+
+MakeBench = Callable[[Policy], Bench]
+
+
+def money(threshold: str, **changes: Any) -> Policy:
+    """A trunk with a spend threshold."""
+    return policy(trunk={"threshold_amount": threshold, **changes})
