@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,12 @@ import pytest
 
 from tests.ledger.servers import Server
 from tests.live import Line, line
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long begin first, then those with many tests: what is left for the end is short."""
+    count = Counter(item.path for item in items)
+    items.sort(key=lambda item: ("long" not in item.keywords, -count[item.path]))
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -28,6 +29,8 @@ from hypothesis.stateful import (
 from proxy.ledger.ledger import LedgerUnavailable, Refused, Registration, Renewal, Renewed
 from proxy.ledger.redis_ledger import RedisLedger, open_ledger
 from tests.ledger.servers import Server, claim, scope, settled, until
+
+pytestmark = pytest.mark.long
 
 T = TypeVar("T")
 RUNS = int(os.environ.get("TRUNKWARDEN_LEDGER_RUNS", "50"))
