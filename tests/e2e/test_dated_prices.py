@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,17 +17,20 @@ from tests.e2e.user_agents import OutgoingCall, hang_up, incoming
 from tests.e2e.waiting import eventually
 
 DESK = "127.0.0.10"
-AHEAD = timedelta(seconds=12)  # the program must be up, and the first call too, before the price changes
+# The program must have read the deck, and the first call be up, before the price changes.
+AHEAD_SECONDS = 3.0
+READINGS = 6
 OLD, NEW = "0.06", "0.6"
 
 
-@pytest.fixture
-def changes_at() -> datetime:
-    return datetime.now(UTC) + AHEAD
+def write(deck: Path, moment: str) -> None:
+    deck.write_text(
+        f"prefix,rate_per_minute,effective_date,end_date\n44,{OLD},,{moment}\n44,{NEW},{moment},\n"
+    )
 
 
 @pytest.fixture
-def proxy(serve, redis_server, provider, tmp_path, changes_at) -> Iterator[Trunkwarden]:
+def proxy(serve, redis_server, provider, tmp_path) -> Iterator[Trunkwarden]:
     config = configuration(
         tmp_path,
         redis_server.url,
@@ -33,14 +38,29 @@ def proxy(serve, redis_server, provider, tmp_path, changes_at) -> Iterator[Trunk
         [trunk("desk", DESK, rate_deck="dated", threshold_amount="100.00")],
     )
     config["rate_decks"] |= {name: {"file": str(tmp_path / f"{name}.csv")} for name in ("dated", "wholesale")}
-    moment = changes_at.isoformat()
-    (tmp_path / "dated.csv").write_text(
-        f"prefix,rate_per_minute,effective_date,end_date\n44,{OLD},,{moment}\n44,{NEW},{moment},\n"
-    )
+    write(tmp_path / "dated.csv", "2100-01-01T00:00:00Z")
     (tmp_path / "wholesale.csv").write_text("prefix,rate_per_minute\n44,0.0300\n")
     started = serve(config)
     started.folder = tmp_path
     return started
+
+
+@pytest.fixture
+def changes_at(proxy, tmp_path) -> datetime:
+    """When the price changes, in a deck that the running program has read."""
+
+    def read(moment: datetime) -> None:
+        version = proxy.policy_version()
+        write(tmp_path / "dated.csv", moment.isoformat())
+        proxy.reload()
+        eventually(lambda: proxy.policy_version() != version, what="the deck to be read")
+
+    began = time.monotonic()
+    read(datetime.now(UTC) + timedelta(days=1))
+    took = time.monotonic() - began  # on this machine, as busy as it is
+    moment = datetime.now(UTC) + timedelta(seconds=AHEAD_SECONDS + READINGS * took)
+    read(moment)
+    return moment
 
 
 def line_of(proxy: Trunkwarden, call: OutgoingCall, kind: str) -> dict[str, Any]:
@@ -70,7 +90,8 @@ def test_new_price_holds_for_new_calls_and_live_ones_keep_theirs(
         asked = {"source": DESK, "to": LONDON}
         return str(proxy.http.post("/v1/explain", json=asked).json()["rate"])
 
-    eventually(lambda: price_now() == NEW, AHEAD.total_seconds() + 5, "the new price")
+    left = (changes_at - datetime.now(UTC)).total_seconds()
+    eventually(lambda: price_now() == NEW, left + 10, "the new price")
     assert datetime.now(UTC) >= changes_at
     after = place()
     for call, dialog, far_end in (before, after):
