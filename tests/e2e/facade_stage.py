@@ -38,7 +38,11 @@ def store_configuration(
         policy={"source": "store"},
         default_provider="carrier",
         default_rate_deck="retail",
-        accounts=[{"name": "acme", "dids": [LONDON_DID]}, {"name": "zenith", "dids": [PARIS_DID]}],
+        accounts=[
+            {"name": "acme", "dids": [LONDON_DID], "destination_whitelist": ["us"]},
+            {"name": "zenith", "dids": [PARIS_DID], "destination_whitelist": ["us", "gb"]},
+            {"name": "forgotten"},
+        ],
         **sections,
     )
 

@@ -358,6 +358,17 @@ def test_an_account_sees_its_own_trunks_only(proxy, client) -> None:
     assert acme.voice_out_trunks().find(trunk.id).data.is_active
 
 
+def test_an_account_calls_the_countries_that_it_was_given(proxy, busy, new_peer) -> None:
+    desk = new_peer("127.0.5.3")
+    made(client_of(proxy, new_token(proxy, "us", "write", account="acme")), "Anywhere", "127.0.5.3")
+    seconds_until("admitted", lambda: outcome(desk, proxy, WASHINGTON))
+    assert outcome(desk, proxy, LONDON) == "COUNTRY"
+    forgotten = client_of(proxy, new_token(proxy, "forgotten", "write", account="forgotten"))
+    with pytest.raises(DidwwApiError) as error:
+        made(forgotten, "Nowhere", "127.0.5.4")
+    refused(error, 422, "100", "/data")
+
+
 # The shape of older versions
 
 

@@ -34,6 +34,11 @@ def belongs_to(one: PolicyObject) -> str | None:
     return None if account is None else str(account)
 
 
+def wanted_name(who: Identity, said: str) -> str:
+    """What a new object of the caller's would be called: an account's names begin with its own."""
+    return said if who.account is None else f"{who.account}.{said}"
+
+
 async def change_one(
     editor: PolicyEditor,
     who: Identity,

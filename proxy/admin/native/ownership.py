@@ -13,6 +13,7 @@ from typing import Any, Final
 from config.objects import canonical
 from config.problem import Finding
 from proxy.admin.access.identity import Identity
+from proxy.admin.access.territory import taken_from_others
 from proxy.objects.document import Document, PolicyObject
 from proxy.objects.errors import EditError
 
@@ -108,6 +109,11 @@ def _overreach(
     if (old is None or old.name != new.name) and not new.name.startswith(f"{who.account}."):
         text = f"must begin with `{who.account}.`, where a token for this account chooses it"
         yield Finding(f"{new.kind}[{new.name}].name", text)
+    if new.kind == "trunks" and was.get("allowed_sip_ips") != now.get("allowed_sip_ips"):
+        taken = taken_from_others(document, who, now["allowed_sip_ips"])
+        if taken is not None:
+            text = f"{taken} lies within a network of somebody else"
+            yield Finding(f"trunks[{new.name}].allowed_sip_ips", text)
     if new.kind == "trunks" and was.get("profile") != now.get("profile"):
         for name in (was.get("profile"), now.get("profile")):
             profile = document.find("profiles", str(name)) if name is not None else None

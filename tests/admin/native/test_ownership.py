@@ -164,6 +164,21 @@ async def test_what_is_the_operators(let: House, acme: httpx.AsyncClient, change
     assert await _everything(let) == before
 
 
+async def test_addresses_within_anothers_network_are_not_ones_own(
+    let: House, acme: httpx.AsyncClient
+) -> None:
+    async with acme, let.client(ROOT) as root:
+        wide = {"allowed_sip_ips": ["198.51.100.0/24"]}
+        assert (await root.patch("/v1/trunks/umbrella.shop", json=wide)).status_code == 200
+        within = {"name": "acme.x", "allowed_sip_ips": ["198.51.100.7"]}
+        answer = await acme.post("/v1/trunks", json=within)
+        assert answer.status_code == 403, answer.text
+        (found,) = answer.json()["problems"]
+        assert found["pointer"] == "/allowed_sip_ips"
+        assert "umbrella" not in answer.text
+        assert (await root.post("/v1/trunks", json={**within, "account": "acme"})).status_code == 201
+
+
 async def test_a_shared_profile_cannot_be_left(let: House, acme: httpx.AsyncClient) -> None:
     async with acme, let.client(ROOT) as root:
         assert (

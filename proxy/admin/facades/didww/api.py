@@ -40,7 +40,7 @@ from proxy.admin.facades.didww.trunk import (
     wants_credentials,
     with_credentials,
 )
-from proxy.admin.facades.refused import Fault, Faulty, belongs_to, change_one
+from proxy.admin.facades.refused import Fault, Faulty, belongs_to, change_one, wanted_name
 from proxy.admin.facades.spending import Spending, Spent
 from proxy.objects.document import Document, PolicyObject, new_id
 from proxy.objects.editor import PolicyEditor
@@ -121,12 +121,13 @@ class Didww:
         key, drawn = new_id(), Credentials.drawn()
 
         def operation(document: Document) -> Document:
+            _check_countries(document, who)
             numbers = dids.assigned(relationships, document, who)
             spec, beside = changed(new_trunk(who.account), {}, said, numbers)
             _check_addresses(document, who, spec)
             if wants_credentials(spec):
                 spec = with_credentials(spec, drawn)
-            name = document.free_name("trunks", said.name, "trunk")
+            name = document.free_name("trunks", wanted_name(who, said.name), "trunk")
             return document.create("trunks", name, spec, id=key, extra={BESIDE: beside})
 
         document = await self._change(who, "a voice OUT trunk is made", key, version, operation)
@@ -384,6 +385,14 @@ def _fault(fault: Fault, version: str) -> jsonapi.Fault:
         return invalid(_in_shape(_SAID_BY[fault.field], version), fault.text)
     text = f"{fault.field} {fault.text}".strip()
     return jsonapi.Fault(422, jsonapi.INVALID, text, text, "/data")
+
+
+def _check_countries(document: Document, who: Identity) -> None:
+    """An account that nobody gave countries may not call any: raises Refused."""
+    account = None if who.account is None else document.find("accounts", who.account)
+    if who.account is not None and (account is None or account.spec.get("destination_whitelist") is None):
+        text = "the account has no destination_whitelist: its countries are listed by the operator first"
+        raise Refused(jsonapi.Fault(422, jsonapi.INVALID, text, text, "/data"))
 
 
 def _check_addresses(document: Document, who: Identity, spec: Mapping[str, Any]) -> None:

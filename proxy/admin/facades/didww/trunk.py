@@ -61,15 +61,13 @@ class FieldError(Exception):
 
 def new_trunk(account: str | None) -> Fields:
     """The spec of a trunk of which nothing was said yet: no country rule of its own, spending looked at over
-    24 hours, numbers dialled as DIDWW takes them (E.164 with `+`, `00` or neither)."""
+    24 hours, numbers dialled as DIDWW takes them (E.164 with `+`, `00` or neither). The countries of a trunk
+    that an account makes are those of the account: only who sees all may do without any."""
     spec: Fields = {
-        "allow_any_country": True,
         "threshold_window": "rolling_24h",
         "dial_plan": {"international_prefixes": ["00"], "bare_e164": True},
     }
-    if account is not None:
-        spec["account"] = account
-    return spec
+    return {**spec, **({"allow_any_country": True} if account is None else {"account": account})}
 
 
 def changed(

@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from proxy.admin.access.identity import READ, WRITE, Identity, need
-from proxy.admin.facades.refused import Fault, Faulty, belongs_to, change_one
+from proxy.admin.facades.refused import Fault, Faulty, belongs_to, change_one, wanted_name
 from proxy.admin.facades.telnyx import errors
 from proxy.admin.facades.telnyx.errors import MISSING, Refused, bad_parameter, invalid, not_found
 from proxy.admin.facades.telnyx.fields import ProfileFields
@@ -58,7 +58,7 @@ class Telnyx:
 
         def operation(document: Document) -> Document:
             spec, beside = changed(new_profile(who.account), {}, said)
-            name = document.free_name("profiles", said.name, "profile")
+            name = document.free_name("profiles", wanted_name(who, said.name), "profile")
             return document.create("profiles", name, spec, id=key, extra={BESIDE: beside})
 
         document = await self._change(who, "an outbound voice profile is made", key, operation)
