@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from config.problem import Problem
-from proxy.configuration import Compiled, load_policy
+from proxy.configuration import Compiled, load_own, load_policy
 from proxy.policy_commands import app as policy_app
 
 T = TypeVar("T")
@@ -197,11 +197,12 @@ def tokens_create(
     """Create a token and print it. It cannot be shown again."""
     from proxy.tokens import create
 
-    compiled = _load(config)
-    accounts = [] if compiled.config is None else [one.name for one in compiled.config.accounts]
-    if account is not None and account not in accounts:
-        _complain(f"warning: the configuration has no account `{account}`: the token will see nothing")
-    typer.echo(_result(create(compiled, name, tuple(dict.fromkeys(scope)), account)))
+    if account is not None:
+        compiled = _load(config)
+        accounts = [] if compiled.config is None else [one.name for one in compiled.config.accounts]
+        if account not in accounts:
+            _complain(f"warning: the policy has no account `{account}`: the token will see nothing")
+    typer.echo(_result(create(_load_own(config), name, tuple(dict.fromkeys(scope)), account)))
 
 
 @tokens.command("list")
@@ -214,7 +215,7 @@ def tokens_list(
 
     from proxy.tokens import listed
 
-    found = _result(listed(_load(config)))
+    found = _result(listed(_load_own(config)))
     if as_json:
         kept = [{name: value for name, value in asdict(one).items() if name != "digest"} for one in found]
         typer.echo(json.dumps(kept, indent=2))
@@ -234,7 +235,7 @@ def tokens_revoke(
     """Revoke a token: every instance refuses it from now on."""
     from proxy.tokens import revoke
 
-    ended = _result(revoke(_load(config), token))
+    ended = _result(revoke(_load_own(config), token))
     _complain(f"revoked {ended.id} ({ended.name})")
 
 
@@ -247,7 +248,7 @@ def audit(
     """Say what was changed and what was refused, newest first."""
     from proxy.tokens import audit
 
-    for one in _result(audit(_load(config), limit)):
+    for one in _result(audit(_load_own(config), limit)):
         if as_json:
             typer.echo(json.dumps(one))
             continue
@@ -314,6 +315,15 @@ def _load(config: Path) -> Compiled:
     compiled = _result(load_in_force(config))
     _print_problems(compiled.problems)
     if compiled.policy is None:
+        raise typer.Exit(FAILED)
+    return compiled
+
+
+def _load_own(config: Path) -> Compiled:
+    """The instance's own sections: a token can be revoked whatever is wrong with the policy."""
+    compiled = load_own(config)
+    if compiled.config is None:
+        _print_problems(compiled.problems)
         raise typer.Exit(FAILED)
     return compiled
 

@@ -89,6 +89,14 @@ def test_names_that_several_have(empty_server: Server, tmp_path: Path) -> None:
     assert "revoke one by its id" in done.stderr
 
 
+def test_a_policy_with_problems_keeps_nobody_from_revoking(empty_server: Server, tmp_path: Path) -> None:
+    path = write(tmp_path, configuration(ledger={"url": empty_server.url}))
+    assert command("tokens", "create", "leaked", "--scope", "admin", "-c", str(path)).exit_code == 0
+    path.write_text(path.read_text().replace("allowed_sip_ips", "allowed_sip_ipz"))
+    assert command("check", "-c", str(path)).exit_code == 1
+    assert command("tokens", "revoke", "leaked", "-c", str(path)).exit_code == 0
+
+
 def test_without_a_ledger(tmp_path: Path) -> None:
     path = write(tmp_path, configuration(ledger={"url": f"unix://{tmp_path}/nowhere"}))
     done = command("tokens", "list", "-c", str(path))

@@ -1,0 +1,109 @@
+"""Tokens at running instances, with real calls: an account sees and ends its own calls and no others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from tests.e2e.configuration import WASHINGTON, configuration, trunk
+from tests.e2e.configuration import provider as provider_entry
+from tests.e2e.sip_text import answer
+from tests.e2e.trunkwarden_process import HTTP_SECONDS, Trunkwarden, command
+from tests.e2e.user_agents import OutgoingCall, incoming
+from tests.e2e.waiting import eventually
+
+ACME, UMBRELLA = "127.0.0.10", "127.0.0.11"
+REVOKED_SECONDS = 1.0
+
+
+@pytest.fixture(scope="module")
+def instances(serve_module, redis_server, provider, tmp_path_factory) -> list[Trunkwarden]:
+    """Two on one ledger; the second asks everybody for a token."""
+    made = []
+    for name in ("one", "two"):
+        folder = tmp_path_factory.mktemp(name)
+        accounts = [{"name": account, "destination_whitelist": ["us"]} for account in ("acme", "umbrella")]
+        trunks = [trunk("desk", ACME, account="acme"), trunk("shop", UMBRELLA, account="umbrella")]
+        carriers = [provider_entry("carrier", provider.address)]
+        config = configuration(folder, redis_server.url, carriers, trunks, accounts=accounts)
+        if name == "two":
+            (folder / "token").write_text("root\n")
+            config["admin"]["token_file"] = str(folder / "token")
+        made.append(serve_module(config))
+    return made
+
+
+@pytest.fixture
+def tenant(instances) -> Iterator[Callable[..., httpx.Client]]:
+    """Clients of an instance with a new token of an account, made by the command."""
+    clients = []
+
+    def client(account: str, at: Trunkwarden, *scopes: str) -> httpx.Client:
+        options = [part for scope in scopes for part in ("--scope", scope)]
+        file = str(instances[0].file)
+        made = command("tokens", "create", f"of-{account}", *options, "--account", account, "-c", file)
+        assert (made.returncode, made.stderr) == (0, "")
+        headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
+        clients.append(httpx.Client(base_url=at.admin, timeout=HTTP_SECONDS, headers=headers))
+        return clients[-1]
+
+    yield client
+    for one in clients:
+        one.close()
+
+
+def test_an_account_sees_and_ends_its_own_calls(instances, provider, new_peer, tenant) -> None:
+    first, second = instances
+    acme, umbrella = tenant("acme", second, "calls"), tenant("umbrella", second, "calls")
+    calls = {}
+    for source in (ACME, UMBRELLA):
+        caller = new_peer(source)
+        call = OutgoingCall(caller, first.address, WASHINGTON).send()
+        incoming(provider, first.address, call).accept()
+        call.answered()
+        calls[source] = caller, call.call_id
+    (own,) = acme.get("/v1/calls").json()["calls"]
+    (others,) = umbrella.get("/v1/calls").json()["calls"]
+    assert (own["trunk"], others["trunk"]) == ("desk", "shop")
+    assert [one["name"] for one in acme.get("/v1/trunks").json()["trunks"]] == ["desk"]
+    assert acme.get("/v1/trunks/desk/usage").json()["active_calls"] == 1
+    assert acme.get("/v1/trunks/shop/usage").status_code == 404
+
+    def decided() -> list[str]:
+        return [one["trunk"] for one in acme.get("/v1/decisions").json()["decisions"]]
+
+    assert eventually(decided, 10, "its decision") == ["desk"]
+    for path in (f"/v1/calls/{others['ref']}", "/v1/calls?trunk=shop"):
+        assert acme.delete(path).status_code == 404
+    assert acme.delete(f"/v1/calls/{own['ref']}").status_code == 202
+    caller, call_id = calls[ACME]
+    for peer in (caller, provider):
+        peer.send(answer(peer.expect_request("BYE", call_id=call_id), "200 OK"), first.address)
+    assert [one["ref"] for one in umbrella.get("/v1/calls").json()["calls"]] == [others["ref"]]
+    assert umbrella.delete("/v1/calls?trunk=shop").status_code == 202
+    caller, call_id = calls[UMBRELLA]
+    for peer in (caller, provider):
+        peer.send(answer(peer.expect_request("BYE", call_id=call_id), "200 OK"), first.address)
+    first.wait_until_idle()
+
+
+def test_what_is_revoked_at_one_is_refused_at_the_other(instances, tenant) -> None:
+    first, second = instances
+    acme = tenant("acme", second, "read")
+    assert acme.get("/v1/trunks").status_code == 200
+    tokens = [one for one in first.get("/v1/tokens")["tokens"] if one["name"] == "of-acme"]
+    for one in tokens:
+        assert first.http.delete(f"/v1/tokens/{one['id']}").status_code == 204
+    eventually(lambda: acme.get("/v1/trunks").status_code == 401, REVOKED_SECONDS, "the refusal")
+    root = {"Authorization": "Bearer root"}
+    told = httpx.get(f"{second.admin}/v1/audit?limit=1000", headers=root, timeout=HTTP_SECONDS).json()[
+        "entries"
+    ]
+    actions = [one["action"] for one in told]
+    assert "tokens create of-acme" in actions
+    assert f"DELETE /v1/tokens/{tokens[0]['id']}" in actions
+    secret = acme.headers["Authorization"].rpartition("_")[2]
+    assert secret not in json.dumps(told) + first.stderr() + second.stderr()
