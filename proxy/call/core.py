@@ -8,11 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from hmac import compare_digest
-from typing import Protocol
 
-from policy.attempt import CallAttempt
-from policy.compiled import Policy, Provider
-from policy.reasons import ReasonCode, Refusal
+from policy.compiled import Provider
+from policy.reasons import ReasonCode
 from policy.verdict import Verdict
 from proxy.call.attempt import attempt_of
 from proxy.call.authenticator import Authenticator
@@ -28,6 +26,7 @@ from proxy.call.reach import Hop, Reachability
 from proxy.call.refusal import refusal_response
 from proxy.call.registration import Registration
 from proxy.call.relay import Relay, relay_request
+from proxy.call.roles import Judge, Sleeper
 from proxy.call.session import CallSession
 from proxy.call.session_timer import DEFAULT_SECONDS, too_small
 from proxy.call.shedding import Shedder
@@ -78,27 +77,6 @@ def _unsupported_scheme(request: SipRequest) -> bytes:
     return build_response(request, 416, b"Unsupported URI Scheme", to_tag=STATELESS_TAG)
 
 
-class Judge(Protocol):
-    """The policy in force, as the core needs it."""
-
-    @property
-    def policy(self) -> Policy:
-        """The whole."""
-        ...
-
-    def judge(self, attempt: CallAttempt) -> Verdict:
-        """Pure and total."""
-        ...
-
-    def knows(self, source: str) -> bool:
-        """Whether the address belongs to any trunk."""
-        ...
-
-    def refusal(self, reason: ReasonCode) -> Refusal:
-        """What a caller is told, with the operator's overrides."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class CallSettings:
     """Times in seconds: how long a provider may be silent, how long it may ring, how long an ACK may take
@@ -110,16 +88,6 @@ class CallSettings:
     ack_seconds: float = 32.0
     drop_strangers: bool = False
     session_expires_seconds: int = DEFAULT_SECONDS
-
-
-class Sleeper(Protocol):
-    """Who can be woken."""
-
-    wake_at: float
-
-    def wake(self, now: float) -> float | None:
-        """Act on what is due; when to be woken next, or None."""
-        ...
 
 
 class ProxyCore:
