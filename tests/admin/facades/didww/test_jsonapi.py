@@ -48,6 +48,7 @@ async def test_who_may_not() -> None:
         ("GET", f"{TRUNKS}/{TRUNK}/owner", 404),
         ("GET", f"{TRUNKS}/x", 404),
     ],
+    ids=["nothing", "wrong-method", "below-a-trunk", "no-trunk"],  # a trunk's identifier is another each time
 )
 async def test_what_is_not_there(method: str, path: str, status: int) -> None:
     assert entries(await ask(method, path), status)[0]["code"] == str(status)
