@@ -6,11 +6,12 @@ from __future__ import annotations
 import json
 import os
 import pwd
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from config.problem import Finding
 from proxy.configuration import load_own
 from proxy.ledger.ledger import LedgerRefused, LedgerUnavailable
 from proxy.objects.changes import Change, diff
@@ -68,8 +69,7 @@ async def plan(config: Path, file: Path) -> tuple[Change, ...]:
     wanted = _readable(file)
     async with editing(config) as editor:
         with _placed(wanted):
-            for data in wanted.rows.values():
-                await editor.know_deck(data)
+            await _each_deck(wanted, editor.know_deck)
             _, changes = await editor.check(applying(wanted), operator=True)
             return changes
 
@@ -85,13 +85,24 @@ async def apply(
             before = await editor.current()
             if expected is not None and before.number != expected:
                 raise Failed([f"the store is at version {before.number}, not {expected}"])
-            for data in wanted.rows.values():
-                await editor.put_deck(data)
+            await _each_deck(wanted, editor.put_deck)
             _, changes = await editor.check(applying(wanted), operator=True)
             show(changes)
             return await editor.change(
                 author(), comment or f"apply {file.name}", applying(wanted), before.etag, operator=True
             )
+
+
+async def _each_deck(wanted: Wanted, take: Callable[[bytes], Awaitable[str]]) -> None:
+    for one in wanted.objects:
+        data = wanted.rows.get(str(one.spec.get("sha256"))) if one.kind == "rate_decks" else None
+        if data is None:
+            continue
+        try:
+            await take(data)
+        except Invalid as error:
+            found = [": ".join(filter(None, problem)) for problem in error.problems]
+            raise Invalid(Finding(f"rate_decks.{one.name}", text) for text in found) from None
 
 
 async def export(config: Path, number: int | None, decks: Path | None) -> str:

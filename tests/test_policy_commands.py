@@ -102,6 +102,19 @@ def test_plan_apply_and_plan_again(config: Path) -> None:
     assert "version" not in applied(config).stdout
 
 
+def test_decks_of_a_plan_need_not_be_in_the_store(config: Path) -> None:
+    text = OBJECTS.replace("rate_decks:", "rate_decks:\n  a: {file: a.csv}\n  b: {file: b.csv}")
+    for name in ("a", "b"):
+        (config.parent / f"{name}.csv").write_text(f"{DECK}7,{name},0.1\n")
+    (config.parent / "objects.yaml").write_text(text)
+    assert policy(config, "plan", config.parent / "objects.yaml").exit_code == 3
+    applied(config)
+    (config.parent / "a.csv").write_text(f"{DECK}7,a,free\n")
+    result = policy(config, "apply", config.parent / "objects.yaml")
+    told = f"{config.parent}/objects.yaml:2: rate_decks.a: line 4: rate_per_minute: must be "
+    assert (result.exit_code, result.stderr.startswith(told)) == (1, True), result.stderr
+
+
 def test_apply_changes_and_deletes(config: Path) -> None:
     applied(config)
     text = OBJECTS.replace("100.10", "50").replace("outplans:", "ignored:").split("ignored:")[0]

@@ -243,6 +243,10 @@ class Versions:
                 if not away:
                     _log.warning("the policy's store is away: %s", error)
                 away = True
+            except Exception:  # who follows goes on following
+                if not away:
+                    _log.exception("the policy's store cannot be read")
+                away = True
             await asyncio.sleep(POLL_SECONDS)
 
     # The connection

@@ -237,6 +237,8 @@ class PolicyEditor:
             raise Invalid([Finding("", str(error))]) from None
         version = Version(entry_of(stored), document)
         self._take(version)
+        if self._decks is not None:
+            self._decks.keep_only(document)
         if set(document.decks()) != set(before.document.decks()):
             await versions.forget_decks()
         for tell in self.on_change:
@@ -257,7 +259,7 @@ class PolicyEditor:
         changes = diff(old, new)
         if changes:
             assert self._decks is not None
-            decks = await self._decks.of(new, keep=False)
+            decks = await self._decks.of(new)
             stored = Stored(new.sections(), decks)
             compiled = await asyncio.to_thread(load_policy, self._path, stored)
             if compiled.problems:

@@ -97,7 +97,11 @@ class Followed:
                 self._complain(str(error))
                 return
             self.problem = None
-            await moved()
+            try:
+                await moved()
+            except Exception as error:  # else nothing would be followed any more
+                _log.exception("version %d of the policy was not put in force", head.number)
+                self.problem = Problem(STORE, 0, "", f"version {head.number} failed: {error}")
 
         await self._versions.follow(take)
 
@@ -129,6 +133,7 @@ class Followed:
 
     async def _take(self, version: Version) -> None:
         decks = await self._decks.of(version.document)
+        self._decks.keep_only(version.document)
         self.version, self._stored = version, Stored(version.document.sections(), decks)
 
     async def _seed(self) -> tuple[Problem, ...]:

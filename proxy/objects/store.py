@@ -7,7 +7,7 @@ import json
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from config.rate_deck import ReadDeck, read_deck
 from proxy.ledger.versions import Head, StoredVersion
@@ -32,6 +32,9 @@ class Versions(Protocol):
     async def forget_decks(self) -> list[str]: ...
 
     def close(self) -> Awaitable[None]: ...
+
+
+MOST_ROWS: Final = 2_000_000  # of rate decks that no document names yet, and those that one does
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +108,29 @@ async def read_version(stored: StoredVersion) -> Version:
 
 
 class Decks:
-    """The rows of rate decks by their digests, each read once for as long as it is used."""
+    """The rows of rate decks by their digests, each read once for as long as it is kept."""
 
     def __init__(self, versions: Versions) -> None:
         self._versions = versions
         self._read: dict[str, ReadDeck] = {}
 
     def add(self, digest: str, deck: ReadDeck) -> None:
-        """Rows that were read already."""
+        """Rows that were read already. Those that have been kept for longest go when all are too many."""
+        self._read.pop(digest, None)
         self._read[digest] = deck
+        rows = sum(len(read.deck) for read in self._read.values())
+        for oldest in list(self._read)[:-1]:
+            if rows <= MOST_ROWS:
+                return
+            rows -= len(self._read.pop(oldest).deck)
 
-    async def of(self, document: Document, *, keep: bool = True) -> dict[str, ReadDeck]:
-        """The rows that the document names, as far as the store has them; with `keep` all others are
-        forgotten."""
+    def keep_only(self, document: Document) -> None:
+        """Forget the rows that the document does not name."""
+        named = document.decks()
+        self._read = {digest: deck for digest, deck in self._read.items() if digest in named}
+
+    async def of(self, document: Document) -> dict[str, ReadDeck]:
+        """The rows that the document names, as far as the store has them."""
         found = {}
         for digest in document.decks():
             deck = self._read.get(digest)
@@ -125,8 +138,7 @@ class Decks:
                 data = await self._versions.deck(digest)
                 if data is None:
                     continue
-                deck = self._read[digest] = await asyncio.to_thread(read_deck, data)
+                deck = await asyncio.to_thread(read_deck, data)
+                self.add(digest, deck)
             found[digest] = deck
-        if keep:
-            self._read = dict(found)
         return found

@@ -166,3 +166,28 @@ async def test_what_cannot_be_followed_is_a_problem_until_it_can(
 
 def _later() -> bytes:
     return zlib.compress(b'{"format": 99}')
+
+
+async def test_a_failure_ends_no_following(seeded: Path, editor: PolicyEditor, server: Server) -> None:
+    followed, _ = await open_followed(seeded)
+    assert followed is not None
+    seen: list[int] = []
+
+    async def moved() -> None:
+        seen.append(followed.version.number)
+        if followed.version.number == 2:
+            raise KeyError("a mistake of ours")
+
+    task = asyncio.get_running_loop().create_task(followed.follow(moved))
+    await editor.change("x", "", lambda document: document.patch("trunks", "office", {"cps_limit": 1}))
+    await until(lambda: followed.problem is not None)
+    assert str(followed.problem).startswith("store: version 2 failed")
+    server.client().hset("{tw}:policy", "head", "nonsense")
+    await asyncio.sleep(0.3)
+    server.client().hset("{tw}:policy", "head", "2")
+    await editor.change("x", "", lambda document: document.patch("trunks", "office", {"cps_limit": 2}))
+    await until(lambda: seen == [2, 3])
+    assert followed.problem is None
+    task.cancel()
+    await asyncio.wait([task])
+    await followed.close()

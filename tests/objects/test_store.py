@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from config.rate_deck import read_deck
 from proxy.ledger.versions import Head, StoredVersion, Versions
 from proxy.objects.document import Document
 from proxy.objects.store import NOTHING, Decks, entry_of, etag_of, read_version
@@ -43,5 +44,18 @@ async def test_rows_are_read_once_while_they_are_used(versions: Versions) -> Non
     first = await decks.of(document)
     assert list(first) == [digest]
     assert (await decks.of(document))[digest] is first[digest]
-    await decks.of(Document())
+    decks.keep_only(Document())
     assert (await decks.of(document))[digest] is not first[digest]
+
+
+async def test_rows_that_nobody_needs_are_bounded(
+    versions: Versions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.objects.store.MOST_ROWS", 3)
+    decks = Decks(versions)
+    read = [read_deck(b"prefix,rate_per_minute\n1,1\n2,%d\n" % n) for n in range(3)]
+    document = Document()
+    for number, deck in enumerate(read):
+        decks.add(str(number) * 64, deck)
+        document = document.create("rate_decks", f"d{number}", {"sha256": str(number) * 64}, id=str(number))
+    assert list(await decks.of(document)) == ["2" * 64]
