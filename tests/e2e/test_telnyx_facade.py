@@ -344,3 +344,19 @@ def test_calls_of_sipp(proxy, client, redis_server, sipp, carrier) -> None:
 def explained(proxy: Trunkwarden) -> str:
     answer = proxy.http.post("/v1/explain", json={"source": SIPP_DESK, "to": WASHINGTON})
     return str(answer.json()["decision"])
+
+
+def test_too_many_wrong_tokens(proxy, client) -> None:
+    """The last of this file: the address has nothing left then but tokens that were good from it."""
+
+    def guess() -> str:
+        with pytest.raises(telnyx.APIStatusError) as error:
+            client_of(proxy, "guessed").outbound_voice_profiles.list()
+        return str(entries(error)[0]["code"])
+
+    codes = [guess() for _ in range(30)]
+    assert (codes[0], codes[-1]) == ("10009", "10011")
+    with pytest.raises(telnyx.RateLimitError) as limited:
+        client_of(proxy, "guessed").outbound_voice_profiles.list()
+    assert int(limited.value.response.headers["retry-after"]) >= 1
+    assert client.outbound_voice_profiles.list().meta.page_number == 1
