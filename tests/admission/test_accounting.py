@@ -113,6 +113,8 @@ async def test_call_without_a_price_lives_on_its_lease_alone(bench: MakeBench) -
 
 async def test_call_ends_when_the_money_does_and_never_costs_more(bench: MakeBench) -> None:
     b = bench(money("0.10"))  # 100 seconds; a second block of 60 does not fit
+    short: list[tuple[str, int]] = []
+    b.accounting.short = lambda trunk, wanted: short.append((trunk, wanted))
     call = await b.talk(UK)
     for _ in range(990):
         await b.run(0.1)
@@ -132,6 +134,7 @@ async def test_call_ends_when_the_money_does_and_never_costs_more(bench: MakeBen
     record = b.calls[0]
     assert (record["cost"], record["billed_seconds"], record["duration_ms"]) == ("0.10", 100, 100_000)
     assert call.ended_by == "proxy"
+    assert set(short) == {("office", SECOND)}  # the increment that it could not have
 
 
 async def test_both_sides_are_told_when_the_money_ends(bench: MakeBench) -> None:

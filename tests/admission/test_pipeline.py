@@ -12,7 +12,7 @@ import pytest
 
 from policy.compiled import Policy
 from policy.reasons import ReasonCode
-from proxy.admission.pipeline import AdmissionPipeline
+from proxy.admission.pipeline import WHITELIST_REJECTED, AdmissionPipeline
 from proxy.ledger.redis_ledger import RedisLedger
 from tests.admission.bench import UK, UK_MOBILE, US, Bench, policy
 from tests.call.playbook import CARRIER, PBX, answer, invite
@@ -121,6 +121,10 @@ async def test_policy_refusal_is_recorded_once(bench: MakeBench) -> None:
     b.receive(invite("sip:+33142685300@127.0.0.1"))  # a retransmission
     assert decisions(b) == [("office", "refused", "COUNTRY", 403)]
     assert counts(b) == {("office", "refused", "COUNTRY"): 1}
+    (tally,) = b.metrics.happenings.take()["tallies"]
+    assert (tally["event"], tally["trunk"], tally["count"]) == (WHITELIST_REJECTED, "office", 1)
+    assert tally["last"]["country"] not in ("GB", "US")
+    assert tally["last"]["call_id"] == "call-1"
     assert await b.ledger.calls() == []
 
 

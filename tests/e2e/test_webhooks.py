@@ -13,10 +13,16 @@ from typing import Any
 import pytest
 import yaml
 from didww.callback.request_validator import RequestValidator
+from didww.client import DidwwClient
+from didww.enums import OnCliMismatchAction
+from didww.exceptions import DidwwApiError
+from didww.resources.authentication_method import IpOnlyAuthenticationMethod
+from didww.resources.voice_out_trunk import VoiceOutTrunk
 from standardwebhooks import Webhook
 
 from tests.e2e.configuration import PARIS, WASHINGTON, configuration, trunk
 from tests.e2e.configuration import provider as provider_entry
+from tests.e2e.facade_stage import TOKEN, signed_in, store_configuration
 from tests.e2e.redis_server import RedisServer
 from tests.e2e.trunkwarden_process import Trunkwarden, command
 from tests.e2e.user_agents import OutgoingCall, hang_up, incoming
@@ -237,3 +243,33 @@ def _http_process(proxy: Trunkwarden) -> int:
         int(one) for one in children if b"proxy.admin.process" in Path(f"/proc/{one}/cmdline").read_bytes()
     ]
     return child
+
+
+def test_callback_of_a_trunk_that_a_carriers_client_made(
+    serve, ledger, receiver, provider, new_peer, tmp_path
+) -> None:
+    """DIDWW's client makes the trunk, and DIDWW's validator takes what its callback is sent."""
+    config = store_configuration(
+        tmp_path / "store", ledger.url, provider,
+        webhooks={"allow_networks": ["127.0.0.0/8"], "callback_secret": CALLBACK_SECRET},
+    )  # fmt: skip
+    proxy = signed_in(serve(config))
+    client = DidwwClient(TOKEN, base_url=f"{proxy.admin}/didww/v3")
+    trunk = VoiceOutTrunk()
+    trunk.name = "With a callback"
+    trunk.authentication_method = IpOnlyAuthenticationMethod(allowed_sip_ips=["127.0.0.12"])
+    trunk.on_cli_mismatch_action = OnCliMismatchAction.SEND_ORIGINAL_CLI
+    trunk.threshold_amount = "0.10"
+    trunk.callback_url = "http://169.254.169.254/latest/meta-data"
+    with pytest.raises(DidwwApiError, match="not a public address"):
+        client.voice_out_trunks().create(trunk)
+    trunk.callback_url = receiver.url("/didww")
+    made = client.voice_out_trunks().create(trunk).data
+    caller = new_peer("127.0.0.12")
+    eventually(lambda: proxy.get("/v1/trunks")["trunks"], TOLD_SECONDS, "the trunk")
+    spend(proxy, provider, caller)
+    (callback,) = eventually(lambda: callbacks(receiver), TOLD_SECONDS, "the callback")
+    (row,) = json.loads(callback.body)
+    assert (row["id"], row["type"], row["status"]) == (made.id, "voice_out_trunks", "blocked")
+    signature = callback.headers["x-didww-signature"]
+    assert RequestValidator(CALLBACK_SECRET).validate(receiver.url("/didww"), row, signature)
