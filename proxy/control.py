@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from policy.compiled import Scope
+from config.model import Config
+from policy.compiled import Policy, Scope
 from policy.reasons import ReasonCode
 from proxy.admin.control_protocol import Heartbeat, PolicyState, ReloadOutcome
 from proxy.admission.inquiry import add_headroom, attempt_from, judge
+from proxy.objects.document import PolicyObject
 from proxy.observe.clock import iso
 from proxy.observe.exposition import Snapshot
-from proxy.webhooks.settings import HookSettings
+from proxy.webhooks.settings import rows_of, section_of
 
 if TYPE_CHECKING:
     from proxy.app import Application
+
+_ROWS = 500  # of trunks in one answer, so that none takes long to encode
 
 
 class Control:
@@ -22,6 +27,7 @@ class Control:
 
     def __init__(self, app: Application) -> None:
         self._app = app
+        self._hooked: list[list[Any]] = []
 
     async def heartbeat(self) -> Heartbeat:
         """Which parts work."""
@@ -68,12 +74,20 @@ class Control:
             **metrics.happenings.take(),
         }
 
-    def webhooks(self) -> dict[str, Any]:
-        """Who is told of what."""
-        followed = self._app.followed
-        trunks = [] if followed is None else followed.version.document.list("trunks")
-        ids = {trunk.name: trunk.id for trunk in trunks}
-        return HookSettings.of(self._app.in_force, self._app.store.policy, ids).to_json()
+    async def webhooks(self, start: int) -> dict[str, Any]:
+        """Who is told of what: the section, and the trunks from `start` on."""
+        app = self._app
+        if start == 0:
+            followed = app.followed
+            trunks = [] if followed is None else followed.version.document.list("trunks")
+            config, policy = app.in_force, app.store.policy
+            self._hooked = await asyncio.to_thread(_rows, config, policy, trunks)
+        rows = self._hooked[start : start + _ROWS]
+        return {
+            "section": section_of(app.in_force),
+            "trunks": rows,
+            "more": start + _ROWS < len(self._hooked),
+        }
 
     def trunk_scopes(self) -> Mapping[str, Scope]:
         """Every trunk's own scope."""
@@ -101,3 +115,7 @@ class Control:
         if request.get("live"):
             await add_headroom(policy, fields, verdict, self._app.ledger)
         return fields
+
+
+def _rows(config: Config, policy: Policy, trunks: list[PolicyObject]) -> list[list[Any]]:
+    return rows_of(config, policy, {trunk.name: trunk.id for trunk in trunks})

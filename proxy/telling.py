@@ -14,7 +14,7 @@ from proxy.ledger.ledger import LedgerRefused, LedgerUnavailable
 from proxy.observe.clock import iso_ms, utc_now
 from proxy.routing.names import Names
 from proxy.webhooks.messages import event_json, request_of
-from proxy.webhooks.sender import Outcome
+from proxy.webhooks.outcome import Outcome
 from proxy.webhooks.service import sender_of
 from proxy.webhooks.settings import HookSettings
 

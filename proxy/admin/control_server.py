@@ -69,8 +69,9 @@ class ControlTarget(Protocol):
         """A `proxy.webhooks.watcher.Seen`: what others are to be told of; each is given once."""
         ...
 
-    def webhooks(self) -> dict[str, Any]:
-        """Who is told of what: `HookSettings.to_json`."""
+    async def webhooks(self, start: int) -> dict[str, Any]:
+        """Who is told of what: the `section` and some rows of `trunks`, from `start` on, as HookSettings
+        takes them, and whether there are `more`."""
         ...
 
     async def explain(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -176,8 +177,8 @@ class ControlServer:
     async def _happenings(self, _: dict[str, Any]) -> dict[str, Any]:
         return self._target.happenings()
 
-    async def _webhooks(self, _: dict[str, Any]) -> dict[str, Any]:
-        return self._target.webhooks()
+    async def _webhooks(self, args: dict[str, Any]) -> dict[str, Any]:
+        return await self._target.webhooks(int(args.get("start", 0)))
 
     async def _reload(self, _: dict[str, Any]) -> ReloadOutcome:
         return await self._target.reload()

@@ -150,7 +150,7 @@ async def _open_ledger(settings: ChildSettings) -> AdminLedger:
 def _webhooks(settings: ChildSettings, control: ControlClient, ledger: LedgerAccess) -> Webhooks:
     instance = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     return Webhooks(
-        lambda operation: control.call(operation, within=CONTROL_SECONDS),
+        lambda operation, args: control.call(operation, args, within=CONTROL_SECONDS),
         ledger.usage,
         lambda: open_hook_queue(settings.ledger_url, Path(settings.data_dir), instance),
         _names(),

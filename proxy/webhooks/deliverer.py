@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from proxy.ledger.hook_queue import Delivery, HookQueue
 from proxy.ledger.ledger import LedgerUnavailable
@@ -15,8 +15,11 @@ from proxy.observe.logs import Sampler
 from proxy.observe.tasks import TaskKeeper
 from proxy.webhooks.counts import Counts
 from proxy.webhooks.messages import request_of
-from proxy.webhooks.sender import Outcome, Sender
+from proxy.webhooks.outcome import Outcome
 from proxy.webhooks.settings import HookSettings, Recipient
+
+if TYPE_CHECKING:
+    from proxy.webhooks.sender import Sender
 
 _log = logging.getLogger(__name__)
 

@@ -10,8 +10,6 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from standardwebhooks import Webhook
-
 from config.web_address import read_web_address
 from proxy.observe.clock import iso
 from proxy.webhooks.settings import Recipient
@@ -37,6 +35,8 @@ def request_of(recipient: Recipient, id_: str, event: bytes, now: datetime) -> t
         return headers, json.dumps(rows, separators=(",", ":"), ensure_ascii=True).encode("ascii")
     headers["webhook-timestamp"] = str(int(now.timestamp()))
     if recipient.secret is not None:
+        from standardwebhooks import Webhook
+
         headers["webhook-signature"] = Webhook(recipient.secret).sign(id_, now, event.decode("ascii"))
     return headers, event
 

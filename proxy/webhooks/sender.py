@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import httpx
@@ -18,25 +17,12 @@ import httpx
 from config.address import Network, is_address
 from config.web_address import WebAddress, forbidden, read_web_address
 from proxy.routing.names import Names, Unanswered
+from proxy.webhooks.outcome import Outcome
 
 CONNECT_SECONDS: Final = 5.0
 _LONGEST_WAIT: Final = 86_400
 _GONE: Final = 410
 _ONE_CONNECTION: Final = httpx.Limits(max_connections=1, max_keepalive_connections=0)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a try. `detail` says it in words. `status` None: nobody answered. `refused`: it leads to
-    an address that nothing is sent to. `gone`: who was told wants no more. `retry_after`: seconds that the
-    answer asks for."""
-
-    ok: bool
-    detail: str
-    status: int | None = None
-    refused: bool = False
-    gone: bool = False
-    retry_after: int = 0
 
 
 class Forbidden(Exception):

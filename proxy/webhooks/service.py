@@ -7,7 +7,7 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from proxy.ledger.hook_queue import HookQueue, Opener
 from proxy.ledger.ledger import LedgerRefused, LedgerUnavailable
@@ -16,9 +16,11 @@ from proxy.observe.tasks import TaskKeeper
 from proxy.routing.names import Names
 from proxy.webhooks.counts import Counts
 from proxy.webhooks.deliverer import Deliverer
-from proxy.webhooks.sender import Sender
 from proxy.webhooks.settings import HookSettings
 from proxy.webhooks.watcher import Seen, UsageOf, Watcher
+
+if TYPE_CHECKING:
+    from proxy.webhooks.sender import Sender
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +28,7 @@ LOOK_SECONDS: Final = 1.0
 DELIVER_SECONDS: Final = 0.25
 _SIZES_EVERY: Final = 5  # looks
 
-Ask = Callable[[str], Awaitable[Any]]
+Ask = Callable[[str, dict[str, Any]], Awaitable[Any]]
 """Asks the SIP process for `happenings` or `webhooks`."""
 
 
@@ -65,9 +67,9 @@ class Webhooks:
                 await self._queue.close()
 
     async def _look(self) -> None:
-        seen: Seen = await self._ask("happenings")
+        seen: Seen = await self._ask("happenings", {})
         if seen["stamp"] != self._stamp or self._settings is None:
-            await self._settle(HookSettings.from_json(await self._ask("webhooks")))
+            await self._settle(await self._read_settings())
             self._stamp = seen["stamp"]
         settings = self._settings
         if settings is None or not settings.recipients:
@@ -81,10 +83,20 @@ class Webhooks:
         if self._looks % _SIZES_EVERY == 1:
             self.counts.waiting, self.counts.dead = await queue.sizes()
 
+    async def _read_settings(self) -> HookSettings:
+        rows: list[list[Any]] = []
+        while True:
+            said = await self._ask("webhooks", {"start": len(rows)})
+            rows += said["trunks"]
+            if not said["more"]:
+                return HookSettings.from_json(said["section"], rows)
+
     async def _settle(self, settings: HookSettings) -> None:
         """From now on by these settings."""
-        sender = await asyncio.to_thread(sender_of, settings, self._names)
         self._settings = settings
+        if not settings.recipients and self._deliverer is None:
+            return
+        sender = await asyncio.to_thread(sender_of, settings, self._names)
         if settings.recipients:
             queue = await self._open()
             if self._deliverer is None:
@@ -129,6 +141,8 @@ class Webhooks:
 
 def sender_of(settings: HookSettings, names: Names) -> Sender:
     """Who posts by these settings. Raises OSError or ssl.SSLError."""
+    from proxy.webhooks.sender import Sender  # not before somebody is told: an HTTP client takes long to load
+
     return Sender(
         names,
         allowed=settings.allow_networks,

@@ -3,16 +3,18 @@ process, which tells."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any, Final, Self
+
+from pydantic import SecretStr
 
 from config.address import Network
 from config.model import Config
 from policy.compiled import Policy, Scope, Window
 
-CALLBACK_EVENTS: Final = frozenset({"trunk.threshold_reached", "trunk.threshold_freed"})
+CALLBACK_EVENTS: Final = ("trunk.threshold_reached", "trunk.threshold_freed")
 _CALLBACK: Final = "trunk:"
 
 
@@ -74,54 +76,31 @@ class HookSettings:
     @classmethod
     def of(cls, config: Config, policy: Policy, ids: Mapping[str, str] | None = None) -> Self:
         """Of the configuration in force and the policy made of it. `ids` of trunks, where they have any."""
-        section = config.webhooks
-        recipients = {}
-        for endpoint in section.endpoints:
-            secret = None if endpoint.secret is None else endpoint.secret.get_secret_value()
-            recipients[endpoint.name] = Recipient(
-                endpoint.name, endpoint.url, secret, endpoint.events, endpoint.account
-            )
-        key = None if section.callback_secret is None else section.callback_secret.get_secret_value()
-        trunks = {}
-        for trunk in config.trunks:
-            scope = policy.trunks[trunk.name].scope
-            told = trunk.callback_url is not None
-            trunks[trunk.name] = TrunkFacts(
-                trunk.name, trunk.account, trunk.status == "active", scope.threshold, scope.window.value,
-                scope.shard, told, (ids or {}).get(trunk.name),
-            )  # fmt: skip
-            if trunk.callback_url is not None:
-                name = callback_of(trunk.name)
-                recipients[name] = Recipient(
-                    name, trunk.callback_url, key, tuple(sorted(CALLBACK_EVENTS)), callback=True
-                )
-        return cls(
-            recipients, trunks, config.currency, section.allow_networks, section.deny_networks,
-            float(section.timeout_seconds), section.retry_seconds,
-            None if section.ca_file is None else str(section.ca_file),
-        )  # fmt: skip
-
-    def to_json(self) -> dict[str, Any]:
-        fields = asdict(self)
-        for key in ("allow_networks", "deny_networks"):
-            fields[key] = [str(network) for network in fields[key]]
-        return fields
+        return cls.from_json(section_of(config), rows_of(config, policy, ids or {}))
 
     @classmethod
-    def from_json(cls, fields: dict[str, Any]) -> Self:
-        """What `to_json` made. Raises KeyError, TypeError or ValueError for anything else."""
+    def from_json(cls, section: Mapping[str, Any], rows: Iterable[Sequence[Any]]) -> Self:
+        """Of what `section_of` and `rows_of` gave. Raises KeyError, TypeError or ValueError for anything
+        else."""
+        recipients = {}
+        for name, url, secret, events, account in section["endpoints"]:
+            recipients[name] = Recipient(name, url, secret, tuple(events), account)
+        trunks = {}
+        for name, account, active, threshold, window, shard, url, id_ in rows:
+            trunks[name] = TrunkFacts(name, account, active, threshold, window, shard, url is not None, id_)
+            if url is not None:
+                wanted = callback_of(name)
+                key = section["callback_secret"]
+                recipients[wanted] = Recipient(wanted, url, key, CALLBACK_EVENTS, callback=True)
         return cls(
-            {
-                name: Recipient(**{**one, "events": tuple(one["events"])})
-                for name, one in fields["recipients"].items()
-            },
-            {name: TrunkFacts(**one) for name, one in fields["trunks"].items()},
-            fields["currency"],
-            tuple(ip_network(text) for text in fields["allow_networks"]),
-            tuple(ip_network(text) for text in fields["deny_networks"]),
-            fields["timeout"],
-            tuple(fields["retries"]),
-            fields["ca_file"],
+            recipients,
+            trunks,
+            section["currency"],
+            tuple(ip_network(text) for text in section["allow_networks"]),
+            tuple(ip_network(text) for text in section["deny_networks"]),
+            section["timeout"],
+            tuple(section["retries"]),
+            section["ca_file"],
         )
 
     def told_of(self, event: str, trunk: str | None = None) -> Iterator[str]:
@@ -141,3 +120,38 @@ class HookSettings:
 def callback_of(trunk: str) -> str:
     """Under which name a trunk's own callback waits in the queue. No endpoint can have it."""
     return f"{_CALLBACK}{trunk}"
+
+
+def section_of(config: Config) -> dict[str, Any]:
+    """The section `webhooks` as JSON, with the secrets that were read for it."""
+    section = config.webhooks
+    return {
+        "endpoints": [
+            [one.name, one.url, _plain(one.secret), list(one.events), one.account]
+            for one in section.endpoints
+        ],
+        "callback_secret": _plain(section.callback_secret),
+        "currency": config.currency,
+        "allow_networks": [str(network) for network in section.allow_networks],
+        "deny_networks": [str(network) for network in section.deny_networks],
+        "timeout": float(section.timeout_seconds),
+        "retries": list(section.retry_seconds),
+        "ca_file": None if section.ca_file is None else str(section.ca_file),
+    }
+
+
+def rows_of(config: Config, policy: Policy, ids: Mapping[str, str]) -> list[list[Any]]:
+    """What is needed of each trunk, as JSON; nothing when nobody is told of anything."""
+    if not config.webhooks.endpoints and all(trunk.callback_url is None for trunk in config.trunks):
+        return []
+    rows = []
+    for trunk in config.trunks:
+        name, scope = trunk.name, policy.trunks[trunk.name].scope
+        active, window = trunk.status == "active", scope.window.value
+        url = trunk.callback_url
+        rows.append([name, trunk.account, active, scope.threshold, window, scope.shard, url, ids.get(name)])
+    return rows
+
+
+def _plain(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()

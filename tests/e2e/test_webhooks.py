@@ -266,7 +266,7 @@ def test_callback_of_a_trunk_that_a_carriers_client_made(
     trunk.callback_url = receiver.url("/didww")
     made = client.voice_out_trunks().create(trunk).data
     caller = new_peer("127.0.0.12")
-    eventually(lambda: proxy.get("/v1/trunks")["trunks"], TOLD_SECONDS, "the trunk")
+    eventually(lambda: proxy.get("/v1/policy")["store_version"] == 2, TOLD_SECONDS, "the trunk")
     spend(proxy, provider, caller)
     (callback,) = eventually(lambda: callbacks(receiver), TOLD_SECONDS, "the callback")
     (row,) = json.loads(callback.body)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from proxy.routing.names import Names
-from proxy.webhooks.sender import Outcome, Sender
+from proxy.webhooks.outcome import Outcome
+from proxy.webhooks.sender import Sender
 from tests.certificates import Authority
 from tests.routing.dns_server import DnsServer
 from tests.webhooks.receiver import Answer, Receiver

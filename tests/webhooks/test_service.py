@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from config.model import Config, WebhooksConfig
 from policy.compiled import Scope
 from proxy.ledger.hook_queue import HookQueue, open_hook_queue
 from proxy.ledger.ledger import LedgerUnavailable, ScopeUsage
 from proxy.routing.names import Names
 from proxy.webhooks import service as module
 from proxy.webhooks.service import Webhooks
-from proxy.webhooks.settings import HookSettings, Recipient, TrunkFacts
+from proxy.webhooks.settings import Recipient, section_of
 from tests.ledger.servers import Server, until
 from tests.webhooks.receiver import Receiver
 
@@ -30,26 +30,25 @@ class Deaf(Exception):
 class Stage:
     def __init__(self, server: Server) -> None:
         self.version = "v1"
-        self.recipients: dict[str, Recipient] = {}
+        self.recipients: list[Recipient] = []
         self.deaf = self.away = False
         self.opened = 0
         self.server = server
 
-    async def ask(self, operation: str) -> Any:
+    async def ask(self, operation: str, args: dict[str, Any]) -> Any:
         if self.deaf:
             raise Deaf
         if operation == "happenings":
-            return {
-                "stamp": self.version,
-                "version": self.version,
-                "number": None,
-                "providers": {},
-                "tallies": [],
-                "short": {},
-            }
-        trunks = {"t": TrunkFacts("t", None, self.version != "v2", None, "rolling_24h", "", False)}
-        allowed = (ip_network("127.0.0.0/8"),)
-        return HookSettings(self.recipients, trunks, "USD", allowed, (), 2.0, (1,), None).to_json()
+            names = {"stamp": self.version, "version": self.version, "number": None}
+            return {**names, "providers": {}, "tallies": [], "short": {}}
+        section = section_of(Config(webhooks=WebhooksConfig(allow_networks=("127.0.0.0/8",))))  # type: ignore[arg-type]
+        section["endpoints"] = [[one.name, one.url, one.secret, one.events, None] for one in self.recipients]
+        rows = [
+            ["t", None, self.version != "v2", None, "rolling_24h", "", None, None],
+            ["u", None, True, None, "rolling_24h", "", None, None],
+        ]
+        start = args["start"]
+        return {"section": section, "trunks": rows[start : start + 1], "more": start == 0}
 
     async def usage(self, scopes: Sequence[Scope]) -> list[ScopeUsage]:
         return [ScopeUsage(0, 0, 0, 0) for _ in scopes]
@@ -81,7 +80,7 @@ async def test_ledger_is_not_asked_while_nobody_is_told(stage: Stage) -> None:
 
 async def test_events_are_told_whatever_failed_before(stage: Stage, receiver: Receiver) -> None:
     stage.away = True
-    stage.recipients["ops"] = Recipient("ops", receiver.url(), SECRET, ("trunk.blocked",))
+    stage.recipients.append(Recipient("ops", receiver.url(), SECRET, ("trunk.blocked",)))
     stage.version = "v1b"
     await until(lambda: stage.opened > 2)
     stage.away, stage.deaf = False, True

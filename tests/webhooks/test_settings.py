@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from policy.compiled import Window
+from config.model import Config
+from policy.compiled import Policy, Window
 from proxy.configuration import load_policy
-from proxy.webhooks.settings import HookSettings
+from proxy.webhooks.settings import HookSettings, rows_of, section_of
 
 CONFIG = """emergency: none
 currency: EUR
@@ -31,24 +32,37 @@ webhooks:
 """
 
 
-def settings(folder: Path) -> HookSettings:
+def compiled(folder: Path, text: str = CONFIG) -> tuple[Config, Policy]:
     (folder / "retail.csv").write_text(
         "prefix,destination,rate_per_minute,connect_fee,initial_increment,subsequent_increment\n1,US,0.06,0,60,60\n"
     )
     file = folder / "trunkwarden.yaml"
-    file.write_text(CONFIG)
-    compiled = load_policy(file)
-    assert compiled.problems == ()
-    assert compiled.config is not None
-    assert compiled.policy is not None
-    return HookSettings.of(compiled.config, compiled.policy)
+    file.write_text(text)
+    loaded = load_policy(file)
+    assert loaded.problems == ()
+    assert loaded.config is not None
+    assert loaded.policy is not None
+    return loaded.config, loaded.policy
+
+
+def settings(folder: Path) -> HookSettings:
+    return HookSettings.of(*compiled(folder))
 
 
 def test_they_cross_from_process_to_process(tmp_path: Path) -> None:
-    made = settings(tmp_path)
-    assert HookSettings.from_json(json.loads(json.dumps(made.to_json()))) == made
+    config, policy = compiled(tmp_path)
+    told = json.loads(json.dumps([section_of(config), rows_of(config, policy, {"a": "an id"})]))
+    made = HookSettings.from_json(*told)
+    assert made == HookSettings.of(config, policy, {"a": "an id"})
+    assert (made.trunks["a"].id, made.trunks["b"].id) == ("an id", None)
     assert (made.currency, made.timeout, made.retries) == ("EUR", 3.0, (1, 2))
     assert [str(network) for network in made.allow_networks] == ["10.0.0.0/8", "fd00::/8"]
+
+
+def test_trunks_are_not_told_of_while_nobody_listens(tmp_path: Path) -> None:
+    quiet = CONFIG.partition("webhooks:")[0].replace(', callback_url: "https://a.example/cb"', "")
+    config, policy = compiled(tmp_path, quiet)
+    assert rows_of(config, policy, {}) == []
 
 
 def test_who_is_told(tmp_path: Path) -> None:
