@@ -31,7 +31,8 @@ def beside(one: PolicyObject) -> dict[str, Any]:
 
 
 def has_config(account: PolicyObject) -> bool:
-    return CONFIG in beside(account)
+    """Whether it was given one, and nobody has taken its country rule away since: none is not an empty one."""
+    return CONFIG in beside(account) and account.spec.get("destination_whitelist") is not None
 
 
 def outbound_config(account: PolicyObject, document: Document) -> Resource:

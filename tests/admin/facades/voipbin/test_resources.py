@@ -43,6 +43,13 @@ def test_outbound_config() -> None:
     assert names == {}
 
 
+def test_account_without_a_country_rule_has_no_config() -> None:
+    assert resources.has_config(document(destination_whitelist=[]).get("accounts", "acme"))
+    assert not resources.has_config(document().get("accounts", "acme"))
+    bare = Document().create("accounts", "b", {"destination_whitelist": []}, id=new_id())
+    assert not resources.has_config(bare.get("accounts", "b"))
+
+
 def test_what_is_not_said_stays() -> None:
     made = document(destination_whitelist=["US"], codecs=["PCMU"], default_did="+442071838750")
     account = made.get("accounts", "acme")
