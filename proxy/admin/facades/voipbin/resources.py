@@ -31,7 +31,7 @@ def beside(one: PolicyObject) -> dict[str, Any]:
 
 
 def has_config(account: PolicyObject) -> bool:
-    """Whether it was given one, and nobody has taken its country rule away since: none is not an empty one."""
+    """Whether it was given one, and has a country rule still: none is not an empty one."""
     return CONFIG in beside(account) and account.spec.get("destination_whitelist") is not None
 
 
