@@ -72,6 +72,7 @@ class SipServer:
         self._metrics = metrics
         self._ledger = ledger
         self._pumping = False
+        self._asked = False
         self._clock = clock
         self._strangers = Sampler()
         self._shed = Sampler()
@@ -116,6 +117,8 @@ class SipServer:
             for data, flow in batch:
                 inbox.put(data, flow, now)
         elif len(batch) > SLICE:
+            # Until now nothing waited, however long ago the last message came.
+            self._caught_up(now)
             for data, flow in batch:
                 inbox.put(data, flow, now)
             self._loop.call_soon(self._serve_inbox)
@@ -195,7 +198,10 @@ class SipServer:
                     except Exception:
                         _log.exception("%s could not be executed", type(command).__name__)
         self._pumping = False
-        self._ledger.flush()
+        if self._asked:
+            # Nobody waits for what else the ledger is told.
+            self._asked = False
+            self._ledger.flush()
         self._set_timer(now)
 
     def hang_up(self, session: CallSession, reason: ReasonCode) -> None:
@@ -235,6 +241,7 @@ class SipServer:
                 command.session.admitted(now)
             else:
                 self.core.judging += 1
+                self._asked = True
                 self._pipeline.reserve(command.session, self._decided)
         elif isinstance(command, Answered):
             self._accounting.answered(command.session, now)

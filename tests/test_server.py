@@ -256,6 +256,8 @@ async def test_burst_that_does_not_fit_into_one_turn_is_served_whole(
 ) -> None:
     content = configuration(phones, ledger={"url": empty_server.url}, trunk={"capacity_limit": "5"})
     async with running(tmp_path, content, phones) as app:
+        # Nothing came for so long.
+        app.server._overload = Overload(asyncio.get_running_loop().time() - 10.0)
         for _ in range(300):
             phones.dial()
         await until(lambda: sum(decisions(app).values()) == 300)

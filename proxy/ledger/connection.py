@@ -1,4 +1,7 @@
-"""One connection that pipelines by itself: all commands of an event-loop turn leave in one write.
+"""One connection that pipelines by itself: commands leave together, in one write.
+
+What somebody waits for leaves at once or at the end of the turn, and takes with it what nobody waits for;
+left to itself, that leaves within milliseconds. Each write costs a turn of the event loop for its answer.
 
 redis-py opens it (address, TLS, authentication, database) and hands its transport over; from then on replies
 are read by hiredis and given to whoever sent the command, in order.
@@ -19,9 +22,13 @@ from proxy.ledger.lua import Script
 from proxy.ledger.resp import ELSEWHERE, ServerError, error_kind
 
 _MORE: Final = object()
+_UNSENT: Final = -1.0
 # Replies dealt with in one turn of the event loop: what follows an answer is work, and a server that was slow
 # answers many at once.
 _REPLIES: Final = 32
+
+LINGER_SECONDS: Final = 0.005
+"""How long a command that nobody waits for may wait for others to leave with."""
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +65,7 @@ class Command:
         self.sink = sink
         self.item = item
         self.whole = False
-        self.sent_at = 0.0
+        self.sent_at = _UNSENT
 
     def encoded(self) -> bytes:
         script = self.script
@@ -98,7 +105,9 @@ class PipelinedConnection(asyncio.Protocol):
         self._moves = moves
         self._reader = hiredis.Reader(replyError=ServerError, notEnoughData=_MORE)
         self._pending: deque[Command] = deque()
-        self._out: list[bytes] = []
+        self._out: list[Command] = []
+        self._soon = False
+        self._late: asyncio.TimerHandle | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._lost: str | None = None
         self._unread = False
@@ -114,16 +123,12 @@ class PipelinedConnection(asyncio.Protocol):
         return self._lost is not None
 
     def send(self, command: Command) -> None:
-        """Put a command into this turn's write. Only while the connection lives."""
-        loop = self._loop
-        command.sent_at = now = loop.time()
-        out = self._out
-        if not out:
-            loop.call_soon(self.flush)
-        out.append(command.encoded())
+        """Put a command into the next write. Only while the connection lives."""
+        command.sent_at = _UNSENT
+        self._out.append(command)
         self._pending.append(command)
-        if self._watch is None:
-            self._watch = loop.call_at(now + self._deadline, self._check_deadline)
+        if self._late is None:
+            self._late = self._loop.call_later(LINGER_SECONDS, self._flush_late)
 
     def close(self, kind: str = "connection") -> None:
         """End it now; every command without a reply is lost."""
@@ -133,6 +138,9 @@ class PipelinedConnection(asyncio.Protocol):
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
         self._transport.abort()
         self._opened._reader = self._opened._writer = None
         self._out.clear()
@@ -145,15 +153,35 @@ class PipelinedConnection(asyncio.Protocol):
                 _log.exception("what followed the loss of `%s` failed", command.verb)
 
     def flush(self) -> None:
-        """Write what was sent in this turn; it happens by itself at the turn's end."""
-        if self._out and self._lost is None:
-            data = b"".join(self._out)
-            self._out.clear()
+        """Write now what was sent."""
+        out = self._out
+        if out and self._lost is None:
+            now = self._loop.time()
+            for command in out:
+                command.sent_at = now
+            data = b"".join([command.encoded() for command in out])
+            out.clear()
+            if self._watch is None:
+                self._watch = self._loop.call_at(now + self._deadline, self._check_deadline)
             self._transport.write(data)
+
+    def flush_soon(self) -> None:
+        """Write it at the end of this turn, with what else is sent in it."""
+        if not self._soon:
+            self._soon = True
+            self._loop.call_soon(self._flush_soon)
+
+    def _flush_soon(self) -> None:
+        self._soon = False
+        self.flush()
+
+    def _flush_late(self) -> None:
+        self._late = None
+        self.flush()
 
     def _check_deadline(self) -> None:
         self._watch = None
-        if not self._pending:
+        if not self._pending or self._pending[0].sent_at == _UNSENT:
             return
         due = self._pending[0].sent_at + self._deadline
         now = self._loop.time()
@@ -226,4 +254,5 @@ class PipelinedConnection(asyncio.Protocol):
             return False
         command.whole = True
         self.send(command)
+        self.flush_soon()
         return True

@@ -264,7 +264,7 @@ class Ledger(Protocol):
         ...
 
     def flush(self) -> None:
-        """Write what waits for the end of the event loop's turn now."""
+        """Send what was asked for now; left to itself, it leaves within milliseconds."""
         ...
 
     def answered(self, ref: str, at: float, *, epoch: int = 1, state: bytes = b"") -> None:

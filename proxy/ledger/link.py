@@ -68,8 +68,8 @@ class Link:
             pause = min(LONGEST_PAUSE, pause * 2)
 
     def submit(self, command: Command) -> None:
-        """Send a command. Raises LedgerUnavailable at once while there is no connection, or too much is under
-        way."""
+        """Send a command, with the next flush or within LINGER_SECONDS. Raises LedgerUnavailable at once
+        while there is no connection, or too much is under way."""
         connection = self._connection
         if connection is None:
             self._observer.ledger_error(self._down_kind)
@@ -82,9 +82,14 @@ class Link:
         connection.send(command)
 
     def flush(self) -> None:
-        """Write what waits for the end of this turn now."""
+        """Write what was sent now."""
         if self._connection is not None:
             self._connection.flush()
+
+    def flush_soon(self) -> None:
+        """Write it at the end of this turn."""
+        if self._connection is not None:
+            self._connection.flush_soon()
 
     def close(self) -> None:
         """Disconnect and stay so."""

@@ -119,6 +119,7 @@ class RedisLedger(LeaseVerbs, ShownVerbs):
     async def reserve(self, claim: Claim) -> Reservation | Refused:
         future: asyncio.Future[Reservation | Refused | LedgerUnavailable] = self._loop.create_future()
         self.ask(claim, lambda answer: None if future.done() else future.set_result(answer))
+        self._link.flush_soon()
         answer = await future
         if isinstance(answer, LedgerUnavailable):
             raise answer

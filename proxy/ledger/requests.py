@@ -35,6 +35,7 @@ class Requests:
         future: asyncio.Future[object] = self._loop.create_future()
         command.item = future
         self.link.submit(command)
+        self.link.flush_soon()
         return future
 
     # Sink

@@ -63,6 +63,7 @@ class ShardedLedger(ShardedLeases):
         future: asyncio.Future[Reservation | Refused | LedgerUnavailable]
         future = asyncio.get_running_loop().create_future()
         self.ask(claim, lambda answer: None if future.done() else future.set_result(answer))
+        self.flush()
         answer = await future
         if isinstance(answer, LedgerUnavailable):
             raise answer

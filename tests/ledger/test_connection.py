@@ -213,3 +213,25 @@ async def test_rubbish_behind_many_replies_is_seen(link: Link) -> None:
     link.peer.say(b"+PONG\r\n" * 36 + b"rubbish\r\n")
     await until(lambda: link.lost == ["connection"])
     assert [reply for _, reply in link.log.events[-5:]] == [b"PONG", *["connection"] * 4]
+
+
+async def test_what_nobody_waits_for_leaves_with_the_next_write(link: Link) -> None:
+    link.send(0)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    link.send(1)
+    link.connection.flush()
+    await until(lambda: bool(link.peer.reads))
+    assert link.peer.reads == [PING * 2]
+
+
+async def test_left_to_itself_a_command_leaves_within_milliseconds(link: Link) -> None:
+    link.send(0)
+    await until(lambda: bool(link.peer.reads))
+    assert link.peer.reads == [PING]
+    link.send(1)
+    link.connection.flush_soon()
+    link.connection.flush_soon()
+    link.send(2)
+    await until(lambda: len(link.peer.reads) > 1)
+    assert link.peer.reads == [PING, PING * 2]
