@@ -258,10 +258,10 @@ async def test_burst_that_does_not_fit_into_one_turn_is_served_whole(
     async with running(tmp_path, content, phones) as app:
         # Nothing came for so long.
         app.server._overload = Overload(asyncio.get_running_loop().time() - 10.0)
-        for _ in range(300):
+        for _ in range(150):
             phones.dial()
-        await until(lambda: sum(decisions(app).values()) == 300)
-        assert decisions(app) == {("office", "admitted", ""): 5, ("office", "refused", "CAPACITY"): 295}
+        await until(lambda: sum(decisions(app).values()) == 150)
+        assert decisions(app) == {("office", "admitted", ""): 5, ("office", "refused", "CAPACITY"): 145}
 
 
 async def test_calls_are_shed_and_nothing_else(

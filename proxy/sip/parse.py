@@ -40,6 +40,7 @@ _METHODS: Final = frozenset(
 )
 _VERSION: Final = re.compile(rb"SIP/[0-9]++\.[0-9]++\Z", re.IGNORECASE)
 
+_FOLD: Final = frozenset({b" ", b"\t"})
 _VIA: Final = b"via"
 _FROM: Final = b"from"
 _TO: Final = b"to"
@@ -87,11 +88,9 @@ def parse_message(data: bytes, flow: Flow) -> SipRequest | SipResponse | None:
         raise ParseError("size", 513)
     if b"\0" in head:
         _refuse_bare_nul(lines)
-    folded = b"\r\n " in head or b"\r\n\t" in head
-    if folded:
-        lines = _join_folds(lines)
     values = _read_headers(lines, message)
-    if folded:
+    if values is None:
+        values = _read_headers(_join_folds(lines), message) or {}
         for key in values:
             values[key] = unfold(values[key])
     _read_values(message, values)
@@ -194,8 +193,9 @@ def _join_folds(lines: list[bytes]) -> list[bytes]:
     return [b"\r\n".join(group) for group in groups]
 
 
-def _read_headers(lines: list[bytes], message: SipMessage) -> dict[bytes, bytes]:
-    """Fill `headers` and `via_index`; returns the values of the headers in _READ, the first of each."""
+def _read_headers(lines: list[bytes], message: SipMessage) -> dict[bytes, bytes] | None:
+    """Fill `headers` and `via_index`; returns the values of the headers in _READ, the first of each. None:
+    there are lines to be joined first."""
     headers: list[Header] = []
     values: dict[bytes, bytes] = {}
     names = NAMES
@@ -207,6 +207,8 @@ def _read_headers(lines: list[bytes], message: SipMessage) -> dict[bytes, bytes]
         name, colon, value = line.partition(b":")
         key = names.get(name)
         if key is None or not colon:
+            if line[:1] in _FOLD:
+                return None
             key = _header_name(name, colon)
         headers.append((key, line))
         if key in read:
