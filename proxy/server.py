@@ -23,7 +23,7 @@ from proxy.call.commands import (
     StrangerRefused,
 )
 from proxy.call.core import ProxyCore
-from proxy.call.overload import LATE_SECONDS, MOST_NEW, STALE_SECONDS, Overload
+from proxy.call.overload import MOST_NEW, STALE_SECONDS, Lateness, Overload
 from proxy.call.session import CallSession
 from proxy.ledger.ledger import Ledger
 from proxy.observe.logs import Sampler
@@ -39,8 +39,6 @@ _log = logging.getLogger(__name__)
 
 # Timers fire on this grid at the finest: one wake-up then serves all that is due together.
 _TIMER_GRAIN = 0.02
-# How long the lateness of the last timer says something.
-_LATENESS_SECONDS = 1.0
 
 
 class SipServer:
@@ -81,8 +79,7 @@ class SipServer:
         self._loop = asyncio.get_running_loop()
         self._inbox = Inbox(known)
         self._overload = Overload(self._loop.time())
-        self._late = 0.0
-        self._late_at = 0.0
+        self._lateness = Lateness()
         # Who asks for calls of other instances; without one, there are none.
         self.fetch: Callable[[str], object] = lambda ref: core.fetched(ref, False, self._loop.time())
 
@@ -118,7 +115,7 @@ class SipServer:
                 inbox.put(data, flow, now)
         elif len(batch) > SLICE:
             # Until now nothing waited, however long ago the last message came.
-            self._caught_up(now)
+            self._overload.caught_up(now)
             for data, flow in batch:
                 inbox.put(data, flow, now)
             self._loop.call_soon(self._serve_inbox)
@@ -127,13 +124,13 @@ class SipServer:
             for data, flow in batch:
                 self._serve(data, flow, now)
             self.pump(now)
-            self._caught_up(now)
+            self._overload.caught_up(now)
 
     def on_messages(self, batch: Datagrams) -> None:
         """What arrived on a connection. A peer that sends faster than we serve is slowed down by its own
         connection, so nothing is queued here; how late timers are tells how long it waited."""
         now = self._loop.time()
-        self.core.overloaded = self._overload.stands(now) and self._lateness(now) > LATE_SECONDS
+        self.core.overloaded = self._lateness.stands(now)
         for data, flow in batch:
             self._serve(data, flow, now)
         self.pump(now)
@@ -161,7 +158,7 @@ class SipServer:
         if inbox:
             self._loop.call_soon(self._serve_inbox)
         else:
-            self._caught_up(now)
+            overload.caught_up(now)
 
     def _serve(self, data: bytes, flow: Flow, now: float) -> None:
         handle = self.core.handle
@@ -171,14 +168,6 @@ class SipServer:
         except Exception:
             # A defect of ours that one message brought out must not cost the others theirs.
             _log.exception("a message could not be handled")
-
-    def _lateness(self, now: float) -> float:
-        """How late the last timer was, if that was a moment ago."""
-        return self._late if now - self._late_at < _LATENESS_SECONDS else 0.0
-
-    def _caught_up(self, now: float) -> None:
-        if self._lateness(now) <= LATE_SECONDS and not self._inbox:
-            self._overload.caught_up(now)
 
     def pump(self, now: float) -> None:
         """Send what waits, execute commands, and set the timer for what comes next."""
@@ -308,9 +297,8 @@ class SipServer:
 
     def _on_timer(self) -> None:
         self._timer = None
-        now = self._late_at = self._loop.time()
-        self._late = now - self._timer_at
-        self._caught_up(now)
+        now = self._loop.time()
+        self._lateness.fired(self._timer_at, now)
         try:
             events = self.stack.handle_timers(now)
         except Exception:

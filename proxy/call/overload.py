@@ -37,6 +37,31 @@ MOST_TRANSACTIONS: Final = 400_000
 """Transactions in memory: each stays for up to 64*T1 after its end."""
 
 
+_NEVER: Final = float("inf")
+
+
+class Lateness:
+    """Whether timers have been late for long: the sign of a queue that nobody sees, such as that of what
+    peers sent over connections. Times are monotonic seconds."""
+
+    __slots__ = ("_last", "_since")
+
+    def __init__(self) -> None:
+        self._since = self._last = _NEVER
+
+    def fired(self, due: float, now: float) -> None:
+        """A timer that was due at `due` fires only now."""
+        if now - due <= LATE_SECONDS:
+            self._since = _NEVER
+        elif self._since == _NEVER or now - self._last > INTERVAL_SECONDS:
+            self._since = now
+        self._last = now
+
+    def stands(self, now: float) -> bool:
+        """Whether all timers have been late for so long, the last of them a moment ago."""
+        return now - self._since > INTERVAL_SECONDS and now - self._last < INTERVAL_SECONDS
+
+
 class Overload:
     """Decides which new calls are served. Times are monotonic seconds."""
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import itertools
 from collections import deque
 
-from proxy.call.overload import INTERVAL_SECONDS, MOST_NEW, NEW_CALLS, STALE_SECONDS, Overload
+from proxy.call.overload import (
+    INTERVAL_SECONDS,
+    LATE_SECONDS,
+    MOST_NEW,
+    NEW_CALLS,
+    STALE_SECONDS,
+    Lateness,
+    Overload,
+)
 
 STEP = 0.01
 
@@ -46,6 +54,29 @@ def test_only_an_empty_queue_ends_it() -> None:
     assert not overload.stands(20.0 + INTERVAL_SECONDS - STEP)
     assert turn(overload, 20.0 + INTERVAL_SECONDS - STEP) == 0
     assert overload.stands(20.0 + INTERVAL_SECONDS + STEP)
+
+
+def test_timers_that_are_late_for_long() -> None:
+    late = Lateness()
+    assert not late.stands(100.0)
+    late.fired(100.0 - 2 * LATE_SECONDS, 100.0)  # the first for ages
+    assert not late.stands(100.0 + STEP)
+    for step in range(1, 120):
+        late.fired(100.0 + step * STEP - 2 * LATE_SECONDS, 100.0 + step * STEP)
+        assert late.stands(100.0 + step * STEP) == (step * STEP > INTERVAL_SECONDS)
+    assert not late.stands(101.2 + INTERVAL_SECONDS)  # what was long ago says nothing
+    late.fired(105.0 - 2 * LATE_SECONDS, 105.0)
+    assert not late.stands(105.0 + STEP)
+
+
+def test_one_timer_in_time_ends_it() -> None:
+    late = Lateness()
+    for step in range(120):
+        late.fired(step * STEP - 2 * LATE_SECONDS, step * STEP)
+    assert late.stands(1.2)
+    late.fired(1.2 - STEP, 1.2)
+    late.fired(1.21 - 2 * LATE_SECONDS, 1.21)
+    assert not late.stands(1.22)
 
 
 def simulate(times: float, seconds: float = 30.0, hold: float = 0.3) -> tuple[float, float]:
