@@ -118,5 +118,6 @@ def test_a_caller_that_challenges_a_bye_gets_no_credentials(
         # It is between the two ends; the provider has no password of the caller's either.
         provider.expect_response(407, "BYE", call_id=call.call_id)
     call.peer.stays_quiet()
+    assert len(provider.requests("BYE", call.call_id)) == ours  # nor is the provider shown an answer to it
     assert not any(one.message.all("proxy-authorization") for one in call.peer.received)
     assert not any(one.message.all("authorization") for one in call.peer.received)

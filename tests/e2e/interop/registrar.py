@@ -53,7 +53,7 @@ request_route {{{{
     }}}}
     if (is_method("OPTIONS")) {{{{
         $ru = "sip:" + $rU + "@{realm}";
-        if (reg_fetch_contacts("location", "$ru", "us")) {{{{
+        if (registered("location") && reg_fetch_contacts("location", "$ru", "us")) {{{{
             append_to_reply("X-Contact: $(ulc(us=>addr))\\r\\nX-Seq: $(ulc(us=>cseq))\\r\\n");
             sl_send_reply("200", "Registered");
         }}}} else {{{{

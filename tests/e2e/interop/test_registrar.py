@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ from tests.e2e.waiting import eventually
 
 DESK, MISTAKEN, EDGE = "127.0.0.10", "127.0.0.11", "127.0.0.60"
 USER, PASSWORD = "customer7", "canary secret"
-SECONDS = 3  # that the carrier remembers us, however long we ask for
+SECONDS = 8  # that the carrier remembers us, however long we ask for
 HASHES = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256}
 
 
@@ -103,18 +104,19 @@ def _nothing_is_left(line: Line) -> Iterator[None]:
 
 
 def test_registration_is_kept_up(line: Line) -> None:
-    """The carrier remembers us for three seconds, and never forgets us."""
+    """The carrier remembers us for a few seconds, and never forgets us."""
     eventually(lambda: line.registered().status == 200, 10.0, "the registration")
+    forgotten_at = time.monotonic() + SECONDS + 0.5
     first = int(line.registered().one("x-seq"))
     statuses = set()
 
-    def twice_again() -> bool:
+    def again() -> bool:
         known = line.registered()
         statuses.add(known.status)
-        return known.status == 200 and int(known.one("x-seq")) >= first + 4
+        return time.monotonic() > forgotten_at and known.all("x-seq") != [str(first)]
 
     known = line.registered()
-    eventually(twice_again, 20.0, "two more registrations")
+    eventually(again, 3.0 * SECONDS, "another registration")
     host, port = line.proxy.address
     assert known.one("x-contact") == f"sip:{USER}@{host}:{port}"
     assert statuses == {200}
