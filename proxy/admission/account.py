@@ -18,9 +18,9 @@ class CallAccount:
 
     `paid_seconds` of talk are paid for by `committed` in all (spent and held together); of that the ledger is
     known to have `moved` so much into its window. `epoch` is that of the lease, `version` that of the state
-    which is left there for others. `counted` is False for a call
-    of which the ledger knows nothing: an emergency call, one that was admitted while the ledger was away, or
-    one that the ledger `lost`; but for the first they are registered as soon as that is possible. `denied`
+    which is left there for others. `counted` is False for a call of which the ledger knows nothing: an
+    emergency call that is not answered yet, one that was admitted while the ledger was away, or one that the
+    ledger `lost`; they are registered as soon as that is possible. `denied`
     says why there was no further block when one was last asked for: SPEND or LEDGER. `cut` is set
     when the call was ended because its paid time was up: to the hang-ups that it had survived by then.
     """
@@ -130,8 +130,9 @@ def least_block(trunk: Trunk, rate: Rate | None) -> tuple[int, float]:
 
 
 def scopes_of(session: CallSession, trunk: Trunk | None) -> tuple[Scope, ...]:
-    """Where the call is counted by what `trunk`, its own as it was or as it now is, says."""
-    if trunk is None:
+    """Where the call is counted by what `trunk`, its own as it was or as it now is, says: an emergency call
+    nowhere, though it has a lease."""
+    if trunk is None or session.verdict.emergency:
         return ()
     return trunk.scopes_of(session.verdict.called, session.verdict.country)
 

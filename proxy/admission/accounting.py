@@ -64,8 +64,9 @@ class Accounting:
 
     @property
     def to_be_leased(self) -> int:
-        """How many live calls the ledger should hold a lease for: all but emergency calls."""
-        return sum(not account.session.verdict.emergency for account in self.live.values())
+        """How many live calls the ledger should hold a lease for: all but emergency calls of which it has not
+        been told."""
+        return sum(account.counted or not account.session.verdict.emergency for account in self.live.values())
 
     async def idle(self) -> None:
         """Wait until no call of this instance lives."""
@@ -94,7 +95,9 @@ class Accounting:
             if account.counted:
                 state = _state(session, now)
                 self._ledger.answered(session.ref, session.answered_at, epoch=account.epoch, state=state)
-            at = self._next_look(account, now)
+            # An emergency call waits for no ledger; from now on another instance could go on with it.
+            untold = session.verdict.emergency and not account.counted
+            at = now if untold else self._next_look(account, now)
             if account.entry == 0 or at < account.due:
                 self._schedule(account, at)
 
@@ -122,13 +125,11 @@ class Accounting:
             cost = account.cost(session.ended_at)
         if not account.counted:
             self._count_here(session, -1)
-        if session.verdict.emergency:
-            return cost
-        if session.answered_at is None:
-            self._ledger.release(session.ref, epoch=account.epoch)
-        else:
+        if session.answered_at is not None:
             scopes = scopes_of(session, session.verdict.trunk)
             self._ledger.settle(session.ref, cost, scopes, epoch=account.epoch, moved=account.moved)
+        elif not session.verdict.emergency:
+            self._ledger.release(session.ref, epoch=account.epoch)
         return cost
 
     def adopted(self, session: CallSession, call: Adopted, now: float) -> None:
@@ -153,7 +154,7 @@ class Accounting:
         accounts = [
             one
             for one in self.live.values()
-            if not one.session.verdict.emergency and concerns(one.session.ref)
+            if (one.counted or not one.session.verdict.emergency) and concerns(one.session.ref)
         ]
         for at in range(0, len(accounts), _RESTORED_AT_ONCE):
             some = accounts[at : at + _RESTORED_AT_ONCE]
@@ -180,8 +181,6 @@ class Accounting:
             renewal, paid = self._renewal(account, now)
             if account.counted:
                 batch.append((account, paid, renewal))
-            elif account.session.verdict.emergency:
-                self._granted(account, paid, renewal, now)
             else:
                 unknown.append((account, paid, renewal))
         if unknown:
@@ -231,6 +230,7 @@ class Accounting:
             return
         if not account.counted:
             account.counted = True
+            self.changes += 1
             self._count_here(account.session, -1)
         account.lost = False
         if account.denied is ReasonCode.LEDGER:
@@ -326,14 +326,15 @@ class Accounting:
 
     def _overdue(self, account: CallAccount, now: float) -> ReasonCode | None:
         """Why the call may not go on at `now`, or None."""
-        if account.session.answered_at is None or now < account.block_end:
+        session = account.session
+        if session.answered_at is None or session.verdict.emergency or now < account.block_end:
             return None
         trunk = self._trunk_in_force(account)
         if trunk is None:
             return ReasonCode.DISABLED
-        if account.session.verdict.rate is None or trunk.on_threshold is OnThreshold.FINISH:
+        if session.verdict.rate is None or trunk.on_threshold is OnThreshold.FINISH:
             return None
-        if all(scope.threshold is None for scope in scopes_of(account.session, trunk)):
+        if all(scope.threshold is None for scope in scopes_of(session, trunk)):
             return None
         if account.denied is ReasonCode.LEDGER and trunk.on_ledger_unavailable is OnLedgerUnavailable.ADMIT:
             return None

@@ -16,6 +16,8 @@ from proxy.observe.metrics import Metrics
 _log = logging.getLogger(__name__)
 
 _AGAIN_SECONDS = 0.1
+_AT_ONCE = 64  # calls that are adopted without a turn for others
+_PORTIONS = 2  # of them each time
 
 
 class Adoption:
@@ -46,12 +48,18 @@ class Adoption:
         self._pump = pump
 
     async def adopt_lapsed(self) -> int:
-        """Take over the calls that nobody renews, and probe each at once; how many. Raises
+        """Take over calls that nobody renews, some at a time, and probe each at once; how many. Raises
         LedgerUnavailable."""
-        refs = await self._ledger.lapsed()
-        if not refs:
-            return 0
-        calls = await self._ledger.adopt(refs)
+        adopted = 0
+        for _ in range(_PORTIONS):
+            refs = await self._ledger.lapsed(_AT_ONCE)
+            if refs:
+                adopted += self._resume(await self._ledger.adopt(refs))
+            if len(refs) < _AT_ONCE:
+                break
+        return adopted
+
+    def _resume(self, calls: Sequence[Adopted]) -> int:
         now = self._clock()
         taken = [session for call in calls if (session := self._take(call, now)) is not None]
         for session in taken:

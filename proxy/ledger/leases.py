@@ -22,6 +22,7 @@ ADOPTED_AT_ONCE: Final = 32
 WINDOWS_AT_ONCE: Final = 20
 AUDIT_SECONDS: Final = 50
 ADOPTION_LEASES: Final = 4  # leases for which a call that can be adopted is left alone after its own lapsed
+_NEVER: Final = 1_000_000_000
 _OUTCOMES: Final = (Renewed.GONE, Renewed.GRANTED, Renewed.NO_FUNDS, Renewed.FENCED)
 
 
@@ -70,12 +71,13 @@ class LeaseVerbs:
 
     async def sweep(self) -> int:
         """After a reconnection nothing is swept for one lease: those whose calls lapsed meanwhile renew them
-        first."""
-        grace = self._link.up_since + self._lease_seconds
-        if self._link.connections_made > 1 and asyncio.get_running_loop().time() < grace:
+        first. And who has come only now adopts what can be adopted, however long ago it lapsed."""
+        up = asyncio.get_running_loop().time() - self._link.up_since
+        if self._link.connections_made > 1 and up < self._lease_seconds:
             return 0
         swept = 0
-        patience = b"%d" % int(self._lease_seconds * ADOPTION_LEASES * 1000)
+        leases = ADOPTION_LEASES if up >= ADOPTION_LEASES * self._lease_seconds else _NEVER
+        patience = b"%d" % int(self._lease_seconds * leases * 1000)
         while True:
             arguments = (b"%d" % SWEPT_AT_ONCE, patience)
             reply = await self._requests.script("sweep", self._leasing, arguments)

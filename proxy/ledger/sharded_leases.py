@@ -150,7 +150,9 @@ class ShardedLeases:
         def of_part(name: str) -> Restore:
             def lies_there(ref: str) -> bool:
                 place = self._places.get(ref)
-                return place is None or name in (place.home, place.provider)
+                if place is None:
+                    return True
+                return name == place.home or (name != "" and name == place.provider)
 
             async def restore_part(remembered: bool, _: Concerns) -> None:
                 await restore(remembered, lies_there)

@@ -55,7 +55,7 @@ class ShardedLedger(ShardedLeases):
 
     @property
     def waiting(self) -> int:
-        return self._root.waiting + sum(part.waiting for part in self._shards.opened)
+        return sum(part.waiting for part in self._shards.opened)
 
     # The way of a call
 
@@ -72,7 +72,7 @@ class ShardedLedger(ShardedLeases):
     def ask(self, claim: Claim, done: Answered) -> None:
         parts = self._shards.parts(claim.scopes)
         home = self._shards.ready(parts.home)
-        provider = self._shards.ready(parts.provider)
+        provider = self._shards.ready(parts.provider) if parts.provider else None
         if home is None or (provider is None and parts.provider):
             self._keeper.start(self._ask_once_open(claim, done, parts), name="a part of the ledger")
         else:
@@ -133,7 +133,7 @@ class ShardedLedger(ShardedLeases):
         if place is None:
             return
         self._tell(place.home, lambda part: part.answered(ref, at, epoch=epoch, state=state))
-        self._tell(place.provider, lambda part: part.answered(ref, at, epoch=place.epoch, state=LIVES))
+        self._tell_provider(place, lambda part: part.answered(ref, at, epoch=place.epoch, state=LIVES))
 
     def remember(self, ref: str, state: bytes, version: int, *, epoch: int = 1) -> None:
         place = self._places.get(ref)
@@ -149,23 +149,27 @@ class ShardedLedger(ShardedLeases):
         charged = parts.home_scopes if place.home == parts.home else ()
         carrying = parts.provider_scopes if place.provider == parts.provider else ()
         self._tell(place.home, lambda part: part.settle(ref, cost, charged, epoch=epoch, moved=moved))
-        self._tell(
-            place.provider, lambda part: part.settle(ref, cost, carrying, epoch=place.epoch, moved=moved)
+        self._tell_provider(
+            place, lambda part: part.settle(ref, cost, carrying, epoch=place.epoch, moved=moved)
         )
 
     def release(self, ref: str, *, epoch: int = 1) -> None:
         place = self._places.pop(ref, None)
         if place is not None:  # else nothing of it was ever sent
             self._tell(place.home, lambda part: part.release(ref, epoch=epoch))
-            self._tell(place.provider, lambda part: part.release(ref, epoch=place.epoch))
+            self._tell_provider(place, lambda part: part.release(ref, epoch=place.epoch))
 
     def _tell(self, name: str, say: Callable[[RedisLedger], None]) -> None:
         """Have something done behind the wire of a part."""
         part = self._shards.ready(name)
         if part is not None:
             say(part)
-        elif name:
+        else:
             self._keeper.start(self._tell_once_open(name, say), name="a part of the ledger")
+
+    def _tell_provider(self, place: Place, say: Callable[[RedisLedger], None]) -> None:
+        if place.provider:
+            self._tell(place.provider, say)
 
     async def _tell_once_open(self, name: str, say: Callable[[RedisLedger], None]) -> None:
         while True:

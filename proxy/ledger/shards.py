@@ -43,13 +43,13 @@ class Place:
 
 
 class Shards:
-    """By name: `account:acme`, `trunk:x`, `provider:p`. `opener` connects to one; `root` is the part of what
-    belongs to no account. `part_lost` is told which part may have lost what."""
+    """By name: `account:acme`, `trunk:x`, `provider:p`. `opener` connects to one; `root`, whose name is
+    empty, is the part of what belongs to no account. `part_lost` is told which part may have lost what."""
 
     def __init__(self, root: RedisLedger, opener: Callable[[str], Awaitable[RedisLedger]]) -> None:
         self.root = root
         self._opener = opener
-        self._open: dict[str, RedisLedger] = {}
+        self._open: dict[str, RedisLedger] = {"": root}
         self._opening: dict[str, asyncio.Task[RedisLedger]] = {}
         self._parts: dict[int, Parts] = {}
         self._refreshed = float("-inf")
@@ -151,9 +151,8 @@ class Shards:
         for task in list(self._opening.values()):
             task.cancel()
             await asyncio.wait([task])
-        for ledger in list(self._open.values()):
+        for ledger in reversed(list(self._open.values())):
             await ledger.close()
-        await self.root.close()
 
 
 def by_shard(scopes: Sequence[Scope]) -> dict[str, list[int]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from proxy.ledger.redis_ledger import RedisLedger
+from proxy.call.session import CallSession
+from proxy.ledger.ledger import Adopted
+from proxy.ledger.redis_ledger import RedisLedger, open_ledger
 from tests.ledger.servers import Server, until
 
 
@@ -14,3 +16,17 @@ async def stop(server: Server, ledger: RedisLedger) -> None:
 async def back(server: Server, ledger: RedisLedger) -> None:
     server.start()
     await until(lambda: ledger.connected)
+
+
+async def rebuilt(ledger: RedisLedger, server: Server) -> None:
+    """Wait until the ledger is open again after it was emptied."""
+    await until(lambda: server.client().hget("{tw}:epoch", "id") is not None)
+    await until(lambda: ledger.connected)
+
+
+async def left(server: Server, call: CallSession) -> Adopted:
+    """What another instance would find of the call, its first one being gone."""
+    other = await open_ledger(server.url, server.folder, lease_seconds=30, owner="two", deadline=0.5)
+    (found,) = await other.adopt([call.ref], force=True)
+    await other.close()
+    return found

@@ -403,33 +403,6 @@ async def test_uncounted_calls_are_counted_down_once_on_every_way_out(
     assert b.accounting.live == {}
 
 
-async def test_emergency_call_takes_no_local_place_and_costs_outside_the_window(bench: MakeBench) -> None:
-    b = bench(money("0.01", on_ledger_unavailable="admit", local_capacity_limit=1, capacity_limit=0))
-    call = await b.talk("sip:112@127.0.0.1")
-    assert b.accounting.uncounted == {}
-    assert call.ref in b.accounting.live
-    await b.run(90)
-    assert b.hung_up == []
-    usage = await b.usage()
-    assert (usage.active_calls, usage.spent, usage.reserved) == (0, 0, 0)
-    b.bye(call)
-    await settled(b.ledger)
-    assert b.costs == [240_000]  # two minutes at 0.12
-    usage = await b.usage()
-    assert (usage.spent, usage.reserved) == (0, 0)
-    b.records()
-    assert (b.calls[0]["cost"], b.calls[0]["called"], b.calls[0]["rate"]) == ("0.24", "112", "0.12")
-
-
-async def test_emergency_call_outlives_a_blocked_trunk(bench: MakeBench) -> None:
-    b = bench(money("1.00", max_call_seconds=5))
-    await b.talk("sip:112@127.0.0.1")
-    b.store.replace(money("1.00", status="blocked"))
-    await b.run(300, step=0.5)
-    assert b.hung_up == []
-    assert b.byes() == 0
-
-
 # --- the end of all calls ---
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 
 from policy.reasons import ReasonCode
-from proxy.call.session import CallSession
-from proxy.ledger.ledger import Adopted, Claim, Renewal
+from proxy.ledger.ledger import Claim, Renewal
 from proxy.ledger.redis_ledger import RedisLedger, open_ledger
 from proxy.observe.clock import utc_now
 from tests.admission.bench import SECOND, UK, Bench, MakeBench, money, policy
-from tests.admission.outage import back, stop
+from tests.admission.outage import back, left, rebuilt, stop
 from tests.ledger.servers import Server, settled, until
 
 
@@ -73,12 +72,6 @@ async def test_ledger_away_ends_no_call_that_no_money_limits(
     assert b.hung_up == []
 
 
-async def rebuilt(ledger: RedisLedger, server: Server) -> None:
-    """Wait until the ledger is open again after it was emptied."""
-    await until(lambda: server.client().hget("{tw}:epoch", "id") is not None)
-    await until(lambda: ledger.connected)
-
-
 async def test_call_that_the_ledger_lost_is_told_again_and_charged_exactly(
     bench: MakeBench, ledger: RedisLedger, server: Server
 ) -> None:
@@ -97,14 +90,6 @@ async def test_call_that_the_ledger_lost_is_told_again_and_charged_exactly(
     assert b.costs == [45 * SECOND]
     usage = await b.usage()
     assert (usage.active_calls, usage.spent, usage.reserved) == (0, 45 * SECOND, 0)
-
-
-async def left(server: Server, call: CallSession) -> Adopted:
-    """What another instance would find of the call, its first one being gone."""
-    other = await open_ledger(server.url, server.folder, lease_seconds=30, owner="two", deadline=0.5)
-    (found,) = await other.adopt([call.ref], force=True)
-    await other.close()
-    return found
 
 
 @pytest.mark.parametrize("lost", ["all", "its keys"])
@@ -185,6 +170,7 @@ async def test_call_that_another_instance_took_over_is_dropped_in_silence(
     b = bench(money("1.00"))
     call = await b.talk(UK)
     await b.run(5)
+    await settled(ledger)
     other = await open_ledger(server.url, server.folder, lease_seconds=30, owner="two")
     (taken,) = await other.adopt([call.ref], force=True)
     assert (taken.epoch, taken.trunk, taken.hold) == (2, "office", 60 * SECOND)

@@ -27,6 +27,7 @@ from tests.e2e.user_agents import IncomingCall, OutgoingCall, incoming
 from tests.e2e.waiting import eventually
 
 PBX = "127.0.0.41"
+RESCUE = "112"
 LEASE_SECONDS = 2
 T1_MS = 50
 TIMEOUT_SECONDS = 64 * T1_MS / 1000
@@ -81,6 +82,7 @@ class Site:
             [trunk("office", PBX, **{"rate_deck": "retail", "reserve_seconds": 10, **fields})],
             ledger={"lease_seconds": self.lease_seconds},
             timers={"t1_ms": T1_MS},
+            emergency={"numbers": [RESCUE], "providers": ["carrier"]},
         )
         self._count = 0
 
@@ -94,8 +96,8 @@ class Site:
         records = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
         return [record for record in records if record["record"] == "call"]
 
-    def call(self, proxy: Trunkwarden) -> LiveCall:
-        caller = OutgoingCall(self.pbx, proxy.address, WASHINGTON).send()
+    def call(self, proxy: Trunkwarden, called: str = WASHINGTON) -> LiveCall:
+        caller = OutgoingCall(self.pbx, proxy.address, called).send()
         far = incoming(self.provider, proxy.address, caller)
         far.accept()
         live = LiveCall(caller, caller.answered(), far)
@@ -255,3 +257,24 @@ def test_a_call_that_ended_where_it_was_taken_from_is_found_out(site) -> None:
     site.provider.reaction = site.pbx.reaction = gone
     second.wait_until_idle("office", FREED_SECONDS)
     assert Decimal(second.usage("office")["spent_amount"]) == Decimal("0.10")
+
+
+def test_an_emergency_call_goes_on_through_another(site) -> None:
+    """It has a lease like any other, though it counts nowhere: it is probed, a request within it is passed on
+    and it is hung up; and both instances agree that it costs nothing of the window."""
+    first, second = site.start(), site.start()
+    live = site.call(first, RESCUE)
+    eventually(lambda: len(second.calls()) == 1, 5.0, "its lease")
+    assert second.usage("office")["active_calls"] == 0
+    first.kill()
+    live.far.peer.expect_request("OPTIONS", FREED_SECONDS, live.caller.call_id)
+    live.caller.peer.send(live.near.request("INFO"), second.address)
+    request = site.provider.expect_request("INFO", 5.0, live.caller.call_id)
+    site.provider.send(answer(request, "200 OK"), second.address)
+    live.caller.peer.expect_response(200, "INFO", 5.0, live.caller.call_id)
+    live.hang_up_through(second)
+    second.wait_until_idle("office")
+    eventually(lambda: len(site.call_records(2)) == 1, 5.0, "its record")
+    (record,) = site.call_records(2)
+    assert (record["called"], record["ended_by"]) == (RESCUE, "caller")
+    assert Decimal(second.usage("office")["spent_amount"]) == 0

@@ -134,6 +134,23 @@ async def test_nobody_adopts_then_it_is_settled(server: Server, opener: Opener) 
     assert await numbers(dead) == (0, 100, 0)
 
 
+async def test_who_comes_after_all_were_gone_adopts(server: Server, opener: Opener) -> None:
+    """However long nobody was there: the calls may live, and each could be adopted before it is given up."""
+    dead = await opener(server.url, "dead", lease_seconds=0.1)
+    for ref in ("r1", "r2", "rang"):
+        await dead.reserve(claim(ref, *TRUNK, hold=100))
+    for ref in ("r1", "r2"):
+        dead.answered(ref, 0.0, state=b"x")
+    await settled(dead)
+    await asyncio.sleep(0.8)  # its lease and more than four
+    late = await opener(server.url, "late", lease_seconds=0.1)
+    assert await late.sweep() == 1
+    assert await numbers(late) == (2, 0, 200)
+    assert sorted(call.ref for call in await late.adopt(await late.lapsed())) == ["r1", "r2"]
+    await asyncio.sleep(0.55)
+    assert await late.sweep() == 2  # it had its time
+
+
 async def test_a_swept_call_that_lives_is_charged_what_it_cost_in_all(server: Server, opener: Opener) -> None:
     """An instance that slept comes back: nobody adopted its call, which was settled and is still up."""
     slept = await opener(server.url, "slept", lease_seconds=0.1)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from proxy.ledger.keys import Keys
-from proxy.ledger.ledger import Renewal, Renewed
+from proxy.ledger.ledger import Registration, Renewal, Renewed
 from tests.ledger.parts import ShardedOpener, claim, provider, settled, sharded, used
 from tests.ledger.servers import Server
 
@@ -62,3 +62,24 @@ async def test_a_part_that_was_lost_is_told_again(
         assert (await used(ledger, scopes[2]))[0][0] == 1
     ledger.release("r1")
     await settled(ledger)
+
+
+async def test_a_call_of_no_account_can_be_adopted(server: Server, sharded_opener: ShardedOpener) -> None:
+    """An emergency call, which counts nowhere: it lies in the part of what belongs to no account."""
+    first, second = await sharded_opener(server.url, "first", 0.3), await sharded_opener(server.url, "second")
+    told = Registration("sos", "pbx", (), 1, 1.0, 1.0, 0, 5, 7, b"{}")
+    assert await first.register([told]) == [Renewed.GRANTED]
+    first.remember("sos", b"dialog", 1)
+    await settled(first)
+    assert await first.renew([Renewal("sos", 6, 6, ())]) == [Renewed.GRANTED]
+    assert (await first.leases(), await second.leases()) == (1, 0)
+    async with asyncio.timeout(5):
+        while await second.lapsed() != ["sos"]:  # noqa: ASYNC110 -- the ledger tells nobody
+            await asyncio.sleep(0.02)
+    (call,) = await second.adopt(["sos"])
+    assert (call.epoch, call.state, call.spent, call.hold) == (2, b"dialog", 6, 6)
+    assert await first.renew([Renewal("sos", 6, 6, ())]) == [Renewed.FENCED]
+    second.settle("sos", 9, (), epoch=2)
+    await settled(second)
+    assert await second.calls() == []
+    assert await second.register([told]) == [Renewed.FENCED]  # late, it stays ended
