@@ -225,11 +225,12 @@ class Application:
             self.metrics,
             self.resolver,
         )
-        self.housekeeping.start(self.keeper)
         self.ledger.on_hangup(lambda request: self.hang_up(request.ref, request.trunk))
         await self._start_admin()
         for endpoint in endpoints:
             endpoint.start()
+        # Not before: calls that are adopted are probed, and who hears no answers takes them for dead.
+        self.housekeeping.start(self.keeper)
         self._register()
         if self.followed is not None:
             self.keeper.start(self.followed.follow(self._store_moved), name="policy store")
