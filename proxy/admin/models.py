@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 MAX_TEXT = 2048
 MAX_MESSAGE = 65_535
@@ -72,7 +72,7 @@ class ExplainRequest(BaseModel):
     from_: str | None = Field(default=None, alias="from", max_length=MAX_TEXT)
     message: str | None = Field(default=None, max_length=MAX_MESSAGE)
     user: str | None = Field(default=None, max_length=MAX_TEXT)
-    live: bool = False
+    live: StrictBool = False
 
 
 class Policy(BaseModel):
