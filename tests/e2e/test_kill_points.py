@@ -64,6 +64,11 @@ EVERY: dict[str, set[Decimal]] = {
     "release:sent": {NOTHING},
     "release:answered": {NOTHING},
 }
+# The survivor knows the dialog, and the far end has not heard a BYE yet.
+HUNG_UP_ELSEWHERE = {
+    "answered:sent", "answered:answered", "ACK:before", "ACK:after", "renew:before", "renew:sent",
+    "renew:answered", "BYE:before",
+}  # fmt: skip
 ALL = os.environ.get("TRUNKWARDEN_KILL_POINTS") == "all"
 MOMENTS = {
     moment: costs
@@ -155,6 +160,8 @@ def life(site: Site, moment: str) -> None:
             eventually(lambda: victim.process.poll() is not None, STEP_SECONDS * 3, f"the end at {moment}")
             if not caller.count("BYE", 200):
                 caller.send(dialog.request("BYE"), site.survivor.address)
+                if moment in HUNG_UP_ELSEWHERE:
+                    caller.expect_response(200, "BYE")
         eventually(lambda: victim.process.poll() is not None, STEP_SECONDS, f"the end at {moment}")
         eventually(lambda: not site.survivor.usage(_name(moment))["active_calls"], FREED_SECONDS, "its end")
     finally:

@@ -13,7 +13,7 @@ from tests.ledger.servers import Opener, Server, claim, scope, settled, until
 
 SEEDS = range(20)
 CALLS = 500
-CAPACITY, BUDGET, CARRIED = 50, 2_000, 1_500
+CAPACITY, BUDGET, CARRIED = 25, 2_000, 1_500
 ACCOUNT = scope("account:a", threshold=BUDGET)
 TRUNKS = (scope("trunk:left", capacity=CAPACITY), scope("trunk:right", capacity=CAPACITY))
 PROVIDER = scope("provider:p", threshold=CARRIED)
