@@ -14,6 +14,7 @@ import ssl
 import sys
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -149,8 +150,17 @@ async def _open_ledger(settings: ChildSettings) -> AdminLedger:
 
 def _webhooks(settings: ChildSettings, control: ControlClient, ledger: LedgerAccess) -> Webhooks:
     instance = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+    async def ask(operation: str, args: dict[str, Any]) -> Any:
+        try:
+            return await control.call(operation, args, within=CONTROL_SECONDS)
+        except ControlLost:
+            if control.closed.is_set():
+                await asyncio.Event().wait()  # this process ends with the SIP process: nothing to tell
+            raise
+
     return Webhooks(
-        lambda operation, args: control.call(operation, args, within=CONTROL_SECONDS),
+        ask,
         ledger.usage,
         lambda: open_hook_queue(settings.ledger_url, Path(settings.data_dir), instance),
         _names(),
