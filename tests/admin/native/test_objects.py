@@ -95,7 +95,9 @@ async def test_secrets_do_not_come_back(house: House) -> None:
 
 async def test_entity_tags(house: House) -> None:
     async with house.client(ROOT) as root:
-        first = (await root.post("/v1/trunks", json=TRUNK)).headers["etag"]
+        made = await root.post("/v1/trunks", json=TRUNK)
+        assert made.status_code == 201, made.text
+        first = made.headers["etag"]
         second = await root.patch(
             "/v1/trunks/office", json={"capacity_limit": 1}, headers={"If-Match": first}
         )
