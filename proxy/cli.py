@@ -246,6 +246,7 @@ def audit(
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object a line")] = False,
 ) -> None:
     """Say what was changed and what was refused, newest first."""
+    from proxy.observe.printable import printable
     from proxy.tokens import audit
 
     for one in _result(audit(_load_own(config), limit)):
@@ -255,7 +256,7 @@ def audit(
         more = "".join(
             f" {key}={one[key]}" for key in ("status", "source", "account", "token", "more") if key in one
         )
-        typer.echo(f"{one.get('at')} {one.get('who') or '(unknown)'}: {one.get('action')}{more}")
+        typer.echo(printable(f"{one.get('at')} {one.get('who') or '(unknown)'}: {one.get('action')}{more}"))
 
 
 def _result(work: Coroutine[Any, Any, T]) -> T:

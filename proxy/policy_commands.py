@@ -123,6 +123,7 @@ def history_command(
     as_json: AsJson = False,
 ) -> None:
     """List the versions, newest first: number, time, author, comment, and what changed."""
+    from proxy.observe.printable import printable
     from proxy.planning import history, lines_of
 
     entries = _done(history(config, before, limit), as_json)
@@ -131,9 +132,9 @@ def history_command(
         return
     for entry in entries:
         when = entry.at.isoformat(timespec="seconds")
-        typer.echo(f"{entry.number}  {when}  {entry.author}  {entry.comment}".rstrip())
+        typer.echo(printable(f"{entry.number}  {when}  {entry.author}  {entry.comment}".rstrip()))
         for line in lines_of(entry.changes):
-            typer.echo(f"    {line}")
+            typer.echo(printable(f"    {line}"))
 
 
 @app.command("rollback")
@@ -171,10 +172,11 @@ def _print_changes(changes: Sequence[Change], as_json: bool) -> None:
     if as_json:
         _print_json({"changes": [change.to_json() for change in changes]})
         return
+    from proxy.observe.printable import printable
     from proxy.planning import lines_of
 
     for line in lines_of(changes):
-        typer.echo(line)
+        typer.echo(printable(line))
     count = {kind: sum(one.change == kind for one in changes) for kind in ("created", "updated", "deleted")}
     told = ", ".join(f"{number} {kind}" for kind, number in count.items() if number)
     typer.echo(told or "nothing differs", err=True)

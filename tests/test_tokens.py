@@ -49,7 +49,10 @@ async def test_from_creation_to_revocation(empty_server: Server, tmp_path: Path)
         told = await aside(command, "audit", "--json", "-c", file)
         actions = [json.loads(line)["action"] for line in told.stdout.splitlines()]
         assert {"tokens create billing", "tokens revoke billing", "POST /v1/reload"} <= set(actions)
+        async with httpx.AsyncClient(base_url=url) as stranger:
+            assert (await stranger.get("/v1/%1B[2J%0Aforged%C2%9B")).status_code == 401
         told = await aside(command, "audit", "--limit", "1000", "-c", file)
+        assert r"(unknown): GET /v1/\x1b[2J\nforged\x9b status=401" in told.stdout
         assert "billing: POST /v1/reload status=403" in told.stdout
         assert token not in told.stdout
     finally:

@@ -67,8 +67,14 @@ class PolicyObject:
 
     @cached_property
     def etag(self) -> str:
-        """Changes whenever the object does."""
-        return sha256(_json([self.id, self.name, self.spec, self.extra])).hexdigest()[:32]
+        """Changes whenever the object does. Nothing can be learnt from it: a digest of the spec would let who
+        sees all else of it try passwords, and what is the operator's own. So it is made of when the object
+        was changed, which no two of its states share; where the policy is in the file, which nobody changes
+        here, of what is shown."""
+        content = (
+            [masked(self.spec), self.extra] if self.updated_at == _NEVER else self.updated_at.isoformat()
+        )
+        return sha256(_json([self.id, self.name, content])).hexdigest()[:32]
 
     def section(self) -> dict[str, Any]:
         """What the configuration file would hold."""

@@ -110,6 +110,21 @@ def test_an_etag_is_of_the_object_alone() -> None:
             changed.require("accounts", "a1", etag)
 
 
+def test_nobody_tries_passwords_by_an_etag() -> None:
+    """Who sees all but the secret must not be able to compute what the etag would be with a guessed one."""
+
+    def etags(password: str) -> tuple[str, str]:
+        document = Document().create("providers", "p", {"hostname": "h", "password": password}, id="p1")
+        stamped = document.stamped(Document(), AT)
+        return document.get("providers", "p").etag, stamped.get("providers", "p").etag
+
+    assert etags("hunter2") == etags("another")
+    before = Document().create("providers", "p", {"password": "old"}, id="p1").stamped(Document(), AT)
+    after = before.patch("providers", "p", {"password": "new"}).stamped(before, AT)
+    with pytest.raises(Conflict):
+        after.require("providers", "p", before.get("providers", "p").etag)
+
+
 def test_stamps_are_in_order_and_differ() -> None:
     first = some().stamped(Document(), AT)
     made = [one.created_at for one in first]

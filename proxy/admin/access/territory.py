@@ -1,44 +1,116 @@
-"""Addresses of one account's callers are not another account's to take."""
+"""What one account's callers come from, show and may call: not for another account's token to take, nor for
+its own to invent."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any, Final
 
+from config.objects import expand_tree
 from proxy.admin.access.identity import Identity
 from proxy.objects.document import Document
 
+_FOUND_BY: Final = ("allowed_sip_ips", "tech_prefix", "auth", "username")
+_WIDEST: Final[Mapping[int, int]] = {4: 16, 6: 32}
+"""By the version of IP: the widest network whose callers an account may take for its own without a login."""
 
-def taken_from_others(document: Document, who: Identity, networks: Iterable[str]) -> str | None:
-    """The first of `networks` that lies within what callers of a trunk that `who` does not see come from.
+WITHIN: Final = "lies within a network of somebody else"
+SHARED: Final = "is a network of somebody else"
+THEIR_LOGIN: Final = "is the user name of somebody else"
+TOO_WIDE: Final = "is too wide for callers without a login"
+NO_COUNTRIES: Final = (
+    "the account has no destination_whitelist: its countries are listed by the operator first"
+)
 
-    The trunk of the most specific network judges a call: a trunk for one address of somebody else's network
-    would get the calls from there. Who sees all trunks may arrange that; who sees one account's may not.
+_Network = IPv4Network | IPv6Network
+
+
+def taken_from_others(
+    document: Document, who: Identity, old: Mapping[str, Any], new: Mapping[str, Any]
+) -> tuple[str, str] | None:
+    """Why `who` may not make the spec `old` of a trunk (empty: there is none) `new`: callers of a trunk that it
+    does not see would be judged by this one. The field and what is wrong with it; None: it may.
+
+    The trunk of the most specific network judges a call, and of those the one with the longest tech_prefix
+    that was dialled; who has proved a login is judged by its trunk alone. So a network can be shared by
+    trunks that all want logins, and by none else. Callers of trunks without addresses are known by their
+    logins, which a trunk for a great part of all addresses would never ask for. A user name of somebody else
+    is refused with any password, so that nobody tries which one is theirs. Who sees all trunks may arrange
+    any of that.
     """
-    if who.account is None:
+    if who.account is None or all(_plain(old, field) == _plain(new, field) for field in _FOUND_BY):
         return None
-    theirs = [
-        network
-        for one in document.list("trunks")
-        if not who.sees(one.spec.get("account"))
-        for network in _read(one.spec.get("allowed_sip_ips", ()))
-        if network.prefixlen  # everywhere is nobody's own
-    ]
-    for network in _read(networks):
-        if any(_lies_within(network, other) for other in theirs):
-            return str(network)
+    logs_in = _logs_in(new)
+    others = [one.spec for one in document.list("trunks") if not who.sees(one.spec.get("account"))]
+    login = _login(new)
+    if login is not None and login != _login(old) and login in map(_login, others):
+        return "username", THEIR_LOGIN
+    theirs = [(network, _logs_in(spec)) for spec in others for network in _networks(spec)]
+    for network in _networks(new):
+        if not logs_in and network.prefixlen < _WIDEST[network.version]:
+            return "allowed_sip_ips", f"{network} {TOO_WIDE}"
+        for other, others_log_in in theirs:
+            # Everywhere is nobody's own.
+            if other.prefixlen and network != other and _lies_within(network, other):
+                return "allowed_sip_ips", f"{network} {WITHIN}"
+            if network == other and not (logs_in and others_log_in):
+                return "allowed_sip_ips", f"{network} {SHARED}"
     return None
 
 
-def _read(networks: Iterable[str]) -> Iterable[IPv4Network | IPv6Network]:
-    for text in networks:
+def widened(document: Document, who: Identity, old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
+    """Why `who` may not give a trunk or profile these countries: where its account has none, nothing else
+    would bound them. None: it may. Fewer than before are always its to choose."""
+    was, now = _countries(old), _countries(new)
+    if who.account is None or was == now or (now is not None and now <= (was or frozenset())):
+        return None
+    account = document.find("accounts", who.account)
+    if account is not None and account.spec.get("destination_whitelist") is not None:
+        return None
+    return NO_COUNTRIES
+
+
+def own_numbers(document: Document, account: str) -> Iterator[str]:
+    """The numbers that the operator gave an account."""
+    for kind in ("accounts", "trunks"):
+        for one in document.list(kind):
+            if (one.name if kind == "accounts" else one.spec.get("account")) == account:
+                yield from one.spec.get("dids", ())
+                if kind == "accounts" and one.spec.get("default_did") is not None:
+                    yield one.spec["default_did"]
+
+
+def _plain(spec: Mapping[str, Any], field: str) -> Any:
+    value = spec.get(field)
+    if field == "auth":
+        return value or "ip"
+    return list(value) if isinstance(value, list | tuple) else value or None
+
+
+def _logs_in(spec: Mapping[str, Any]) -> bool:
+    return bool(spec.get("auth", "ip") != "ip")
+
+
+def _login(spec: Mapping[str, Any]) -> str | None:
+    return spec.get("username") if _logs_in(spec) else None
+
+
+def _countries(spec: Mapping[str, Any]) -> frozenset[str] | None:
+    listed = spec.get("destination_whitelist")
+    return None if listed is None else frozenset(str(country).upper() for country in listed)
+
+
+def _networks(spec: Mapping[str, Any]) -> Iterable[_Network]:
+    for text in expand_tree(spec.get("allowed_sip_ips") or (), os.environ, set(), []):
         try:
             yield ip_network(text)
         except ValueError:
-            continue  # a reference to the environment
+            continue  # no such variable here
 
 
-def _lies_within(network: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -> bool:
+def _lies_within(network: _Network, other: _Network) -> bool:
     if isinstance(network, IPv4Network):
-        return isinstance(other, IPv4Network) and network != other and network.subnet_of(other)
-    return isinstance(other, IPv6Network) and network != other and network.subnet_of(other)
+        return isinstance(other, IPv4Network) and network.subnet_of(other)
+    return isinstance(other, IPv6Network) and network.subnet_of(other)

@@ -14,6 +14,7 @@ from proxy.admin.native import schemas
 from proxy.admin.native.ownership import (
     Forbidden,
     check,
+    check_name,
     fields_of,
     may_write,
     sees,
@@ -117,6 +118,7 @@ class Objects:
             return refusal(Invalid([Finding(f"{self._kind}[].name", "is required, as text")]), self._kind)
 
         def operation(document: Document) -> Document:
+            check_name(who, self._kind, None, name)
             self._check_own_fields(body, None, name)
             spec = _without(body, "name")
             if self._kind == "accounts":
@@ -139,6 +141,7 @@ class Objects:
             target[0] = old.id
             self._check_own_fields(body, old, old.name)
             name, spec = body.get("name", old.name), _without(body, "name", *_OF_THE_API)
+            check_name(who, self._kind, old, str(name))
             if self._kind == "accounts":
                 spec = {"destination_whitelist": [], **spec}
             spec = whole_spec(who, self._kind, old, spec)
@@ -159,6 +162,7 @@ class Objects:
             target[0] = old.id
             self._check_own_fields(body, old, old.name)
             changes = _without(body, *_OF_THE_API)
+            check_name(who, self._kind, old, str(body.get("name", old.name)))
             return self._checked(who, document, old, lambda: document.patch(self._kind, old.id, changes))
 
         return await self._change(request, who, operation, target, _name_in(body))

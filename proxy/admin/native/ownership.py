@@ -13,7 +13,7 @@ from typing import Any, Final
 from config.objects import canonical
 from config.problem import Finding
 from proxy.admin.access.identity import Identity
-from proxy.admin.access.territory import taken_from_others
+from proxy.admin.access.territory import own_numbers, taken_from_others, widened
 from proxy.objects.document import Document, PolicyObject
 from proxy.objects.errors import EditError
 
@@ -89,6 +89,16 @@ def whole_spec(
     return {**kept, **given} if old is not None else {"account": who.account, **given}
 
 
+def check_name(who: Identity, kind: str, old: PolicyObject | None, name: str) -> None:
+    """Raises Forbidden when this caller may not call an object so. Before anybody looks whether the name is
+    taken: the names of others are not to be found out."""
+    if who.account is None or (old is not None and old.name == name):
+        return
+    if not name.startswith(f"{who.account}."):
+        text = f"must begin with `{who.account}.`, where a token for this account chooses it"
+        raise Forbidden([Finding(f"{kind}[{name}].name", text)])
+
+
 def check(who: Identity, document: Document, old: PolicyObject | None, new: PolicyObject) -> None:
     """Raises Forbidden with all that this caller may not make of an object (`old` None: of a new one)."""
     if who.account is None:
@@ -106,14 +116,16 @@ def _overreach(
     for field in sorted((was.keys() | now.keys()) - _WRITABLE[new.kind]):
         if was.get(field) != now.get(field):
             yield Finding(f"{new.kind}[{new.name}].{field}", "may not be set with a token for one account")
-    if (old is None or old.name != new.name) and not new.name.startswith(f"{who.account}."):
-        text = f"must begin with `{who.account}.`, where a token for this account chooses it"
-        yield Finding(f"{new.kind}[{new.name}].name", text)
-    if new.kind == "trunks" and was.get("allowed_sip_ips") != now.get("allowed_sip_ips"):
-        taken = taken_from_others(document, who, now["allowed_sip_ips"])
+    countries = widened(document, who, was, now)
+    if countries is not None:
+        yield Finding(f"{new.kind}[{new.name}].destination_whitelist", countries)
+    if new.kind == "trunks":
+        taken = taken_from_others(document, who, {} if old is None else was, now)
         if taken is not None:
-            text = f"{taken} lies within a network of somebody else"
-            yield Finding(f"trunks[{new.name}].allowed_sip_ips", text)
+            yield Finding(f"trunks[{new.name}].{taken[0]}", taken[1])
+        number = now.get("default_did")
+        if number not in (None, was.get("default_did"), *own_numbers(document, str(who.account))):
+            yield Finding(f"trunks[{new.name}].default_did", "is none of the account's numbers")
     if new.kind == "trunks" and was.get("profile") != now.get("profile"):
         for name in (was.get("profile"), now.get("profile")):
             profile = document.find("profiles", str(name)) if name is not None else None

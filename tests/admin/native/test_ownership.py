@@ -199,38 +199,81 @@ async def test_kinds_that_are_the_operators(let: House, acme: httpx.AsyncClient,
     assert await _everything(let) == before
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"allowed_sip_ips": ["192.0.2.99"]},
-        {"allowed_sip_ips": ["192.0.2.98"]},
-        {"auth": "digest", "username": "taken", "password": "p", "allowed_sip_ips": []},
-        {"name": "acme.taken", "allowed_sip_ips": ["192.0.2.14"]},
-    ],
-)
-async def test_problems_do_not_speak_of_others(
-    let: House, acme: httpx.AsyncClient, fields: dict[str, Any]
-) -> None:
-    async with let.client(ROOT) as root:
-        login = {"auth": "digest", "username": "taken", "password": "q", "allowed_sip_ips": []}
-        assert (
-            await root.patch("/v1/trunks/umbrella.shop", json=login)
-        ).status_code == 200 or "username" not in fields
-        if "name" in fields:
-            await let.put(
-                "trunks", name="acme.taken", allowed_sip_ips=["192.0.2.97"], destination_whitelist=["us"]
-            )
-        if fields.get("allowed_sip_ips") == ["192.0.2.99"]:
-            back = {"auth": "ip", "allowed_sip_ips": ["192.0.2.99"]}
-            assert (
-                await root.put("/v1/trunks/umbrella.shop", json={"account": "umbrella", **back})
-            ).status_code == 200
+async def test_problems_do_not_speak_of_others(let: House, acme: httpx.AsyncClient) -> None:
+    await let.put("trunks", name="acme.taken", allowed_sip_ips=["192.0.2.97"], destination_whitelist=["us"])
     async with acme:
-        answer = await acme.post("/v1/trunks", json={"name": "acme.x", **fields})
+        answer = await acme.post("/v1/trunks", json={"name": "acme.taken", "allowed_sip_ips": ["192.0.2.14"]})
     assert answer.status_code == 422
     for problem in answer.json()["problems"]:
         assert problem["message"] == "does not go with what is set up for others: choose another value"
     assert not any(secret in answer.text for secret in ("umbrella", "nobodys"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"allowed_sip_ips": ["192.0.2.99"]}, "allowed_sip_ips"),
+        ({"allowed_sip_ips": ["192.0.2.99"], "tech_prefix": "1"}, "allowed_sip_ips"),
+        ({"allowed_sip_ips": ["0.0.0.0/1"]}, "allowed_sip_ips"),
+        ({"auth": "digest", "username": "taken", "password": "right"}, "username"),
+        ({"auth": "digest", "username": "taken", "password": "wrong"}, "username"),
+        ({"allowed_sip_ips": ["192.0.2.14"], "default_did": "+442079460000"}, "default_did"),
+    ],
+)
+async def test_callers_logins_and_numbers_of_others(
+    let: House, acme: httpx.AsyncClient, fields: dict[str, Any], field: str
+) -> None:
+    login = {"auth": "digest", "username": "taken", "password": "right", "destination_whitelist": ["us"]}
+    await let.put("trunks", name="umbrella.phones", **login)
+    before = await _everything(let)
+    async with acme:
+        for answer in (
+            await acme.post("/v1/trunks", json={"name": "acme.x", **fields}),
+            await acme.patch("/v1/trunks/acme.office", json=fields),
+        ):
+            assert answer.status_code == 403, answer.text
+            assert [one["pointer"] for one in answer.json()["problems"]] == [f"/{field}"]
+            assert not any(secret in answer.text for secret in ("umbrella", "nobodys"))
+    assert await _everything(let) == before
+
+
+async def test_a_number_of_the_account_may_be_shown(let: House, acme: httpx.AsyncClient) -> None:
+    async with acme, let.client(ROOT) as root:
+        number = {"dids": ["+12025550100"]}
+        assert (await root.patch("/v1/accounts/acme", json=number)).status_code == 200
+        shown = await acme.patch("/v1/trunks/acme.office", json={"default_did": "+12025550100"})
+        assert shown.status_code == 200, shown.text
+
+
+async def test_an_account_without_countries_chooses_none(let: House, acme: httpx.AsyncClient) -> None:
+    async with acme, let.client(ROOT) as root:
+        few = {"destination_whitelist": ["us", "gb"]}
+        for path, fields in (("trunks/acme.office", few), ("accounts/acme", {"destination_whitelist": None})):
+            assert (await root.patch(f"/v1/{path}", json=fields)).status_code == 200
+        many = {"destination_whitelist": ["us", "cu"]}
+        for answer in (
+            await acme.patch("/v1/trunks/acme.office", json=many),
+            await acme.post("/v1/trunks", json={"name": "acme.x", "allowed_sip_ips": ["192.0.2.14"], **many}),
+            await acme.post("/v1/profiles", json={"name": "acme.p", **many}),
+            await acme.patch("/v1/profiles/acme.hall", json=many),
+        ):
+            assert answer.status_code == 403, answer.text
+            assert [one["pointer"] for one in answer.json()["problems"]] == ["/destination_whitelist"]
+        fewer = await acme.patch("/v1/trunks/acme.office", json={"destination_whitelist": ["us"]})
+        assert fewer.status_code == 200
+
+
+async def test_names_of_others_cannot_be_found_out(acme: httpx.AsyncClient) -> None:
+    async with acme:
+        answers = [
+            (await acme.post("/v1/trunks", json={"name": name, "allowed_sip_ips": ["192.0.2.14"]}),
+             await acme.patch("/v1/trunks/acme.office", json={"name": name}),
+             await acme.put("/v1/trunks/acme.office", json={"name": name, "allowed_sip_ips": OWN_SOURCE}))
+            for name in ("umbrella.shop", "umbrella.none")
+        ]  # fmt: skip
+    for there, not_there in zip(*answers, strict=True):
+        assert there.status_code == not_there.status_code == 403
+        assert there.text == not_there.text.replace("umbrella.none", "umbrella.shop")
 
 
 async def test_own_mistakes_are_told_in_full(acme: httpx.AsyncClient) -> None:

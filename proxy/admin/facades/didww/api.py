@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import Response
 
 from proxy.admin.access.identity import READ, WRITE, Identity, need
-from proxy.admin.access.territory import taken_from_others
+from proxy.admin.access.territory import NO_COUNTRIES, taken_from_others
 from proxy.admin.facades.didww import dids, jsonapi
 from proxy.admin.facades.didww.credentials import Credentials
 from proxy.admin.facades.didww.fields import (
@@ -124,7 +124,7 @@ class Didww:
             _check_countries(document, who)
             numbers = dids.assigned(relationships, document, who)
             spec, beside = changed(new_trunk(who.account), {}, said, numbers)
-            _check_addresses(document, who, spec)
+            _check_addresses(document, who, {}, spec)
             if wants_credentials(spec):
                 spec = with_credentials(spec, drawn)
             name = document.free_name("trunks", wanted_name(who, said.name), "trunk")
@@ -161,7 +161,7 @@ class Didww:
             one = _find(document, key, who)
             numbers = dids.assigned(relationships, document, who)
             spec, beside = changed(one.spec, one.extra[BESIDE], said, numbers)
-            _check_addresses(document, who, spec)
+            _check_addresses(document, who, one.spec, spec)
             gets_login = wants_credentials(spec)
             if gets_login:
                 spec = with_credentials(spec, drawn)
@@ -391,14 +391,15 @@ def _check_countries(document: Document, who: Identity) -> None:
     """An account that nobody gave countries may not call any: raises Refused."""
     account = None if who.account is None else document.find("accounts", who.account)
     if who.account is not None and (account is None or account.spec.get("destination_whitelist") is None):
-        text = "the account has no destination_whitelist: its countries are listed by the operator first"
-        raise Refused(jsonapi.Fault(422, jsonapi.INVALID, text, text, "/data"))
+        raise Refused(jsonapi.Fault(422, jsonapi.INVALID, NO_COUNTRIES, NO_COUNTRIES, "/data"))
 
 
-def _check_addresses(document: Document, who: Identity, spec: Mapping[str, Any]) -> None:
-    taken = taken_from_others(document, who, spec.get("allowed_sip_ips", ()))
+def _check_addresses(
+    document: Document, who: Identity, old: Mapping[str, Any], new: Mapping[str, Any]
+) -> None:
+    taken = taken_from_others(document, who, old, new)
     if taken is not None:
-        raise FieldError("allowed_sip_ips", f"{taken} lies within a network of somebody else")
+        raise FieldError(*taken)
 
 
 def _check_shape(said: TrunkAttributes, version: str) -> None:
