@@ -15,6 +15,7 @@ from policy.compiled import Scope, Window
 from policy.rating.money import amount
 from proxy.admin import problems
 from proxy.admin.access.identity import CALLS, READ, WRITE, Identity, need
+from proxy.admin.access.records import as_seen
 from proxy.admin.access.routes import access_routes
 from proxy.admin.control_client import ControlClient, Shared
 from proxy.admin.control_protocol import ControlError, ControlLost, Heartbeat, PolicyState, ScopeLimits
@@ -140,7 +141,7 @@ class Api:
 
     async def _calls(self, who: Identity, limit: int) -> list[dict[str, Any]]:
         found = await self.ledger.calls(limit if who.account is None else MOST_SEARCHED)
-        return [shown for shown in map(_call, found) if who.sees(shown.get("account"))]
+        return [as_seen(who, shown) for shown in map(_call, found) if who.sees(shown.get("account"))]
 
     async def hang_up_call(self, ref: str, who: Caller) -> HungUp:
         """End one live call: BYE to both sides, by the instance that holds it."""
@@ -173,7 +174,8 @@ class Api:
         while page := await self.ledger.older("decisions", before):
             before = page[-1][0]
             records = (_object(line) for _, line in page)
-            found += [record for record in records if record is not None and who.sees(record.get("account"))]
+            own = (one for one in records if one is not None and who.sees(one.get("account")))
+            found += [as_seen(who, record) for record in own]
             if len(found) >= limit:
                 break
         return found[:limit]

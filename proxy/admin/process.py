@@ -25,6 +25,7 @@ from proxy.admin.control_protocol import ControlError, ControlLost
 from proxy.admin.facades.mounting import facade_refusal, mount_facades
 from proxy.admin.facades.spending import TrunkSpending
 from proxy.admin.ledger_access import AdminLedger, LedgerAccess
+from proxy.admin.patience import patient
 from proxy.admin.security import Guard
 from proxy.admin.settings import ChildSettings
 from proxy.admin.tls import make_context, renew
@@ -92,6 +93,7 @@ async def serve(settings: ChildSettings) -> None:
             proxy_headers=False,
             lifespan="off",
             ws="none",
+            http=patient(),
             limit_concurrency=_MAX_CONNECTIONS,
             timeout_keep_alive=15,
             timeout_graceful_shutdown=2,

@@ -30,8 +30,8 @@ _Network = IPv4Network | IPv6Network
 def taken_from_others(
     document: Document, who: Identity, old: Mapping[str, Any], new: Mapping[str, Any]
 ) -> tuple[str, str] | None:
-    """Why `who` may not make the spec `old` of a trunk (empty: there is none) `new`: callers of a trunk that it
-    does not see would be judged by this one. The field and what is wrong with it; None: it may.
+    """Why `who` may not make the spec `old` of a trunk (empty: there is none) `new`: callers of a trunk that
+    it does not see would be judged by this one. The field and what is wrong with it; None: it may.
 
     The trunk of the most specific network judges a call, and of those the one with the longest tech_prefix
     that was dialled; who has proved a login is judged by its trunk alone. So a network can be shared by

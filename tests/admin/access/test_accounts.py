@@ -30,7 +30,7 @@ async def let(house: House) -> House:
     house.ledger.append_records(
         "decisions",
         [
-            json.dumps({"ref": f"{account}-{number}", "account": account}).encode()
+            json.dumps({"ref": f"{account}-{number}", "account": account, "provider": "secret"}).encode()
             for number in range(600)
             for account in ("acme", "umbrella", None)
         ],
@@ -61,6 +61,7 @@ async def test_decisions(let: House) -> None:
     async with await let.tenant("umbrella", "read") as umbrella:
         found = (await umbrella.get("/v1/decisions?limit=555")).json()["decisions"]
     assert [one["ref"] for one in found] == [f"umbrella-{number}" for number in range(599, 44, -1)]
+    assert not any("provider" in one for one in found)
 
 
 async def test_hanging_up(let: House) -> None:
