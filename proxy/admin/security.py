@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import re
 from collections.abc import Callable, Mapping
 from urllib.parse import parse_qs
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from proxy.admin.access.audit import Audit
 from proxy.admin.access.credentials import Ambiguous, shown
 from proxy.admin.access.door import Denied, Door, Find
+from proxy.admin.access.pace import Pace
 from proxy.admin.loopback import host_is_loopback
 from proxy.admin.problems import ledger_unavailable, problem
 from proxy.ledger.ledger import LedgerUnavailable
@@ -30,6 +32,7 @@ _OPEN = {(method, path) for method in ("GET", "HEAD") for path in ("/healthz", "
 _OPEN_ALWAYS = {("GET", "/healthz"), ("HEAD", "/healthz")}
 _SAFE_METHODS = ("GET", "HEAD")
 _REFUSALS = frozenset({401, 403, 429})
+_CALLS = "/v1/calls"
 _ONLY_ASKING = {("POST", "/v1/explain")}
 _TOO_LARGE = "the body is too large"
 _NOT_ARRIVED = "the body did not arrive"
@@ -78,6 +81,7 @@ class Guard:
         self._audit = audit
         self._open = _OPEN_ALWAYS if closed else _OPEN
         self._sampler = Sampler()
+        self._pace = Pace()
         self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,6 +94,7 @@ class Guard:
             if headers is None:
                 raise Denied(400, "a header that may stand once stands twice", {})
             scope = await self._let_in(scope, headers)
+            self._check_pace(scope)
             if (scope["method"], scope["path"]) not in self._open:  # nobody reads the bodies of those
                 receive = await _bounded(scope, headers, receive)
         except Denied as denied:
@@ -125,6 +130,16 @@ class Guard:
         if method not in _SAFE_METHODS and not _same_origin(headers, scope["scheme"], host):
             raise Denied(403, "a page of another origin may not change anything here", {})
         return scope
+
+    def _check_pace(self, scope: Scope) -> None:
+        """Ending calls changes no policy. Raises Denied."""
+        who = scope.get("state", {}).get("identity")
+        if who is None or who.account is None or not _changes(scope) or scope["path"].startswith(_CALLS):
+            return
+        wait = self._pace.wait(who.account, asyncio.get_running_loop().time())
+        if wait > 0:
+            text = "this account has changed too much in a short time"
+            raise Denied(429, text, {"Retry-After": str(math.ceil(wait))})
 
     def _watching(self, scope: Scope, send: Send) -> Send:
         """Tells the audit what became of a request."""
