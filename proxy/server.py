@@ -70,7 +70,7 @@ class SipServer:
         self._metrics = metrics
         self._ledger = ledger
         self._pumping = False
-        self._asked = False
+        self._pressing = False
         self._clock = clock
         self._strangers = Sampler()
         self._shed = Sampler()
@@ -187,9 +187,8 @@ class SipServer:
                     except Exception:
                         _log.exception("%s could not be executed", type(command).__name__)
         self._pumping = False
-        if self._asked:
-            # Nobody waits for what else the ledger is told.
-            self._asked = False
+        if self._pressing:
+            self._pressing = False
             self._ledger.flush()
         self._set_timer(now)
 
@@ -230,13 +229,16 @@ class SipServer:
                 command.session.admitted(now)
             else:
                 self.core.judging += 1
-                self._asked = True
+                self._pressing = True
                 self._pipeline.reserve(command.session, self._decided)
         elif isinstance(command, Answered):
+            # Should this instance die now, others must know what they adopt.
+            self._pressing = True
             self._accounting.answered(command.session, now)
         elif isinstance(command, Ended):
             self._ended(command.session, now)
         elif isinstance(command, Changed):
+            self._pressing = True
             self._accounting.changed(command.session, now)
         elif isinstance(command, Fetch):
             self.fetch(command.ref)
