@@ -35,9 +35,16 @@ class Phone:
         self.uac = SipUAC(self.transport)
         self.uas = SipUAS(self.transport, uac=self.uac)
         self.said: asyncio.Queue[tuple[str, IncomingCall | None]] = asyncio.Queue()
-        self.uas.on_invite = lambda call: self.said.put_nowait(("invite", call))
+        self._called: set[str] = set()
+        self.uas.on_invite = self._invited
         self.uas.on_bye = lambda call, *_: self.said.put_nowait(("bye", call))
         self.uas.on_cancel = lambda *_: self.said.put_nowait(("cancel", None))
+
+    def _invited(self, call: IncomingCall) -> None:
+        """It takes an INVITE that is sent again, because it was slow to answer, for another call."""
+        if call.call_id not in self._called:
+            self._called.add(call.call_id)
+            self.said.put_nowait(("invite", call))
 
     @property
     def address(self) -> tuple[str, int]:
