@@ -3,6 +3,7 @@ its answer, one after its end, and a share in each renewal."""
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import Counter
@@ -17,10 +18,12 @@ from tests.e2e.configuration import provider as provider_entry
 from tests.e2e.ports import PROVIDER
 from tests.e2e.redis_server import RedisServer
 from tests.e2e.user_agents import OutgoingCall, hang_up, incoming
+from tests.e2e.waiting import eventually
 
 DESK = "127.0.0.15"
 LEASE_SECONDS = 3
 CALLS = 12
+MARK = "heard-"
 DIGESTS = {script(verb).digest.decode(): verb for verb in VERBS}
 
 
@@ -28,7 +31,10 @@ class Heard:
     """How often each verb was asked for so far."""
 
     def __init__(self, server: RedisServer) -> None:
-        self.verbs: Counter[str] = Counter()
+        self._server = server
+        self._verbs: Counter[str] = Counter()
+        self._marks = itertools.count()
+        self._passed = -1
         self._monitor = server.client.monitor()
         self._monitor.__enter__()
         threading.Thread(target=self._listen, daemon=True).start()
@@ -38,7 +44,16 @@ class Heard:
             for heard in self._monitor.listen():
                 name, _, rest = str(heard["command"]).partition(" ")
                 if name == "EVALSHA" and heard["client_type"] != "lua":
-                    self.verbs[DIGESTS.get(rest.partition(" ")[0], "?")] += 1
+                    self._verbs[DIGESTS.get(rest.partition(" ")[0], "?")] += 1
+                elif name == "ECHO" and rest.startswith(MARK):
+                    self._passed = int(rest.removeprefix(MARK))
+
+    def now(self) -> Counter[str]:
+        """All that the server had done when this was asked, and perhaps a little more."""
+        mark = next(self._marks)
+        self._server.client.echo(f"{MARK}{mark}")
+        eventually(lambda: self._passed >= mark, what="the mark in what MONITOR tells")
+        return Counter(self._verbs)
 
 
 @pytest.fixture
@@ -68,15 +83,16 @@ def test_what_a_call_asks_of_the_ledger(proxy, own_redis, provider, new_peer) ->
         far = incoming(provider, proxy.address, call)
         far.accept()
         lives.append((call, call.answered(), far))
-    assert (heard.verbs["reserve"], heard.verbs["settle"]) == (CALLS, 0)
-    before = heard.verbs["renew"]
+    before = heard.now()
+    assert (before["reserve"], before["settle"]) == (CALLS, 0)
     time.sleep(LEASE_SECONDS)  # each of them is renewed three times
-    renewals = heard.verbs["renew"] - before
+    renewals = heard.now()["renew"] - before["renew"]
     assert 0 < renewals < 2 * CALLS
     for call, dialog, far in lives:
         hang_up(call, dialog, far)
     proxy.wait_until_idle()
-    told = {verb: heard.verbs[verb] for verb in ("reserve", "answered", "settle", "release", "remember")}
+    verbs = heard.now()
+    told = {verb: verbs[verb] for verb in ("reserve", "answered", "settle", "release", "remember")}
     assert told == {
         "reserve": CALLS,
         "answered": CALLS,
