@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from config.listeners import by_socket
-from config.model import Config, Listener
+from config.model import Config
 from config.problem import Problem
 from policy.compiled import Policy
 from policy.reasons import ReasonCode
@@ -25,7 +25,6 @@ from proxy.admission.policy_store import PolicyStore
 from proxy.call.authenticator import Authenticator
 from proxy.call.core import CallSettings, ProxyCore
 from proxy.call.elsewhere import Elsewhere
-from proxy.call.forwarding import Identity
 from proxy.call.nonce import Nonces
 from proxy.call.registration import Registrations
 from proxy.call.session import CallSession
@@ -35,6 +34,7 @@ from proxy.control import Control
 from proxy.housekeeping import Housekeeping
 from proxy.ledger.redis_ledger import RedisLedger
 from proxy.ledger.sharded_ledger import ShardedLedger, opener_of
+from proxy.listening import CannotBind, Listening, host_port
 from proxy.objects.following import Followed
 from proxy.observe.clock import now_ms
 from proxy.observe.metrics import Metrics
@@ -43,17 +43,12 @@ from proxy.observe.tasks import TaskKeeper
 from proxy.observe.turns import small_turns
 from proxy.routing.names import NAMESERVERS_VARIABLE, Names
 from proxy.routing.resolver import Resolver
-from proxy.routing.source import source_towards
 from proxy.server import SipServer
 from proxy.sip.counters import SipCounters
-from proxy.sip.listeners import EVERYWHERE, ByListener
 from proxy.sip.stack import SipStack
 from proxy.sip.timers import Timers
 from proxy.transport.connection import CAUSES
 from proxy.transport.contexts import CertificateError, TlsContexts, files_by_bind
-from proxy.transport.everywhere import UdpEverywhere
-from proxy.transport.identity import PeerNames
-from proxy.transport.limits import StreamLimits
 from proxy.transport.tcp import TcpEndpoint
 from proxy.transport.tls import TlsEndpoint
 from proxy.transport.udp import UdpEndpoint
@@ -63,10 +58,6 @@ _log = logging.getLogger(__name__)
 _DRAIN_LOOK_SECONDS = 0.05
 _LOOKUP_SECONDS = 0.3  # that a change of the store waits for names that are new
 _START_ONLY = ("listen", "advertise", "unknown_source", "admin", "ledger", "timers", "records", "policy")
-
-
-class CannotBind(Exception):
-    """A socket or file of ours is taken, or not ours to open."""
 
 
 class Application:
@@ -120,99 +111,16 @@ class Application:
             raise
 
     async def _start(self) -> None:
-        config = self.config
         if self.followed is not None:
             self._closers.append(self.followed.close)
-        self.ledger: RedisLedger | ShardedLedger = await opener_of(config.ledger.shard_by)(
-            config.ledger.url,
-            config.ledger.data_dir,
-            lease_seconds=config.ledger.lease_seconds,
-            owner=self.instance,
-            observer=self.metrics,
-        )
-        self._closers.append(self.ledger.close)
-        secret = config.ledger.secret
-        key = secret.get_secret_value().encode() if secret is not None else await self.ledger.secret()
-
+        key = await self._open_ledger()
         counters = SipCounters()
         self.metrics.attach(counters)
-        t1 = config.timers.t1_ms / 1000
-        stack = SipStack(Timers(t1=t1, t2=max(4.0, t1)), counters)
-        identities: ByListener[Identity] = ByListener()
-        names = PeerNames()
-        endpoints = self._bind(identities, names, counters)
-        try:
-            self.resolver = Resolver(identities, names.number, Names.of_environment())
-        except ValueError as error:
-            raise CannotBind(f"{NAMESERVERS_VARIABLE} in the environment: {error}") from error
-        settings = CallSettings(
-            config.timers.provider_response_seconds,
-            config.timers.no_answer_seconds,
-            stack.timers.timeout,
-            config.unknown_source == "drop",
-            config.timers.session_expires_seconds,
-        )
-        resolver = self.resolver
-        if settings.drop_strangers:
-            stack.answers = self._knows
-        self.core = ProxyCore(
-            stack,
-            self.store,
-            resolver.hops,
-            resolver.leads_to,
-            _minter(key),
-            identities,
-            settings,
-            Authenticator(Nonces(key, now_ms)),
-        )
-        self.metrics.authentications = self.core.authenticator.counts
-        self.registrations = Registrations(self.core)
-        self.accounting = Accounting(
-            self.store,
-            self.ledger,
-            config.ledger.lease_seconds,
-            lambda call, why: self.server.hang_up(call, why),
-            self._fenced,
-        )
-        self.accounting.short = self.metrics.happenings.short
-        loop = asyncio.get_running_loop()
-        self.metrics.registrations = lambda: self.registrations.seconds_left(loop.time())
-        pipeline = AdmissionPipeline(
-            self.store, self.ledger, self.accounting, self.log, self.metrics, now_ms, loop.time
-        )
-        self.server = self._server = SipServer(
-            stack,
-            self.core,
-            pipeline,
-            self.accounting,
-            self.log,
-            self.metrics,
-            self.ledger,
-            now_ms,
-            self._knows,
-        )
-
-        def tokens(ref: str) -> tuple[bytes, bytes]:
-            return tokens_of(ref, key)
-
-        adoption = Adoption(
-            self.core,
-            self.store,
-            self.ledger,
-            self.accounting,
-            self.metrics,
-            tokens,
-            config.ledger.lease_seconds,
-            loop.time,
-            self.server.pump,
-        )
-        self.core.elsewhere = Elsewhere(self.core, tokens)
-        self.server.fetch = lambda ref: self.keeper.start(adoption.fetch(ref), name="a call from elsewhere")
-        for endpoint in endpoints:
-            if isinstance(endpoint, UdpEndpoint):
-                self.server.add_endpoint(endpoint)
-            else:
-                self.server.add_stream(endpoint)
+        listening = self._bind(counters)
+        stack = self._make_core(key, listening, counters)
+        self._make_accounting()
+        self._make_server(stack, listening)
+        adoption = self._make_adoption(key)
         self._open_records()
         self._in_force(self.store.policy)
         await self.resolver.refresh(self.store.policy.providers.values())
@@ -227,7 +135,7 @@ class Application:
         )
         self.ledger.on_hangup(lambda request: self.hang_up(request.ref, request.trunk))
         await self._start_admin()
-        for endpoint in endpoints:
+        for endpoint in listening.endpoints:
             endpoint.start()
         # Not before: calls that are adopted are probed, and who hears no answers takes them for dead.
         self.housekeeping.start(self.keeper)
@@ -235,62 +143,123 @@ class Application:
         if self.followed is not None:
             self.keeper.start(self.followed.follow(self._store_moved), name="policy store")
 
-    def _bind(
-        self, identities: ByListener[Identity], names: PeerNames, counters: SipCounters
-    ) -> list[UdpEndpoint | TcpEndpoint]:
-        endpoints = []
-        for group in by_socket(self.config.listen):
-            listener = group[0]
-            try:
-                endpoint = self._endpoint(listener, names, counters)
-            except CertificateError as error:
-                raise CannotBind(f"cannot serve {listener.bind}: {error}") from error
-            except OSError as error:
-                raise CannotBind(f"cannot bind {listener.bind}: {error.strerror}") from error
-            endpoints.append(endpoint)
-            self._closers.append(endpoint.close)
-            if isinstance(endpoint, TcpEndpoint):
-                self.metrics.attach_stream(endpoint, CAUSES)
-            identities[(listener.transport, endpoint.local)] = Identity(
-                listener.transport, _sent_by(listener, self.config.advertise, endpoint.local)
-            )
-        return endpoints
+    async def _open_ledger(self) -> bytes:
+        """Connect; the key that signs tokens and nonces."""
+        section = self.config.ledger
+        self.ledger: RedisLedger | ShardedLedger = await opener_of(section.shard_by)(
+            section.url,
+            section.data_dir,
+            lease_seconds=section.lease_seconds,
+            owner=self.instance,
+            observer=self.metrics,
+        )
+        self._closers.append(self.ledger.close)
+        secret = section.secret
+        return secret.get_secret_value().encode() if secret is not None else await self.ledger.secret()
 
-    def _endpoint(
-        self, listener: Listener, names: PeerNames, counters: SipCounters
-    ) -> UdpEndpoint | TcpEndpoint:
-        host, port = listener.host, listener.port
-        if listener.transport == "udp":
-            kind = UdpEverywhere if host in EVERYWHERE else UdpEndpoint
-            return kind(host, port, lambda batch: self.server.on_datagrams(batch))
-        # Strangers who are not even answered need no connections.
-        silent = self.config.unknown_source == "drop" and not self.store.policy.roaming
-        limits = StreamLimits(strangers=0) if silent else StreamLimits()
-        if listener.transport == "tcp":
-            return TcpEndpoint(
-                host,
-                port,
-                lambda batch: self.server.on_messages(batch),
-                lambda flow: self.server.on_closed(flow),
-                counters,
-                limits,
-                known=self._knows,
-                in_use=lambda flow: self.core.counts_on(flow),
-            )
-        endpoint = TlsEndpoint(
-            host,
-            port,
-            lambda batch: self.server.on_messages(batch),
-            lambda flow: self.server.on_closed(flow),
+    def _bind(self, counters: SipCounters) -> Listening:
+        listening = Listening(
+            self.config,
             counters,
-            files_by_bind(self.config)[listener.bind],
-            names,
-            limits,
+            receiver=lambda: self.server,
             known=self._knows,
             in_use=lambda flow: self.core.counts_on(flow),
+            silent=self.config.unknown_source == "drop" and not self.store.policy.roaming,
         )
-        self._tls[listener.bind] = endpoint
-        return endpoint
+        try:
+            listening.bind()
+        finally:
+            for endpoint in listening.endpoints:
+                self._closers.append(endpoint.close)
+                if isinstance(endpoint, TcpEndpoint):
+                    self.metrics.attach_stream(endpoint, CAUSES)
+        self._tls = listening.tls
+        return listening
+
+    def _make_core(self, key: bytes, listening: Listening, counters: SipCounters) -> SipStack:
+        config = self.config
+        t1 = config.timers.t1_ms / 1000
+        stack = SipStack(Timers(t1=t1, t2=max(4.0, t1)), counters)
+        try:
+            resolver = Resolver(listening.identities, listening.names.number, Names.of_environment())
+        except ValueError as error:
+            raise CannotBind(f"{NAMESERVERS_VARIABLE} in the environment: {error}") from error
+        self.resolver = resolver
+        settings = CallSettings(
+            config.timers.provider_response_seconds,
+            config.timers.no_answer_seconds,
+            stack.timers.timeout,
+            config.unknown_source == "drop",
+            config.timers.session_expires_seconds,
+        )
+        if settings.drop_strangers:
+            stack.answers = self._knows
+        self.core = ProxyCore(
+            stack,
+            self.store,
+            resolver.hops,
+            resolver.leads_to,
+            _minter(key),
+            listening.identities,
+            settings,
+            Authenticator(Nonces(key, now_ms)),
+        )
+        self.metrics.authentications = self.core.authenticator.counts
+        self.registrations = Registrations(self.core)
+        clock = asyncio.get_running_loop().time
+        self.metrics.registrations = lambda: self.registrations.seconds_left(clock())
+        return stack
+
+    def _make_accounting(self) -> None:
+        self.accounting = Accounting(
+            self.store,
+            self.ledger,
+            self.config.ledger.lease_seconds,
+            lambda call, why: self.server.hang_up(call, why),
+            self._fenced,
+        )
+        self.accounting.short = self.metrics.happenings.short
+
+    def _make_server(self, stack: SipStack, listening: Listening) -> None:
+        clock = asyncio.get_running_loop().time
+        pipeline = AdmissionPipeline(
+            self.store, self.ledger, self.accounting, self.log, self.metrics, now_ms, clock
+        )
+        self.server = self._server = SipServer(
+            stack,
+            self.core,
+            pipeline,
+            self.accounting,
+            self.log,
+            self.metrics,
+            self.ledger,
+            now_ms,
+            self._knows,
+        )
+        for endpoint in listening.endpoints:
+            if isinstance(endpoint, UdpEndpoint):
+                self.server.add_endpoint(endpoint)
+            else:
+                self.server.add_stream(endpoint)
+
+    def _make_adoption(self, key: bytes) -> Adoption:
+        def tokens(ref: str) -> tuple[bytes, bytes]:
+            return tokens_of(ref, key)
+
+        adoption = Adoption(
+            self.core,
+            self.store,
+            self.ledger,
+            self.accounting,
+            self.metrics,
+            tokens,
+            self.config.ledger.lease_seconds,
+            asyncio.get_running_loop().time,
+            self.server.pump,
+        )
+        self.core.elsewhere = Elsewhere(self.core, tokens)
+        self.server.fetch = lambda ref: self.keeper.start(adoption.fetch(ref), name="a call from elsewhere")
+        return adoption
 
     def _knows(self, host: str) -> bool:
         return self.store.knows(host) or self.resolver.provider_at(host)
@@ -346,7 +315,7 @@ class Application:
 
     def ready_line(self) -> str:
         """What `serve` prints when every socket is bound."""
-        sip = ",".join(f"{transport}:{_host_port(*local)}" for transport, local in self.core.identities)
+        sip = ",".join(f"{transport}:{host_port(*local)}" for transport, local in self.core.identities)
         ledger = self.config.ledger.url
         kind = "embedded" if ledger == "embedded" else ledger.partition("://")[0]
         return f"ready sip={sip} admin={self.admin_url} ledger={kind} policy={self.store.policy.version}"
@@ -482,24 +451,3 @@ def _minter(key: bytes) -> Callable[[], tuple[str, bytes, bytes]]:
         return ref, *tokens_of(ref, key)
 
     return mint
-
-
-def _sent_by(listener: Listener, advertise: str | None, local: tuple[str, int]) -> bytes:
-    """What Via and Record-Route say of a listener: what the operator advertises, else the address itself."""
-    name = listener.advertise or advertise
-    if name is not None:
-        return name.encode()
-    host, port = local
-    if host in EVERYWHERE:
-        host = _default_address(":" in host)
-    return _host_port(host, port).encode()
-
-
-def _default_address(ipv6: bool) -> str:
-    """The address that packets leave with when they leave this machine."""
-    beyond, alone = ("2001:db8::1", "::1") if ipv6 else ("192.0.2.1", "127.0.0.1")
-    return source_towards(beyond) or alone
-
-
-def _host_port(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -14,8 +14,9 @@ from pydantic import ValidationError
 
 from config.model import LedgerConfig
 from config.served import unserved_ledger
-from proxy.app import Application, CannotBind
+from proxy.app import Application
 from proxy.ledger.ledger import LedgerRefused, LedgerUnavailable
+from proxy.listening import CannotBind
 from proxy.objects.following import open_followed
 from proxy.observe.logs import configure
 

@@ -13,9 +13,10 @@ import httpx
 import pytest
 
 from config.model import Listener
-from proxy.app import Application, CannotBind, _minter, _sent_by
+from proxy.app import Application, _minter
 from proxy.ledger import keys, redis_ledger
 from proxy.ledger.ledger import LedgerRefused, LedgerUnavailable
+from proxy.listening import CannotBind, _sent_by
 from tests.call.playbook import answer
 from tests.ledger.servers import Server, settled, until
 from tests.live import (

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
-from proxy.app import CannotBind
 from proxy.demo import rehearsal
 from proxy.demo.screen import Screen
 from proxy.demo.show import SEED, Show
@@ -17,6 +16,7 @@ from proxy.demo.stage import CannotStage, staged
 from proxy.demo.traffic import Traffic
 from proxy.ledger.ledger import LedgerUnavailable
 from proxy.ledger.redis_ledger import LedgerRefused
+from proxy.listening import CannotBind
 from proxy.observe.logs import configure
 
 _FAILED = 1
