@@ -298,24 +298,10 @@ def relay_request(
     else:
         drop = withheld_from_caller(session, request)
     if method == b"ACK":
-        if from_caller and request.cseq == session.request.cseq:
-            dialog.acknowledged = True
-        login = session.targets.login
-        if login is not None and from_caller and request.cseq == login[0]:
-            request.headers.append(login[1])  # RFC 3261 §22.1
-        if request.max_forwards != 0:
-            _, data, flow = request_towards(
-                session, request, receiver, drop, now, dialog, from_caller, surely=True
-            )
-            core.stack.send(data, flow)
+        _pass_ack(session, request, receiver, drop, now, dialog, from_caller)
         return
-    refusal = core.unacceptable(request)
-    if refusal is None and from_caller and method.upper() == b"REFER":
-        # The provider would place the call that a transfer asks for, outside of every limit.
-        refusal = build_response(request, 403, b"Transfer Not Allowed")
     refreshes = method in REFRESHES and not session.verdict.emergency
-    if refusal is None and refreshes:
-        refusal = too_small(request, None)
+    refusal = _refusal(core, request, from_caller, refreshes)
     if refusal is not None:
         if method == b"INVITE":
             # Its ACK is ours to take, not the far side's.
@@ -338,3 +324,35 @@ def relay_request(
     relay.send(now)
     if method == b"INVITE":
         core.wake(relay, relay.no_answer_deadline, now)
+
+
+def _pass_ack(
+    session: CallSession,
+    request: SipRequest,
+    receiver: Party,
+    drop: frozenset[bytes],
+    now: float,
+    dialog: Dialog,
+    from_caller: bool,
+) -> None:
+    if from_caller and request.cseq == session.request.cseq:
+        dialog.acknowledged = True
+    login = session.targets.login
+    if login is not None and from_caller and request.cseq == login[0]:
+        request.headers.append(login[1])  # RFC 3261 §22.1
+    if request.max_forwards != 0:
+        _, data, flow = request_towards(
+            session, request, receiver, drop, now, dialog, from_caller, surely=True
+        )
+        session.core.stack.send(data, flow)
+
+
+def _refusal(core: ProxyCore, request: SipRequest, from_caller: bool, refreshes: bool) -> bytes | None:
+    """The answer to a request that is not passed on."""
+    refusal = core.unacceptable(request)
+    if refusal is None and from_caller and request.method.upper() == b"REFER":
+        # The provider would place the call that a transfer asks for, outside of every limit.
+        refusal = build_response(request, 403, b"Transfer Not Allowed")
+    if refusal is None and refreshes:
+        refusal = too_small(request, None)
+    return refusal
