@@ -218,6 +218,27 @@ class Farewell:
             _, data, flow = fitting(core, party, ack, now, surely=True)
             core.stack.send(data, flow)
         number = dialog.own_number(session.caller, True)
+        client = self._send(leg, party, session.callees_from, dialog.to_header(), number, now)
+        client.senders = leg.senders
+
+    def bye_caller(self, dialog: Dialog, reason: bytes, now: float) -> None:
+        """BYE to the calling side."""
+        session = self.session
+        number = dialog.own_number(dialog.callee(session.token), False)
+        leg = FarewellLeg(self, dialog, reason, False)
+        callers = session.request.first(b"from") or b""
+        self._send(leg, session.caller, dialog.to_header(), callers, number, now)
+
+    def _send(
+        self,
+        leg: FarewellLeg,
+        party: Party,
+        from_value: bytes,
+        to_value: bytes,
+        number: int,
+        now: float,
+    ) -> ClientTransaction:
+        core, call_id = self.session.core, self.session.request.call_id
 
         def bye(flow: Flow) -> OutgoingRequest:
             made = originate(
@@ -225,8 +246,8 @@ class Farewell:
                 party,
                 core.branch(),
                 core.identity(flow),
-                session.callees_from,
-                dialog.to_header(),
+                from_value,
+                to_value,
                 call_id,
                 number,
                 leg.reason,
@@ -235,34 +256,5 @@ class Farewell:
                 made.headers.append(leg.login)
             return made
 
-        client = self._send(leg, party, bye, now)
-        client.senders = leg.senders
-
-    def bye_caller(self, dialog: Dialog, reason: bytes, now: float) -> None:
-        """BYE to the calling side."""
-        session = self.session
-        core = session.core
-        party = session.caller
-        number = dialog.own_number(dialog.callee(session.token), False)
-
-        def bye(flow: Flow) -> OutgoingRequest:
-            return originate(
-                b"BYE",
-                party,
-                core.branch(),
-                core.identity(flow),
-                dialog.to_header(),
-                session.request.first(b"from") or b"",
-                session.request.call_id,
-                number,
-                reason,
-            )
-
-        self._send(FarewellLeg(self, dialog, reason, False), party, bye, now)
-
-    def _send(
-        self, leg: FarewellLeg, party: Party, bye: Callable[[Flow], OutgoingRequest], now: float
-    ) -> ClientTransaction:
-        core = self.session.core
         request, data, flow = fitting(core, party, bye, now)
         return core.stack.send_request(request, flow, now, owner=leg, data=data)
