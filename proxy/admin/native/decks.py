@@ -29,19 +29,21 @@ Reader = Annotated[Identity, Depends(need(READ))]
 Writer = Annotated[Identity, Depends(need(WRITE, whole=True))]
 
 
-def deck_routes(editor: PolicyEditor) -> APIRouter:
-    """`/v1/rate_decks/{key}/rows`."""
-    router = APIRouter(tags=["rate_decks"])
+class Decks:
+    """The handlers, on the policy and the rows beside it."""
 
-    async def rows(request: Request, key: str, who: Reader) -> Response:
+    def __init__(self, editor: PolicyEditor) -> None:
+        self._editor = editor
+
+    async def rows(self, request: Request, key: str, who: Reader) -> Response:
         """Read rows, in the order of the file: pages of JSON, or the whole file with `Accept: text/csv`."""
         query = query_of(request, {"limit", "cursor"})
         limit, start = limit_of(query), _start(query.get("cursor"))
-        one = (await editor.current()).document.find("rate_decks", key)
+        one = (await self._editor.current()).document.find("rate_decks", key)
         if one is None or who.account is not None:
             raise HTTPException(404, str(Unknown("rate_decks", key)))
         digest = one.spec.get("sha256")
-        data = await editor.deck(str(digest)) if digest is not None else None
+        data = await self._editor.deck(str(digest)) if digest is not None else None
         if data is None:
             where = f"in the file `{one.spec.get('file')}` of the instances" if digest is None else "lost"
             raise HTTPException(404, f"the rows of this deck are {where}, not in the store")
@@ -50,15 +52,15 @@ def deck_routes(editor: PolicyEditor) -> APIRouter:
         found, more = await asyncio.to_thread(_slice, data, start, limit)
         return JSONResponse({"rows": found, "next_cursor": str(start + limit) if more else None})
 
-    async def upload(request: Request, key: str, who: Writer) -> Response:
+    async def upload(self, request: Request, key: str, who: Writer) -> Response:
         """Replace the rows of a deck, or create it with them. `currency` is that of the prices; not given: as
         it was, or USD."""
         query = query_of(request, {"currency"})
         etags = if_match(request)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _CSV:
             raise HTTPException(415, f"the body must be {_CSV}")
-        if editor.read_only is not None:
-            raise HTTPException(409, editor.read_only)
+        if self._editor.read_only is not None:
+            raise HTTPException(409, self._editor.read_only)
         object_id, made = new_id(), False
 
         def operation(document: Document) -> Document:
@@ -75,17 +77,21 @@ def deck_routes(editor: PolicyEditor) -> APIRouter:
             return document.patch("rate_decks", old.id, changes)
 
         try:
-            digest = await editor.put_deck(await _body(request))
-            version = await editor.change(who.name, f"PUT {request.url.path}", operation)
+            digest = await self._editor.put_deck(await _body(request))
+            version = await self._editor.change(who.name, f"PUT {request.url.path}", operation)
         except EditError as error:
             return refusal(error, "rate_decks", key)
         one: PolicyObject = version.document.get("rate_decks", key)
         headers = {"ETag": f'"{one.etag}"', "Location": f"/v1/rate_decks/{one.id}"}
         return JSONResponse(shown(who, one), 201 if made else 200, headers=headers)
 
+
+def deck_routes(editor: PolicyEditor) -> APIRouter:
+    """`/v1/rate_decks/{key}/rows`."""
+    router, decks = APIRouter(tags=["rate_decks"]), Decks(editor)
     router.add_api_route(
         _PATH,
-        rows,
+        decks.rows,
         methods=["GET"],
         response_model=None,
         operation_id="list_rate_deck_rows",
@@ -94,7 +100,7 @@ def deck_routes(editor: PolicyEditor) -> APIRouter:
     )
     router.add_api_route(
         _PATH,
-        upload,
+        decks.upload,
         methods=["PUT"],
         response_model=None,
         operation_id="upload_rate_deck_rows",
