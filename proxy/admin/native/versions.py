@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, HTTPException, Request
@@ -23,6 +24,7 @@ _HIGHEST: Final = 2**53
 # Versions are of all accounts at once.
 Reader = Annotated[Identity, Depends(need(READ, whole=True))]
 Writer = Annotated[Identity, Depends(need(WRITE, whole=True))]
+Handler = Callable[..., Awaitable[Response]]
 Number = Annotated[int, Field(ge=1, le=_HIGHEST)]
 
 
@@ -73,94 +75,88 @@ class Rollback(BaseModel):
     comment: str = Field(default="", max_length=500)
 
 
-def version_routes(editor: PolicyEditor) -> APIRouter:
-    """`/v1/policy/versions`, `/v1/policy/diff`, `/v1/policy/rollback`."""
-    router = APIRouter(prefix="/v1/policy", tags=["policy"])
+class History:
+    """The handlers, on the versions that are kept."""
 
-    async def known(number: int) -> Version:
-        version = await editor.version(number)
-        if version is None:
-            raise HTTPException(404, f"version {number} is not kept, or never was")
-        return version
+    def __init__(self, editor: PolicyEditor) -> None:
+        self._editor = editor
 
-    async def versions(request: Request, _: Reader) -> JSONResponse:
+    async def versions(self, request: Request, _: Reader) -> JSONResponse:
         """List versions, newest first."""
         query = query_of(request, {"limit", "cursor"})
         limit, before = limit_of(query, 50), _before(query.get("cursor"))
-        found = await editor.history(before, limit)
+        found = await self._editor.history(before, limit)
         more = len(found) == limit and found[-1].number > 1
         cursor = str(found[-1].number) if more else None
         return JSONResponse({"versions": [_entry(one) for one in found], "next_cursor": cursor})
 
-    async def version(request: Request, number: Number, who: Reader) -> JSONResponse:
+    async def version(self, request: Request, number: Number, who: Reader) -> JSONResponse:
         """One version with all its objects."""
         query_of(request, ())
-        found = await known(number)
+        found = await self._known(number)
         objects = {kind: [shown(who, one) for one in found.document.list(kind)] for kind in KINDS}
         body = {**_entry(found.entry), "objects": objects}
         return JSONResponse(body, headers={"ETag": f'"{found.etag}"'})
 
-    async def difference(request: Request, _: Reader) -> JSONResponse:
+    async def difference(self, request: Request, _: Reader) -> JSONResponse:
         """What differs between the versions `from` and `to`; without `to`: the one in force."""
         query = query_of(request, {"from", "to"})
         if "from" not in query:
             raise HTTPException(422, "from is required: the number of a version")
-        old = await known(_number(query["from"], "from"))
-        new = await known(_number(query["to"], "to")) if "to" in query else await editor.current()
+        old = await self._known(_number(query["from"], "from"))
+        new = await self._known(_number(query["to"], "to")) if "to" in query else await self._editor.current()
         return JSONResponse({"changes": [one.to_json() for one in diff(old.document, new.document)]})
 
-    async def rollback(request: Request, wanted: Rollback, who: Writer) -> Response:
+    async def rollback(self, request: Request, wanted: Rollback, who: Writer) -> Response:
         """Put the policy of an earlier version in force again. If-Match is of the version in force."""
         query_of(request, ())
         etags = if_match(request)
         try:
             expected = None
             if etags is not None:
-                current = await editor.current()
+                current = await self._editor.current()
                 if current.etag not in etags:
                     raise Conflict(f"the policy is at version {current.number} by now")
                 expected = current.etag
-            made = await editor.roll_back(who.name, wanted.version, wanted.comment, expected)
+            made = await self._editor.roll_back(who.name, wanted.version, wanted.comment, expected)
         except EditError as error:
             return refusal(error)
         return JSONResponse(_entry(made.entry), headers={"ETag": f'"{made.etag}"'})
 
+    async def _known(self, number: int) -> Version:
+        version = await self._editor.version(number)
+        if version is None:
+            raise HTTPException(404, f"version {number} is not kept, or never was")
+        return version
+
+
+def version_routes(editor: PolicyEditor) -> APIRouter:
+    """`/v1/policy/versions`, `/v1/policy/diff`, `/v1/policy/rollback`."""
+    router, history = APIRouter(prefix="/v1/policy", tags=["policy"]), History(editor)
     pages = schemas.list_parameters("rate_decks")[:2]
     ends = [
         {"name": name, "in": "query", "required": name == "from",
          "schema": {"type": "integer", "minimum": 1, "maximum": _HIGHEST}}
         for name in ("from", "to")
     ]  # fmt: skip
-    router.add_api_route(
-        "/versions",
-        versions,
-        methods=["GET"],
-        operation_id="list_policy_versions",
-        openapi_extra={"parameters": pages},
-        response_model=VersionList,
-    )
-    router.add_api_route(
-        "/versions/{number}",
-        version,
-        methods=["GET"],
-        operation_id="get_policy_version",
-        response_model=WholeVersion,
-    )
-    router.add_api_route(
-        "/diff",
-        difference,
-        methods=["GET"],
-        operation_id="diff_policy_versions",
-        openapi_extra={"parameters": ends},
-        response_model=Difference,
-    )
-    router.add_api_route(
-        "/rollback",
-        rollback,
-        methods=["POST"],
-        operation_id="roll_back_policy",
-        openapi_extra={"parameters": [schemas.IF_MATCH]},
-        response_model=VersionEntry,
+
+    def add(
+        method: str, path: str, handler: Handler, name: str, answer: type[BaseModel], **extra: Any
+    ) -> None:
+        router.add_api_route(
+            path,
+            handler,
+            methods=[method],
+            operation_id=name,
+            openapi_extra=extra or None,
+            response_model=answer,
+        )
+
+    add("GET", "/versions", history.versions, "list_policy_versions", VersionList, parameters=pages)
+    add("GET", "/versions/{number}", history.version, "get_policy_version", WholeVersion)
+    add("GET", "/diff", history.difference, "diff_policy_versions", Difference, parameters=ends)
+    add(
+        "POST", "/rollback", history.rollback, "roll_back_policy", VersionEntry, parameters=[schemas.IF_MATCH]
     )
     return router
 
