@@ -132,40 +132,23 @@ class Objects:
 
     async def replace(self, request: Request, key: str, who: Writer) -> Response:
         """Replace all fields of one: what is left out has its default."""
-        query_of(request, ())
-        self._check_may_write(who)
-        body, etags, target = await object_of(request), if_match(request), [key]
 
-        def operation(document: Document) -> Document:
-            old = self._expected(who, document, key, etags)
-            target[0] = old.id
-            self._check_own_fields(body, old, old.name)
+        def replaced(document: Document, old: PolicyObject, body: Mapping[str, Any]) -> Document:
             name, spec = body.get("name", old.name), _without(body, "name", *_OF_THE_API)
-            check_name(who, self._kind, old, str(name))
             if self._kind == "accounts":
                 spec = {"destination_whitelist": [], **spec}
             spec = whole_spec(who, self._kind, old, spec)
-            return self._checked(
-                who, document, old, lambda: document.replace(self._kind, old.id, spec, name=name)
-            )
+            return document.replace(self._kind, old.id, spec, name=name)
 
-        return await self._change(request, who, operation, target, _name_in(body))
+        return await self._update(request, key, who, replaced)
 
     async def patch(self, request: Request, key: str, who: Writer) -> Response:
         """Change some fields of one, by a merge patch (RFC 7396): null gives a field its default."""
-        query_of(request, ())
-        self._check_may_write(who)
-        body, etags, target = await object_of(request), if_match(request), [key]
 
-        def operation(document: Document) -> Document:
-            old = self._expected(who, document, key, etags)
-            target[0] = old.id
-            self._check_own_fields(body, old, old.name)
-            changes = _without(body, *_OF_THE_API)
-            check_name(who, self._kind, old, str(body.get("name", old.name)))
-            return self._checked(who, document, old, lambda: document.patch(self._kind, old.id, changes))
+        def patched(document: Document, old: PolicyObject, body: Mapping[str, Any]) -> Document:
+            return document.patch(self._kind, old.id, _without(body, *_OF_THE_API))
 
-        return await self._change(request, who, operation, target, _name_in(body))
+        return await self._update(request, key, who, patched)
 
     async def delete(self, request: Request, key: str, who: Writer) -> Response:
         """Delete one. 409 while another object refers to it."""
@@ -180,6 +163,29 @@ class Objects:
         return await self._change(request, who, operation, [key], status=204)
 
     # What they share
+
+    async def _update(
+        self,
+        request: Request,
+        key: str,
+        who: Identity,
+        update: Callable[[Document, PolicyObject, Mapping[str, Any]], Document],
+    ) -> Response:
+        """Do what the body says to the object `key`."""
+        query_of(request, ())
+        self._check_may_write(who)
+        body, etags, target = await object_of(request), if_match(request), [key]
+
+        def operation(document: Document) -> Document:
+            old = self._expected(who, document, key, etags)
+            target[0] = old.id
+            self._check_own_fields(body, old, old.name)
+            check_name(who, self._kind, old, str(body.get("name", old.name)))
+            new = update(document, old, body)
+            check(who, document, old, new.get(self._kind, old.id))
+            return new
+
+        return await self._change(request, who, operation, target, _name_in(body))
 
     async def _change(
         self,
@@ -234,13 +240,6 @@ class Objects:
         if etags is not None and one.etag not in etags:
             raise Conflict(f"`{key}` has been changed since: read it again")
         return one
-
-    def _checked(
-        self, who: Identity, document: Document, old: PolicyObject, change: Callable[[], Document]
-    ) -> Document:
-        new = change()
-        check(who, document, old, new.get(self._kind, old.id))
-        return new
 
     def _check_may_write(self, who: Identity) -> None:
         if not may_write(who, self._kind):
