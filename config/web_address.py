@@ -103,17 +103,26 @@ def _host(host: str, authority: str) -> str:
     return host
 
 
-def forbidden(address: str, allowed: Sequence[Network] = (), denied: Sequence[Network] = ()) -> str | None:
-    """Why nothing is sent to this address, or None: it is public, or in one of the `allowed` networks, and in
-    none of the `denied`. An IPv4 address inside an IPv6 one (mapped, NAT64) is judged as what it is."""
+class Reach(NamedTuple):
+    """What may be sent to: public addresses and those of the `allowed` networks, but none of the `denied`.
+    `key`: where the allowed ones are configured."""
+
+    allowed: Sequence[Network] = ()
+    denied: Sequence[Network] = ()
+    key: str = "allow_networks"
+
+
+def forbidden(address: str, reach: Reach) -> str | None:
+    """Why nothing is sent to this address, or None. An IPv4 address inside an IPv6 one (mapped, NAT64) is
+    judged as what it is."""
     written = ip_address(address)
     inner = _inner(written)
-    if _within(written, denied) or _within(inner, denied):
+    if _within(written, reach.denied) or _within(inner, reach.denied):
         return f"{address} is in `deny_networks`"
-    if _within(written, allowed) or _within(inner, allowed):
+    if _within(written, reach.allowed) or _within(inner, reach.allowed):
         return None
     closed = _within(inner, _CLOSED) or (isinstance(inner, IPv6Address) and inner not in _GLOBAL)
-    return f"{address} is not a public address, and not in `allow_networks`" if closed else None
+    return f"{address} is not a public address, and not in `{reach.key}`" if closed else None
 
 
 def _within(address: IPv4Address | IPv6Address, networks: Sequence[Network]) -> bool:

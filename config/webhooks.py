@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Sec
 from config.address import is_address
 from config.problem import Finding, join
 from config.values import Name, SourceNetwork, integer, one_of
-from config.web_address import WebUrl, forbidden, read_web_address
+from config.web_address import Reach, WebUrl, forbidden, read_web_address
 
 EVENTS: Final = (
     "trunk.threshold_reached",
@@ -61,13 +61,14 @@ def _some_try(value: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class WebhooksConfig(_Section):
-    """`allow_networks`: addresses that are not public and may be sent to; `deny_networks`: public ones that
-    may not. `retry_seconds`: the pauses between tries; after the last try an event is given up. `ca_file`:
-    authorities to trust in place of the system's. `callback_secret` signs what trunks' own `callback_url` is
-    sent."""
+    """`allow_networks`: addresses that are not public and where endpoints may be; `callback_networks`: such
+    ones where a trunk's own `callback_url`, which a customer may choose, may lead; `deny_networks`: public
+    ones that nothing leads to. `retry_seconds`: the pauses between tries; after the last try an event is
+    given up. `ca_file`: authorities to trust in place of the system's. `callback_secret` signs callbacks."""
 
     endpoints: tuple[EndpointConfig, ...] = ()
     allow_networks: tuple[SourceNetwork, ...] = ()
+    callback_networks: tuple[SourceNetwork, ...] = ()
     deny_networks: tuple[SourceNetwork, ...] = ()
     timeout_seconds: Annotated[int, integer(1, 60, " seconds")] = 15
     retry_seconds: Annotated[
@@ -76,6 +77,16 @@ class WebhooksConfig(_Section):
     ca_file: Path | None = None
     callback_secret: SecretStr | None = None
     callback_secret_file: Path | None = None
+
+    @property
+    def reach(self) -> Reach:
+        """Where endpoints may be."""
+        return Reach(self.allow_networks, self.deny_networks)
+
+    @property
+    def callback_reach(self) -> Reach:
+        """Where a trunk's `callback_url` may lead."""
+        return Reach(self.callback_networks, self.deny_networks, "callback_networks")
 
 
 def check_webhooks(webhooks: WebhooksConfig) -> tuple[list[Finding], list[Finding]]:
@@ -96,7 +107,7 @@ def check_webhooks(webhooks: WebhooksConfig) -> tuple[list[Finding], list[Findin
             problems.append(Finding(path, text))
         if endpoint.events == ():
             warnings.append(Finding(join(path, "events"), "is empty: nothing is told"))
-        wrong, doubtful = check_destination(endpoint.url, webhooks)
+        wrong, doubtful = check_destination(endpoint.url, webhooks.reach)
         problems += [Finding(join(path, "url"), text) for text in wrong]
         warnings += [Finding(join(path, "url"), text) for text in doubtful]
     if webhooks.callback_secret is not None and webhooks.callback_secret_file is not None:
@@ -107,18 +118,18 @@ def check_webhooks(webhooks: WebhooksConfig) -> tuple[list[Finding], list[Findin
 
 def check_callback(url: str, webhooks: WebhooksConfig) -> tuple[list[str], list[str]]:
     """As `check_destination`, of a trunk's own `callback_url`."""
-    wrong, doubtful = check_destination(url, webhooks)
+    wrong, doubtful = check_destination(url, webhooks.callback_reach)
     if webhooks.callback_secret is None and webhooks.callback_secret_file is None:
         doubtful.append("is told without a signature: there is no `webhooks.callback_secret_file`")
     return wrong, doubtful
 
 
-def check_destination(url: str, webhooks: WebhooksConfig) -> tuple[list[str], list[str]]:
+def check_destination(url: str, reach: Reach) -> tuple[list[str], list[str]]:
     """What is wrong and what is doubtful with where a URL leads, as far as its words tell. Where a name leads
     is judged each time that it is used."""
     address = read_web_address(url)
     if is_address(address.host):
-        why = forbidden(address.host, webhooks.allow_networks, webhooks.deny_networks)
+        why = forbidden(address.host, reach)
         if why is not None:
             return [f"leads nowhere that is sent to: {why} of `webhooks`"], []
     if address.scheme == "http":

@@ -44,7 +44,7 @@ async def try_out(compiled: Compiled, endpoint: str | None) -> list[tuple[str, O
         else:
             event = event_json("webhook.test", now, {"endpoint": name})
         headers, body = request_of(recipient, id_, event, now)
-        outcomes.append((name, await sender.post(recipient.url, headers, body)))
+        outcomes.append((name, await sender.post(recipient, headers, body)))
     return outcomes
 
 

@@ -80,7 +80,7 @@ class Deliverer:
         except (ValueError, KeyError, TypeError) as error:
             outcome = Outcome(False, f"cannot be told: {error}", gone=True)
         else:
-            outcome = await sender.post(recipient.url, headers, body)
+            outcome = await sender.post(recipient, headers, body)
         if outcome.ok:
             self._counts.deliveries["delivered"] += 1
             await self._queue.done(delivery)

@@ -14,10 +14,11 @@ from typing import Final
 
 import httpx
 
-from config.address import Network, is_address
-from config.web_address import WebAddress, forbidden, read_web_address
+from config.address import is_address
+from config.web_address import Reach, WebAddress, forbidden, read_web_address
 from proxy.routing.names import Names, Unanswered
 from proxy.webhooks.outcome import Outcome
+from proxy.webhooks.settings import Recipient
 
 CONNECT_SECONDS: Final = 5.0
 _LONGEST_WAIT: Final = 86_400
@@ -34,30 +35,31 @@ class Unreachable(Exception):
 
 
 class Sender:
-    """`timeout` in seconds is for all of a try. Raises OSError or ssl.SSLError when `ca_file` cannot be
-    used."""
+    """Callbacks, which customers choose, go no further than `callback_reach`, all else than `reach`.
+    `timeout` in seconds is for all of a try. Raises OSError or ssl.SSLError when `ca_file` cannot be used."""
 
     def __init__(
         self,
         names: Names,
         *,
-        allowed: Sequence[Network] = (),
-        denied: Sequence[Network] = (),
+        reach: Reach,
+        callback_reach: Reach,
         timeout: float = 15.0,
         ca_file: str | None = None,
     ) -> None:
         self._names = names
-        self._allowed = allowed
-        self._denied = denied
+        self._reach = reach
+        self._callback_reach = callback_reach
         self._timeout = timeout
         self._tls = ssl.create_default_context(cafile=ca_file)
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
+    async def post(self, recipient: Recipient, headers: Mapping[str, str], body: bytes) -> Outcome:
         """Try once. Never raises for what the far end does."""
+        reach = self._callback_reach if recipient.callback else self._reach
         try:
             async with asyncio.timeout(self._timeout):
-                address = read_web_address(url)
-                return await self._post(address, await self._places(address.host), headers, body)
+                address = read_web_address(recipient.url)
+                return await self._post(address, await self._places(address.host, reach), headers, body)
         except Forbidden as error:
             return Outcome(False, str(error), refused=True)
         except TimeoutError:
@@ -65,8 +67,8 @@ class Sender:
         except (Unreachable, ValueError) as error:
             return Outcome(False, str(error))
 
-    async def _places(self, host: str) -> Sequence[str]:
-        """The addresses of a host. Raises Forbidden when there is even one that is not sent to."""
+    async def _places(self, host: str, reach: Reach) -> Sequence[str]:
+        """The addresses of a host. Raises Forbidden when there is even one beyond `reach`."""
         if is_address(host):
             found: Sequence[str] = (host,)
         else:
@@ -79,7 +81,7 @@ class Sender:
         if not found:
             raise Unreachable(f"{host} does not resolve")
         for place in found:
-            why = forbidden(place, self._allowed, self._denied)
+            why = forbidden(place, reach)
             if why is not None:
                 raise Forbidden(why if place == host else f"{host} leads to {why}")
         return found

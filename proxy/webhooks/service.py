@@ -145,8 +145,8 @@ def sender_of(settings: HookSettings, names: Names) -> Sender:
 
     return Sender(
         names,
-        allowed=settings.allow_networks,
-        denied=settings.deny_networks,
+        reach=settings.reach,
+        callback_reach=settings.callback_reach,
         timeout=settings.timeout,
         ca_file=settings.ca_file,
     )

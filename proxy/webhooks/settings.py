@@ -10,8 +10,8 @@ from typing import Any, Final, Self
 
 from pydantic import SecretStr
 
-from config.address import Network
 from config.model import Config
+from config.web_address import Reach
 from policy.compiled import Policy, Scope, Window
 
 CALLBACK_EVENTS: Final = ("trunk.threshold_reached", "trunk.threshold_freed")
@@ -67,8 +67,8 @@ class HookSettings:
     recipients: dict[str, Recipient]
     trunks: dict[str, TrunkFacts]
     currency: str
-    allow_networks: tuple[Network, ...]
-    deny_networks: tuple[Network, ...]
+    reach: Reach
+    callback_reach: Reach
     timeout: float
     retries: tuple[int, ...]
     ca_file: str | None
@@ -96,8 +96,8 @@ class HookSettings:
             recipients,
             trunks,
             section["currency"],
-            tuple(ip_network(text) for text in section["allow_networks"]),
-            tuple(ip_network(text) for text in section["deny_networks"]),
+            _reach(section["reach"]),
+            _reach(section["callback_reach"]),
             section["timeout"],
             tuple(section["retries"]),
             section["ca_file"],
@@ -132,8 +132,8 @@ def section_of(config: Config) -> dict[str, Any]:
         ],
         "callback_secret": _plain(section.callback_secret),
         "currency": config.currency,
-        "allow_networks": [str(network) for network in section.allow_networks],
-        "deny_networks": [str(network) for network in section.deny_networks],
+        "reach": _plain_reach(section.reach),
+        "callback_reach": _plain_reach(section.callback_reach),
         "timeout": float(section.timeout_seconds),
         "retries": list(section.retry_seconds),
         "ca_file": None if section.ca_file is None else str(section.ca_file),
@@ -151,6 +151,15 @@ def rows_of(config: Config, policy: Policy, ids: Mapping[str, str]) -> list[list
         url = trunk.callback_url
         rows.append([name, trunk.account, active, scope.threshold, window, scope.shard, url, ids.get(name)])
     return rows
+
+
+def _reach(plain: Sequence[Any]) -> Reach:
+    allowed, denied, key = plain
+    return Reach(tuple(map(ip_network, allowed)), tuple(map(ip_network, denied)), key)
+
+
+def _plain_reach(reach: Reach) -> list[Any]:
+    return [list(map(str, reach.allowed)), list(map(str, reach.denied)), reach.key]
 
 
 def _plain(secret: SecretStr | None) -> str | None:

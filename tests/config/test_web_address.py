@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from config.web_address import forbidden, read_web_address
+from config.web_address import Reach, forbidden, read_web_address
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_what_is_not_read(text: str) -> None:
     ],
 )  # fmt: skip
 def test_what_is_not_public(address: str) -> None:
-    assert "not a public address" in (forbidden(address) or "")
+    assert "not a public address" in (forbidden(address, Reach()) or "")
 
 
 @pytest.mark.parametrize(
@@ -70,13 +70,14 @@ def test_what_is_not_public(address: str) -> None:
      "198.20.0.1", "223.255.255.255", "2606:4700::1111", "2a00::1", "::ffff:1.1.1.1", "64:ff9b::1.1.1.1"],
 )  # fmt: skip
 def test_what_is_public(address: str) -> None:
-    assert forbidden(address) is None
+    assert forbidden(address, Reach()) is None
 
 
 def test_networks_that_are_allowed_and_denied() -> None:
     inside, one = ip_network("10.0.0.0/8"), ip_network("10.0.0.1/32")
-    assert forbidden("10.0.0.1", [inside]) is None
-    assert forbidden("::ffff:10.0.0.1", [inside]) is None
-    assert forbidden("10.0.0.1", [inside], [one]) == "10.0.0.1 is in `deny_networks`"
-    assert forbidden("192.168.0.1", [inside]) is not None
-    assert forbidden("1.1.1.1", (), [ip_network("1.0.0.0/8")]) is not None
+    assert forbidden("10.0.0.1", Reach([inside])) is None
+    assert forbidden("::ffff:10.0.0.1", Reach([inside])) is None
+    assert forbidden("10.0.0.1", Reach([inside], [one])) == "10.0.0.1 is in `deny_networks`"
+    why = forbidden("192.168.0.1", Reach([inside], key="callback_networks"))
+    assert why == "192.168.0.1 is not a public address, and not in `callback_networks`"
+    assert forbidden("1.1.1.1", Reach((), [ip_network("1.0.0.0/8")])) is not None

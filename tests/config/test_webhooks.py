@@ -74,18 +74,18 @@ def test_secret_is_one_of_standard_webhooks(tmp_path: Path, secret: str) -> None
     assert secret not in problem.message
 
 
-def test_callback_of_a_trunk_is_judged_by_the_same_rules(tmp_path: Path) -> None:
+def test_callback_of_a_trunk_is_held_to_networks_of_its_own(tmp_path: Path) -> None:
     text = """emergency: none
 providers: [{name: p, hostname: 192.0.2.1}]
 trunks:
   - {name: t, allowed_sip_ips: [192.0.2.10], destination_whitelist: [us], provider: p, callback_url: "%s"}
-webhooks: {callback_secret: x, allow_networks: [%s]}
+webhooks: {callback_secret: x, allow_networks: [10.0.0.0/8], callback_networks: [%s]}
 """
     file = tmp_path / "trunkwarden.yaml"
     file.write_text(text % ("http://10.0.0.1/", ""))
     (problem,) = load_config(file).problems
     assert problem.path == "trunks[0].callback_url"
-    assert "10.0.0.1 is not a public address" in problem.message
+    assert "10.0.0.1 is not a public address, and not in `callback_networks` of `webhooks`" in problem.message
     file.write_text(text % ("http://10.0.0.1/", "10.0.0.0/8"))
     assert load_config(file).problems == []
     file.write_text(text.replace("callback_secret: x, ", "") % ("https://a.example/", ""))

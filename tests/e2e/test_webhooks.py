@@ -64,6 +64,7 @@ def base(ledger, provider, receiver, tmp_path) -> dict[str, Any]:
         accounts=[{"name": "acme"}],
         webhooks={
             "allow_networks": ["127.0.0.0/8"],
+            "callback_networks": ["127.0.0.0/8"],
             "timeout_seconds": 2,
             "retry_seconds": [1, 1, 1],
             "callback_secret": CALLBACK_SECRET,
@@ -210,6 +211,29 @@ def test_nothing_is_sent_inside_unless_it_is_allowed(serve, base, receiver, prov
     assert receiver.received == []
 
 
+def test_callback_goes_nowhere_that_is_open_to_endpoints_alone(
+    serve, base, receiver, provider, new_peer
+) -> None:
+    """A customer's name that leads to the machine on which the operator's own endpoint is."""
+    base["webhooks"]["callback_networks"] = []
+    base["webhooks"]["retry_seconds"] = [1]
+    base["trunks"][0] |= {
+        "threshold_amount": "0.10",
+        "callback_url": receiver.url("/didww", host="localhost"),
+    }
+    proxy = serve(base)
+    spend(proxy, provider, new_peer("127.0.0.10"))
+    told(receiver, REACHED)
+
+    def given_up() -> list[str]:
+        found = command("webhooks", "dead", "-c", str(proxy.file))
+        return [line for line in found.stdout.splitlines() if "trunk:desk" in line]
+
+    (line,) = eventually(given_up, TOLD_SECONDS, "the callback to be given up")
+    assert "is not a public address, and not in `callback_networks`" in line
+    assert callbacks(receiver) == []
+
+
 def test_trying_out(base, receiver, tmp_path: Path) -> None:
     file = tmp_path / "trunkwarden.yaml"
     base["webhooks"]["endpoints"].append(
@@ -224,7 +248,7 @@ def test_trying_out(base, receiver, tmp_path: Path) -> None:
     assert "ops: failed: 127.0.0.2: " in done.stdout
     assert "inside: failed: localhost leads to 127.0.0.1 is in `deny_networks`" in done.stdout
     assert receiver.received == []
-    base["webhooks"] |= {"deny_networks": [], "allow_networks": ["127.0.0.0/8", "::1"]}
+    base["webhooks"] |= {"deny_networks": [], "callback_networks": ["127.0.0.1"]}
     base["trunks"][0]["callback_url"] = callback
     file.write_text(yaml.safe_dump(base))
     done = command("webhooks", "test", "-c", str(file), "--endpoint", "inside")
@@ -251,7 +275,11 @@ def test_callback_of_a_trunk_that_a_carriers_client_made(
     """DIDWW's client makes the trunk, and DIDWW's validator takes what its callback is sent."""
     config = store_configuration(
         tmp_path / "store", ledger.url, provider,
-        webhooks={"allow_networks": ["127.0.0.0/8"], "callback_secret": CALLBACK_SECRET},
+        webhooks={
+            "allow_networks": ["10.0.0.0/8"],
+            "callback_networks": ["127.0.0.0/8"],
+            "callback_secret": CALLBACK_SECRET,
+        },
     )  # fmt: skip
     proxy = signed_in(serve(config))
     client = DidwwClient(TOKEN, base_url=f"{proxy.admin}/didww/v3")
@@ -260,9 +288,10 @@ def test_callback_of_a_trunk_that_a_carriers_client_made(
     trunk.authentication_method = IpOnlyAuthenticationMethod(allowed_sip_ips=["127.0.0.12"])
     trunk.on_cli_mismatch_action = OnCliMismatchAction.SEND_ORIGINAL_CLI
     trunk.threshold_amount = "0.10"
-    trunk.callback_url = "http://169.254.169.254/latest/meta-data"
-    with pytest.raises(DidwwApiError, match="not a public address"):
-        client.voice_out_trunks().create(trunk)
+    for inside in ("http://169.254.169.254/latest/meta-data", "http://10.0.0.1/where-endpoints-are"):
+        trunk.callback_url = inside
+        with pytest.raises(DidwwApiError, match="not in `callback_networks`"):
+            client.voice_out_trunks().create(trunk)
     trunk.callback_url = receiver.url("/didww")
     made = client.voice_out_trunks().create(trunk).data
     caller = new_peer("127.0.0.12")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from config.web_address import Reach
 from proxy.ledger.hook_queue import HookQueue, open_hook_queue
 from proxy.observe.tasks import TaskKeeper
 from proxy.routing.names import Names
@@ -22,7 +23,7 @@ from tests.webhooks.receiver import Answer, Receiver
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 EVENT = b'{"type":"policy.changed","timestamp":"2025-03-01T12:00:00.000Z","data":{}}'
-ALLOWED = (ip_network("127.0.0.0/8"),)
+REACH = Reach((ip_network("127.0.0.0/8"),))
 
 
 class Stage:
@@ -31,12 +32,12 @@ class Stage:
         self.keeper = TaskKeeper()
         self.counts = Counts()
         self.deliverer = Deliverer(queue, self.keeper, self.counts)
-        self.deliverer.sender = Sender(Names(), allowed=ALLOWED, timeout=3.0)
+        self.deliverer.sender = Sender(Names(), reach=REACH, callback_reach=Reach(), timeout=3.0)
 
     def tell(self, *retries: int, **urls: str) -> None:
         """Who is told, and the pauses between tries."""
         recipients = {name: Recipient(name, url, SECRET, ("policy.changed",)) for name, url in urls.items()}
-        self.deliverer.settings = HookSettings(recipients, {}, "USD", ALLOWED, (), 3.0, retries, None)
+        self.deliverer.settings = HookSettings(recipients, {}, "USD", REACH, Reach(), 3.0, retries, None)
 
     async def all_told(self) -> None:
         while await self.deliverer.look():
@@ -132,7 +133,7 @@ async def test_endpoint_that_is_not_known_here_may_be_elsewhere(stage: Stage) ->
 
 
 async def test_what_leads_inside_is_refused(stage: Stage, receiver: Receiver) -> None:
-    stage.deliverer.sender = Sender(Names(), timeout=3.0)
+    stage.deliverer.sender = Sender(Names(), reach=Reach(), callback_reach=REACH, timeout=3.0)
     stage.tell(60, ops=receiver.url())
     await stage.queue.put(EVENT, ["ops"])
     await stage.all_told()

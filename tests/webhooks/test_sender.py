@@ -5,15 +5,18 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
+from config.address import Network
+from config.web_address import Reach
 from proxy.routing.names import Names
 from proxy.webhooks.outcome import Outcome
 from proxy.webhooks.sender import Sender
+from proxy.webhooks.settings import Recipient
 from tests.certificates import Authority
 from tests.routing.dns_server import DnsServer
 from tests.webhooks.receiver import Answer, Receiver
@@ -33,13 +36,27 @@ def names(zone: DnsServer, tmp_path: Path) -> Names:
     return Names([zone.address], str(tmp_path / "hosts"))
 
 
-def sender(names: Names | None = None, **options: object) -> Sender:
-    settings = {"allowed": LOOPBACK, "timeout": 5.0, **options}
-    return Sender(names or Names(), **settings)  # type: ignore[arg-type]
+def sender(
+    names: Names | None = None,
+    *,
+    allowed: Sequence[Network] = LOOPBACK,
+    denied: Sequence[Network] = (),
+    callbacks: Sequence[Network] = (),
+    timeout: float = 5.0,
+    ca_file: str | None = None,
+) -> Sender:
+    return Sender(
+        names or Names(),
+        reach=Reach(allowed, denied),
+        callback_reach=Reach(callbacks, denied, "callback_networks"),
+        timeout=timeout,
+        ca_file=ca_file,
+    )
 
 
-async def post(url: str, made: Sender) -> Outcome:
-    return await made.post(url, {"webhook-id": "msg_1"}, b"{}")
+async def post(url: str, made: Sender, *, callback: bool = False) -> Outcome:
+    recipient = Recipient("somebody", url, None, (), callback=callback)
+    return await made.post(recipient, {"webhook-id": "msg_1"}, b"{}")
 
 
 async def test_post_is_what_was_asked_for(receiver: Receiver) -> None:
@@ -96,6 +113,23 @@ async def test_nothing_is_sent_inside(receiver: Receiver, host: str) -> None:
     assert outcome.refused
     assert "is not a public address" in outcome.detail
     assert receiver.received == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::ffff:127.0.0.1]", "localhost", "inside.test"])
+async def test_callback_goes_nowhere_that_is_open_to_endpoints_alone(
+    receiver: Receiver, zone: DnsServer, names: Names, host: str
+) -> None:
+    """A customer chooses it; where the operator's own endpoints are is none of his business."""
+    zone.put("inside.test", "A", "127.0.0.1")
+    zone.put("localhost", "A", "127.0.0.1")
+    url = f"http://{host}:{receiver.port}/"
+    outcome = await post(url, sender(names), callback=True)
+    assert outcome.refused
+    assert "is not a public address, and not in `callback_networks`" in outcome.detail
+    assert receiver.received == []
+    assert (await post(url, sender(names))).ok
+    assert (await post(url, sender(names, allowed=(), callbacks=LOOPBACK), callback=True)).ok
+    assert (await post(url, sender(names, callbacks=LOOPBACK, denied=LOOPBACK), callback=True)).refused
 
 
 async def test_public_address_that_is_denied(receiver: Receiver) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_network
 from pathlib import Path
 
 from config.model import Config
+from config.web_address import Reach
 from policy.compiled import Policy, Window
 from proxy.configuration import load_policy
 from proxy.webhooks.settings import HookSettings, rows_of, section_of
@@ -21,6 +23,7 @@ trunks:
 rate_decks: {retail: {file: retail.csv, currency: EUR}}
 webhooks:
   allow_networks: [10.0.0.0/8, "fd00::/8"]
+  callback_networks: [10.1.0.0/16]
   deny_networks: [198.41.0.0/24]
   retry_seconds: [1, 2]
   timeout_seconds: 3
@@ -56,7 +59,9 @@ def test_they_cross_from_process_to_process(tmp_path: Path) -> None:
     assert made == HookSettings.of(config, policy, {"a": "an id"})
     assert (made.trunks["a"].id, made.trunks["b"].id) == ("an id", None)
     assert (made.currency, made.timeout, made.retries) == ("EUR", 3.0, (1, 2))
-    assert [str(network) for network in made.allow_networks] == ["10.0.0.0/8", "fd00::/8"]
+    denied = (ip_network("198.41.0.0/24"),)
+    assert made.reach == Reach((ip_network("10.0.0.0/8"), ip_network("fd00::/8")), denied)
+    assert made.callback_reach == Reach((ip_network("10.1.0.0/16"),), denied, "callback_networks")
 
 
 def test_trunks_are_not_told_of_while_nobody_listens(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from config.web_address import Reach
 from config.webhooks import EVENTS
 from policy.compiled import Scope
 from proxy.ledger.hook_queue import HookQueue, open_hook_queue
@@ -68,7 +69,7 @@ def settings(
     return HookSettings(
         {"ops": Recipient("ops", "https://a.example/", "s", events)},
         {"t": TrunkFacts("t", "acme", active, threshold, "rolling_24h", "", False)},
-        "USD", (), (), 1.0, (1,), None,
+        "USD", Reach(), Reach(), 1.0, (1,), None,
     )  # fmt: skip
 
 
@@ -220,6 +221,6 @@ async def test_what_is_gone_is_forgotten(stage: Stage) -> None:
     stage.spent["t"] = LIMIT
     await one.look(seen(), settings())
     assert set(await stage.queues[0].states()) == {"policy", "status:t", "threshold:t"}
-    empty = HookSettings(settings().recipients, {}, "USD", (), (), 1.0, (1,), None)
+    empty = HookSettings(settings().recipients, {}, "USD", Reach(), Reach(), 1.0, (1,), None)
     await one.look(seen("v2"), empty)
     assert set(await stage.queues[0].states()) == {"policy"}
