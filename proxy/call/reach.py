@@ -8,7 +8,10 @@ from typing import Final, NamedTuple, TypeVar
 from proxy.sip.message import Flow
 
 REST_SECONDS: Final = 30.0
-"""How long a hop that failed is tried last."""
+"""How long a hop that failed is tried last, at least."""
+
+LONGEST_REST_SECONDS: Final = 3600.0
+"""How long at most, where it named a time itself."""
 
 STREAM_SECONDS: Final = 600.0
 """How long it is remembered whether a hop takes TCP."""
@@ -39,9 +42,11 @@ class Reachability:
         self._resting: dict[tuple[str, Remote], float] = {}
         self._streams: dict[Remote, tuple[bool, float]] = {}
 
-    def failed(self, flow: Flow, now: float) -> None:
-        """No answer, no connection, or 503: others come first for a while."""
-        _remember(self._resting, (flow.transport, flow.remote), now + REST_SECONDS)
+    def failed(self, flow: Flow, now: float, asked: float = 0.0) -> None:
+        """No answer, no connection, or 503: others come first for a while. `asked`: the seconds for which it
+        wants to be left alone (RFC 3261 §21.5.4)."""
+        rest = min(max(asked, REST_SECONDS), LONGEST_REST_SECONDS)
+        _remember(self._resting, (flow.transport, flow.remote), now + rest)
 
     def answered(self, flow: Flow) -> None:
         """It works."""

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from proxy.call.provider_login import answer_challenge
 from proxy.sip.errors import HeaderError
-from proxy.sip.headers import name_addr, split_list
+from proxy.sip.headers import delta_seconds, name_addr, split_list
 from proxy.sip.message import Header, SipResponse
 from proxy.sip.serialize import OutgoingRequest
 
@@ -125,7 +125,7 @@ class Registration:
             self.expires_at = now + granted
             # Early enough to try again before it is forgotten.
             self._again(now, max(granted * 0.8, granted - 120.0) if granted else FIRST_RETRY_SECONDS)
-        elif status == 423 and (wanted := _number(response.first(b"min-expires"))) > self._seconds:
+        elif status == 423 and (wanted := delta_seconds(response.first(b"min-expires"))) > self._seconds:
             self._seconds = min(wanted, LONGEST_SECONDS)
             self._send(now)
         else:
@@ -144,7 +144,7 @@ class Registration:
         wait = min(FIRST_RETRY_SECONDS * 2.0**self._failures, LONGEST_RETRY_SECONDS)
         self._failures = min(self._failures + 1, 10)
         if response is not None:
-            wait = max(wait, float(min(_number(response.first(b"retry-after")), LONGEST_SECONDS)))
+            wait = max(wait, float(min(delta_seconds(response.first(b"retry-after")), LONGEST_SECONDS)))
         # Up to a fourth less, so that many do not come back at once.
         self._again(now, wait * (1.0 - int(self._core.branch()[-2:], 16) / 1024.0))
 
@@ -181,7 +181,7 @@ class Registrations:
 def _granted(response: SipResponse, contact: bytes, asked: int) -> int:
     """For how many seconds we are registered: as our Contact says, else Expires, else what was asked for."""
     expires = response.first(b"expires")
-    granted = asked if expires is None else _number(expires)
+    granted = asked if expires is None else delta_seconds(expires)
     for value in (item for line in response.all(b"contact") for item in split_list(line)):
         try:
             parsed = name_addr(value)
@@ -189,11 +189,5 @@ def _granted(response: SipResponse, contact: bytes, asked: int) -> int:
             continue
         own = parsed.param(b"expires")
         if parsed.uri == contact and own is not None:
-            granted = _number(own)
+            granted = delta_seconds(own)
     return min(granted, LONGEST_SECONDS)
-
-
-def _number(value: bytes | None) -> int:
-    """The digits at the beginning of a value; 0 where there are none."""
-    text = (value or b"").split(b"(")[0].split(b";")[0].strip()
-    return int(text) if text.isdigit() and len(text) < 10 else 0

@@ -280,7 +280,7 @@ class CallSession:
             self.ended_by = self.cancelled_by
         else:
             self.ended_by = EndedBy.PROVIDER
-            if self.targets.refused(self, status, data, now):
+            if self.targets.refused(self, response, status, data, now):
                 return
             if status < 600:
                 status, data = self.targets.remember(status, data)

@@ -18,6 +18,7 @@ from proxy.call.reach import LARGEST_DATAGRAM, Hop
 from proxy.call.refusal import refusal_response
 from proxy.call.session_timer import ask
 from proxy.call.vouched import vouch
+from proxy.sip.headers import delta_seconds
 from proxy.sip.message import Flow, Header, SipResponse
 from proxy.sip.serialize import OutgoingRequest, build_response, serialize_request
 
@@ -96,18 +97,21 @@ class Targets:
         self._forward(session, hop, now)
         return True
 
-    def refused(self, session: CallSession, status: int, data: bytes, now: float) -> bool:
-        """The final answer `status` of the current hop, `data` as the caller would see it. False when it is
-        to be passed on as it is: there is nothing else to try for such an answer.
+    def refused(
+        self, session: CallSession, response: SipResponse, status: int, data: bytes, now: float
+    ) -> bool:
+        """The final answer of the current hop, with `status` and as `data` to the caller. False when it is to
+        be passed on as it is: there is nothing else to try for such an answer.
 
-        503 means this hop (RFC 3263 §4.3), another 5xx, 404 and 408 the provider.
+        503 means this hop (RFC 3263 §4.3), for as long as its Retry-After says; another 5xx, 404 and 408 the
+        provider.
         """
         if not (500 <= status < 600 or status in (404, 408)):
             return False
         if status != 503:
             self._hops = ()
         elif session.client is not None:
-            session.core.reach.failed(session.client.flow, now)
+            session.core.reach.failed(session.client.flow, now, delta_seconds(response.first(b"retry-after")))
         self.remember(500 if status == 503 else status, data)
         self.try_next(session, now)
         return True

@@ -122,6 +122,13 @@ def name_addr(value: bytes) -> NameAddr:
     return NameAddr(display, uri if uri is not None else bare, parse_params(params) if params else ())
 
 
+def delta_seconds(value: bytes | None) -> int:
+    """The seconds at the beginning of an Expires or Retry-After value, before its comment and parameters
+    (RFC 3261 §20.19, §20.33); 0 where there are none, or more than nine digits."""
+    text = (value or b"").split(b"(")[0].split(b";")[0].strip()
+    return int(text) if text.isdigit() and len(text) < 10 else 0
+
+
 def parse_via(value: bytes) -> Via:
     """The first value of an unfolded, stripped Via header (RFC 3261 §20.42, RFC 3581). Raises HeaderError."""
     match = VIA_PLAIN.match(value)

@@ -178,6 +178,25 @@ def test_hop_that_answers_again_has_its_place_again() -> None:
     assert providers_tried(play) == ["carrier <- INVITE"]
 
 
+def test_hop_whose_503_names_a_time_is_tried_last_for_that_long() -> None:
+    """RFC 3261 §21.5.4."""
+    play = several(SECOND)
+    play.receive(invite())
+    refusal = answer(play.last(CARRIER), 503, "Away", extra="Retry-After: 120 (moving);duration=60")
+    play.receive(refusal, CARRIER)
+    play.receive(answer(play.last(SECOND), 486), SECOND)
+    play.pass_time(100)
+    play.take()
+    play.receive(invite(call_id="next", branch="z9hG4bK-next"))
+    second = play.last(SECOND)
+    assert providers_tried(play) == ["127.0.0.4:5090 <- INVITE"]
+    play.receive(answer(second, 486), SECOND)
+    play.pass_time(30)
+    play.take()
+    play.receive(invite(call_id="later", branch="z9hG4bK-later"))
+    assert providers_tried(play) == ["carrier <- INVITE"]
+
+
 def test_cancelled_call_does_not_go_to_the_next_hop() -> None:
     play = several(SECOND)
     play.receive(invite())

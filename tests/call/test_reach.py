@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxy.call.reach import REST_SECONDS, STREAM_SECONDS, Hop, Reachability
+from proxy.call.reach import LONGEST_REST_SECONDS, REST_SECONDS, STREAM_SECONDS, Hop, Reachability
 from proxy.sip.message import HURRIED, Flow
 
 LOCAL = ("127.0.0.1", 5060)
@@ -27,6 +27,17 @@ def test_what_failed_is_last_until_it_has_rested() -> None:
     reach.failed(B.flow, 20.0)
     assert list(reach.ordered((A, B, C), 20.0)) == [C, A, B]
     assert list(reach.ordered((A, B, C), 10.0 + REST_SECONDS)) == [A, C, B]
+
+
+def test_what_names_its_time_rests_for_that_long() -> None:
+    reach = Reachability()
+    reach.failed(A.flow, 10.0, 120)
+    reach.failed(B.flow, 10.0, 5)
+    assert list(reach.ordered((A, B, C), 10.0 + REST_SECONDS)) == [B, C, A]
+    assert list(reach.ordered((A, B, C), 129.9)) == [B, C, A]
+    assert list(reach.ordered((A, B, C), 130.0)) == [A, B, C]
+    reach.failed(A.flow, 200.0, 999_999)
+    assert list(reach.ordered((A, B), 200.0 + LONGEST_REST_SECONDS)) == [A, B]
 
 
 def test_nothing_is_left_out_when_all_have_failed() -> None:

@@ -9,6 +9,7 @@ from proxy.sip.headers import (
     COMPACT_FORMS,
     NAMES,
     clean,
+    delta_seconds,
     header_line,
     name_addr,
     parse_params,
@@ -152,3 +153,23 @@ def test_names_cover_every_compact_form_in_both_cases() -> None:
         assert NAMES[short] == NAMES[short.upper()] == full
     assert NAMES[b"CSeq"] == b"cseq"
     assert NAMES[b"P-Asserted-Identity"] == b"p-asserted-identity"
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (b"120", 120),
+        (b" 18000;duration=3600", 18000),
+        (b"120 (I'm in a meeting)", 120),
+        (b"3600 (away);duration=5", 3600),
+        (b"", 0),
+        (None, 0),
+        (b"soon", 0),
+        (b"-5", 0),
+        (b"1e3", 0),
+        (b"1.5", 0),
+        (b"1000000000", 0),
+    ],
+)
+def test_delta_seconds(value: bytes | None, seconds: int) -> None:
+    assert delta_seconds(value) == seconds
