@@ -48,6 +48,7 @@ soak: env-dev packages ## for an hour: overload, thousands of held calls (HELD=1
 	@TRUNKWARDEN_LEDGER_HISTORY=200000 $(BIN)/python -m pytest -q tests/ledger/test_history.py
 	@TRUNKWARDEN_ADOPTED_CALLS=300 $(BIN)/python -m pytest -q tests/e2e/test_adoption.py -k killed
 	@TRUNKWARDEN_KILL_POINTS=all $(BIN)/python -m pytest -q tests/e2e/test_kill_points.py
+	@TRUNKWARDEN_WAIT_FOR_SESSIONS=1 $(BIN)/python -m pytest -q tests/e2e/test_session_timers.py
 	@TRUNKWARDEN_PARTITION_SECONDS=60 $(BIN)/python -m pytest -q tests/e2e/test_slow_ledger.py
 	@TRUNKWARDEN_BURSTS=20 $(BIN)/python -m pytest -q tests/e2e/test_limits_over_instances.py
 
