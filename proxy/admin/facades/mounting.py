@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from fastapi import FastAPI
 from fastapi.responses import Response
 
+from proxy.admin.facades.application import Refusal
 from proxy.admin.facades.didww import api as didww
 from proxy.admin.facades.didww import jsonapi
 from proxy.admin.facades.spending import Spending
@@ -21,8 +22,7 @@ DIDWW: Final = "/didww/v3"
 TELNYX: Final = "/telnyx/v2"
 VOIPBIN: Final = "/voipbin/v1.0"
 
-_Refuse = Callable[[int, str, Mapping[str, str] | None], Response]
-_REFUSALS: Final[Mapping[str, _Refuse]] = {
+_REFUSALS: Final[Mapping[str, Refusal]] = {
     DIDWW: jsonapi.refusal,
     TELNYX: errors.refusal,
     VOIPBIN: voipbin_errors.refusal,

@@ -10,6 +10,7 @@ from fastapi.responses import Response
 
 from proxy.admin.access.identity import READ, WRITE, Identity, need
 from proxy.admin.access.territory import NO_COUNTRIES, taken_from_others
+from proxy.admin.facades.application import application
 from proxy.admin.facades.didww import dids, jsonapi
 from proxy.admin.facades.didww.credentials import Credentials
 from proxy.admin.facades.didww.fields import (
@@ -298,14 +299,8 @@ class Didww:
 
 def create_app(editor: PolicyEditor, spending: Spending) -> FastAPI:
     """The application, to be mounted at `/didww/v3`."""
-    app = FastAPI(
-        title="Voice OUT trunks, as DIDWW's API v3 has them",
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        default_response_class=Answer,
-    )
-    jsonapi.install(app)
+    title = "Voice OUT trunks, as DIDWW's API v3 has them"
+    app = application(title, jsonapi.refusal, jsonapi.HANDLERS, Answer)
     api = Didww(editor, spending)
     trunks, trunk = "/voice_out_trunks", "/voice_out_trunks/{key}"
     writes = [Depends(_is_jsonapi)]

@@ -6,13 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fastapi import FastAPI, Request
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
 
-from proxy.admin.control_protocol import ControlError, ControlLost
-from proxy.ledger.ledger import LedgerUnavailable
+from proxy.admin.facades.application import Handlers
 
 MEDIA_TYPE: Final = "application/vnd.api+json"
 
@@ -101,24 +99,9 @@ def refusal(status: int, detail: str, headers: Mapping[str, str] | None = None) 
     return errors([Fault(status, str(status), _TITLES.get(status, "Error"), detail)], headers)
 
 
-def install(app: FastAPI) -> None:
-    """Make every error of `app` an error document."""
-    app.add_exception_handler(Refused, _refused)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    for kind in (LedgerUnavailable, ControlLost, ControlError):
-        app.add_exception_handler(kind, _unavailable)
-    app.add_exception_handler(Exception, _unexpected)
-
-
 def _refused(_: Request, error: Exception) -> Answer:
     assert isinstance(error, Refused)
     return errors(error.faults)
-
-
-def _http_error(_: Request, error: Exception) -> Answer:
-    assert isinstance(error, HTTPException)
-    return refusal(error.status_code, str(error.detail), error.headers)
 
 
 def _validation_error(request: Request, error: Exception) -> Answer:
@@ -159,13 +142,9 @@ def _plain(entry: Mapping[str, Any]) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _unavailable(_: Request, error: Exception) -> Answer:
-    return refusal(503, str(error), {"Retry-After": "2"})
-
-
-def _unexpected(_: Request, error: Exception) -> Answer:
-    return refusal(500, "an error of this program; its log says more")
-
-
 def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+HANDLERS: Final[Handlers] = {Refused: _refused, RequestValidationError: _validation_error}
+"""What `refusal` does not tell."""

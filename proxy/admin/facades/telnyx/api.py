@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 
 from proxy.admin.access.identity import READ, WRITE, Identity, need
 from proxy.admin.access.territory import widened
+from proxy.admin.facades.application import application
 from proxy.admin.facades.refused import Fault, Faulty, belongs_to, change_one, wanted_name
 from proxy.admin.facades.telnyx import errors
 from proxy.admin.facades.telnyx.errors import MISSING, Refused, bad_parameter, invalid, not_found
@@ -111,13 +112,8 @@ class Telnyx:
 
 def create_app(editor: PolicyEditor) -> FastAPI:
     """The application, to be mounted at `/telnyx/v2`."""
-    app = FastAPI(
-        title="Outbound voice profiles, as Telnyx' API v2 has them",
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-    )
-    errors.install(app)
+    title = "Outbound voice profiles, as Telnyx' API v2 has them"
+    app = application(title, errors.refusal, errors.HANDLERS)
     api = Telnyx(editor)
     every, one = "/outbound_voice_profiles", "/outbound_voice_profiles/{key}"
     app.add_api_route(every, api.profiles, methods=["GET"])

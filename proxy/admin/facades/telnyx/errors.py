@@ -6,13 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fastapi import FastAPI, Request
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
 
-from proxy.admin.control_protocol import ControlError, ControlLost
-from proxy.ledger.ledger import LedgerUnavailable
+from proxy.admin.facades.application import Handlers
 
 MISSING = "10004"
 NOT_FOUND = "10005"
@@ -86,24 +84,9 @@ def refusal(status: int, detail: str, headers: Mapping[str, str] | None = None) 
     return errors([Fault(status, code, title, detail)], headers)
 
 
-def install(app: FastAPI) -> None:
-    """Make every error of `app` an error document."""
-    app.add_exception_handler(Refused, _refused)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    for kind in (LedgerUnavailable, ControlLost, ControlError):
-        app.add_exception_handler(kind, _unavailable)
-    app.add_exception_handler(Exception, _unexpected)
-
-
 def _refused(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Refused)
     return errors(error.faults)
-
-
-def _http_error(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
-    return refusal(error.status_code, str(error.detail), error.headers)
 
 
 def _validation_error(_: Request, error: Exception) -> JSONResponse:
@@ -130,9 +113,5 @@ def _fault(entry: Mapping[str, Any]) -> Fault:
     return invalid(field, text[:1].lower() + text[1:])
 
 
-def _unavailable(_: Request, error: Exception) -> JSONResponse:
-    return refusal(503, str(error), {"Retry-After": "2"})
-
-
-def _unexpected(_: Request, error: Exception) -> JSONResponse:
-    return refusal(500, "an error of this program; its log says more")
+HANDLERS: Final[Handlers] = {Refused: _refused, RequestValidationError: _validation_error}
+"""What `refusal` does not tell."""

@@ -9,6 +9,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from proxy.admin.access.identity import READ, WRITE, Identity, need
+from proxy.admin.facades.application import application
 from proxy.admin.facades.refused import Faulty, belongs_to, change_one
 from proxy.admin.facades.voipbin import errors, resources
 from proxy.admin.facades.voipbin.errors import Refused, invalid, not_found
@@ -354,13 +355,8 @@ class Voipbin:
 
 def create_app(editor: PolicyEditor) -> FastAPI:
     """The application, to be mounted at `/voipbin/v1.0`."""
-    app = FastAPI(
-        title="Outbound configs, providers and outplans, as VoIPBIN's API v1.0 has them",
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-    )
-    errors.install(app)
+    title = "Outbound configs, providers and outplans, as VoIPBIN's API v1.0 has them"
+    app = application(title, errors.refusal, errors.HANDLERS)
     api = Voipbin(editor)
     for method, path, handler in (
         ("GET", "/outbound_config", api.own_config),

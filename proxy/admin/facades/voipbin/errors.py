@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 from uuid import uuid4
 
-from fastapi import FastAPI, Request
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
 
-from proxy.ledger.ledger import LedgerUnavailable
+from proxy.admin.facades.application import Handlers
 
 _OF_STATUS: Final = {
     400: ("INVALID_ARGUMENT", "INVALID_ARGUMENT"),
@@ -51,15 +50,6 @@ def refusal(status: int, detail: str, headers: Mapping[str, str] | None = None) 
     return _answer(status, detail, "", "", headers)
 
 
-def install(app: FastAPI) -> None:
-    """Make every error of `app` one of these."""
-    app.add_exception_handler(Refused, _refused)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(LedgerUnavailable, _unavailable)
-    app.add_exception_handler(Exception, _unexpected)
-
-
 def _answer(
     status: int, message: str, reason: str, kind: str, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
@@ -76,11 +66,6 @@ def _answer(
 def _refused(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Refused)
     return _answer(error.status, str(error), error.reason, error.kind)
-
-
-def _http_error(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
-    return refusal(error.status_code, str(error.detail), error.headers)
 
 
 def _validation_error(_: Request, error: Exception) -> JSONResponse:
@@ -107,9 +92,5 @@ def _told(entry: Mapping[str, Any]) -> str:
     return f"{field} {text[:1].lower()}{text[1:]}"
 
 
-def _unavailable(_: Request, error: Exception) -> JSONResponse:
-    return refusal(503, str(error), {"Retry-After": "2"})
-
-
-def _unexpected(_: Request, error: Exception) -> JSONResponse:
-    return refusal(500, "an error of this program; its log says more")
+HANDLERS: Final[Handlers] = {Refused: _refused, RequestValidationError: _validation_error}
+"""What `refusal` does not tell."""
