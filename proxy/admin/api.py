@@ -11,14 +11,20 @@ from fastapi import Depends, FastAPI, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
-from policy.compiled import Scope, Window
 from policy.rating.money import amount
 from proxy.admin import problems
 from proxy.admin.access.identity import CALLS, READ, WRITE, Identity, need
 from proxy.admin.access.records import as_seen
 from proxy.admin.access.routes import access_routes
 from proxy.admin.control_client import ControlClient, Shared
-from proxy.admin.control_protocol import ControlError, ControlLost, Heartbeat, PolicyState, ScopeLimits
+from proxy.admin.control_protocol import (
+    ControlError,
+    ControlLost,
+    Heartbeat,
+    PolicyState,
+    ScopeLimits,
+    scope_of,
+)
 from proxy.admin.dashboard import CONTENT_SECURITY_POLICY, page
 from proxy.admin.documentation import documentation_routes
 from proxy.admin.ledger_access import LedgerAccess
@@ -115,7 +121,7 @@ class Api:
     async def usage(self, name: str, who: Reader) -> Usage:
         """What one trunk uses and may use."""
         limits = await self._limits(name, who)
-        (used,) = await self.ledger.usage([_scope(limits)])
+        (used,) = await self.ledger.usage([scope_of(limits)])
         return Usage(**_usage(limits, used))
 
     async def usages(self, names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -123,7 +129,7 @@ class Api:
         known: list[ScopeLimits] = await self._control.call("trunks", within=CONTROL_SECONDS)
         wanted = set(names)
         every = [limits for limits in known if limits["name"] in wanted]
-        used = await self.ledger.usage([_scope(limits) for limits in every]) if every else []
+        used = await self.ledger.usage([scope_of(limits) for limits in every]) if every else []
         found = {limits["name"]: _usage(limits, usage) for limits, usage in zip(every, used, strict=True)}
         return {name: found.get(name, _UNUSED) for name in names}
 
@@ -264,19 +270,6 @@ def _hung_up(result: HangupResult) -> HungUp:
     if result.asked == 0:
         raise HTTPException(503, "no instance hears the ledger at the moment: nothing was ended")
     return HungUp(calls=len(result.refs), unanswered=result.asked - result.instances)
-
-
-def _scope(limits: ScopeLimits) -> Scope:
-    return Scope(
-        id=limits["id"],
-        kind="trunk",
-        name=limits["name"],
-        capacity_limit=limits["capacity_limit"],
-        cps_limit=limits["cps_limit"],
-        threshold=limits["threshold"],
-        window=Window(limits["window"]),
-        shard=limits["shard"],
-    )
 
 
 def _usage(limits: ScopeLimits, used: ScopeUsage) -> dict[str, Any]:

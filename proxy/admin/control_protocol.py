@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any, NotRequired, TypedDict
 
+from policy.compiled import Scope, Window
+
 MAX_LINE = 64 * 1024 * 1024
 """Longest line in bytes; a snapshot of the metrics of many thousand trunks stays far below."""
 
@@ -58,6 +60,34 @@ class ScopeLimits(TypedDict):
     window: str
     shard: str
     account: str | None
+
+
+def limits_of(scope: Scope, account: str | None) -> ScopeLimits:
+    """What is sent of a trunk's own scope."""
+    return {
+        "id": scope.id,
+        "name": scope.name,
+        "capacity_limit": scope.capacity_limit,
+        "cps_limit": scope.cps_limit,
+        "threshold": scope.threshold,
+        "window": scope.window.value,
+        "shard": scope.shard,
+        "account": account,
+    }
+
+
+def scope_of(limits: ScopeLimits) -> Scope:
+    """The scope that they were sent of."""
+    return Scope(
+        id=limits["id"],
+        kind="trunk",
+        name=limits["name"],
+        capacity_limit=limits["capacity_limit"],
+        cps_limit=limits["cps_limit"],
+        threshold=limits["threshold"],
+        window=Window(limits["window"]),
+        shard=limits["shard"],
+    )
 
 
 class ControlError(Exception):

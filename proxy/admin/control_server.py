@@ -23,6 +23,7 @@ from proxy.admin.control_protocol import (
     ScopeLimits,
     decode,
     encode,
+    limits_of,
 )
 from proxy.ledger.ledger import LedgerUnavailable
 from proxy.observe.exposition import Snapshot
@@ -189,24 +190,11 @@ class ControlServer:
     async def _trunk(self, args: dict[str, Any]) -> ScopeLimits | None:
         name = str(args.get("name"))
         scope = self._target.trunk_scopes().get(name)
-        return None if scope is None else _limits(scope, self._target.trunk_accounts()[name])
+        return None if scope is None else limits_of(scope, self._target.trunk_accounts()[name])
 
     async def _trunks(self, _: dict[str, Any]) -> list[ScopeLimits]:
         accounts = self._target.trunk_accounts()
-        return [_limits(scope, accounts[name]) for name, scope in self._target.trunk_scopes().items()]
-
-
-def _limits(scope: Scope, account: str | None) -> ScopeLimits:
-    return {
-        "id": scope.id,
-        "name": scope.name,
-        "capacity_limit": scope.capacity_limit,
-        "cps_limit": scope.cps_limit,
-        "threshold": scope.threshold,
-        "window": scope.window.value,
-        "shard": scope.shard,
-        "account": account,
-    }
+        return [limits_of(scope, accounts[name]) for name, scope in self._target.trunk_scopes().items()]
 
 
 def _failure(number: Any, kind: str, message: str) -> bytes:

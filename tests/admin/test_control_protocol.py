@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.admin.control_protocol import decode, encode
+from policy.compiled import Scope, Window
+from proxy.admin.control_protocol import decode, encode, limits_of, scope_of
 
 
 def test_a_message_is_one_line() -> None:
@@ -24,3 +25,11 @@ def test_what_json_cannot_carry_is_refused() -> None:
         encode({"x": float("nan")})
     with pytest.raises(TypeError):
         encode({"x": b"bytes"})
+
+
+def test_a_scope_arrives_as_it_was_sent() -> None:
+    limits = {"capacity_limit": 3, "cps_limit": 2, "threshold": 100}
+    scope = Scope("trunk:a", "trunk", "a", **limits, window=Window.UTC_DAY, shard="acme")
+    sent = limits_of(scope, "acme")
+    assert sent["account"] == "acme"
+    assert scope_of(decode(encode(dict(sent)))) == scope  # type: ignore[arg-type]

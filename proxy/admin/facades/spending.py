@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from policy.compiled import Scope, Window
 from proxy.admin.control_client import ControlClient
-from proxy.admin.control_protocol import ScopeLimits
+from proxy.admin.control_protocol import ScopeLimits, scope_of
 from proxy.admin.ledger_access import LedgerAccess
 
 _SECONDS: Final = 5.0
@@ -45,7 +44,7 @@ class TrunkSpending:
         if not wanted:
             return {}
         limits = await self._limits(wanted)
-        used = await self._ledger.usage([_scope(one) for one in limits]) if limits else []
+        used = await self._ledger.usage([scope_of(one) for one in limits]) if limits else []
         return {
             one["name"]: Spent(usage.spent, _is_reached(one["threshold"], usage.spent + usage.reserved))
             for one, usage in zip(limits, used, strict=True)
@@ -62,14 +61,3 @@ class TrunkSpending:
 
 def _is_reached(threshold: int | None, owed: int) -> bool:
     return threshold is not None and owed >= threshold
-
-
-def _scope(limits: ScopeLimits) -> Scope:
-    return Scope(
-        id=limits["id"],
-        kind="trunk",
-        name=limits["name"],
-        threshold=limits["threshold"],
-        window=Window(limits["window"]),
-        shard=limits["shard"],
-    )
