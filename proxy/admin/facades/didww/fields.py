@@ -8,10 +8,11 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from config.values import Capacity, SourceNetwork, TrunkTechPrefix, one_of, read_decimal, show
 from config.web_address import WebUrl
+from proxy.admin.facades.bodies import Flag, Part
 from proxy.admin.facades.plain_text import plain_text
 
 MOST_ADDRESSES: Final = 60
@@ -30,16 +31,6 @@ NESTED_ONLY: Final = frozenset(
     {"authentication_method", "external_reference_id", "emergency_enable_all", "rtp_timeout"}
 )
 FLAT_ONLY: Final = frozenset({"allowed_sip_ips"})
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"must be true or false, not {show(value)}")
-    return value
 
 
 def _threshold(value: Any) -> Decimal:
@@ -72,7 +63,6 @@ def _or_empty(value: Any) -> Any:
 
 
 Text = Annotated[str, plain_text(1, _LONGEST_NAME)]
-Flag = Annotated[bool, BeforeValidator(_flag)]
 Seconds = Annotated[int, BeforeValidator(_seconds)]
 Threshold = Annotated[Decimal, BeforeValidator(_threshold)]
 Network = SourceNetwork
@@ -86,7 +76,7 @@ CLI_ACTIONS: Final = ("send_original_cli", "reject_call", "replace_cli", "random
 ENCRYPTION_MODES: Final = ("disabled", "srtp_sdes", "srtp_dtls", "zrtp")
 
 
-class Addresses(_Part):
+class Addresses(Part):
     """Where calls come from, and the prefix that they dial before the number."""
 
     allowed_sip_ips: Networks = ()
@@ -101,21 +91,21 @@ class AddressesAndLogin(Addresses):
     password: Any = None
 
 
-class TwilioAccount(_Part):
+class TwilioAccount(Part):
     twilio_account_sid: str = Field(max_length=64)
 
 
-class IpOnly(_Part):
+class IpOnly(Part):
     type: Literal["ip_only"]
     attributes: Addresses
 
 
-class CredentialsAndIp(_Part):
+class CredentialsAndIp(Part):
     type: Literal["credentials_and_ip"]
     attributes: AddressesAndLogin
 
 
-class Twilio(_Part):
+class Twilio(Part):
     type: Literal["twilio"]
     attributes: TwilioAccount
 
@@ -123,7 +113,7 @@ class Twilio(_Part):
 AuthenticationMethod = Annotated[IpOnly | CredentialsAndIp | Twilio, Field(discriminator="type")]
 
 
-class TrunkAttributes(_Part):
+class TrunkAttributes(Part):
     """All of them may be absent: what a new trunk must have is judged where it is made."""
 
     name: Text = ""
@@ -151,65 +141,60 @@ class TrunkAttributes(_Part):
     allowed_sip_ips: Networks = ()
     authentication_method: AuthenticationMethod | None = None
 
-    @property
-    def given(self) -> frozenset[str]:
-        """The attributes that the client named."""
-        return frozenset(self.model_fields_set)
 
-
-class Identifier(_Part):
+class Identifier(Part):
     """A JSON:API resource identifier."""
 
     type: str
     id: str = Field(max_length=64)
 
 
-class ToOne(_Part):
+class ToOne(Part):
     data: Identifier | None
 
 
-class ToMany(_Part):
+class ToMany(Part):
     data: tuple[Identifier, ...] = Field(max_length=MOST_DIDS)
 
 
-class TrunkRelationships(_Part):
+class TrunkRelationships(Part):
     default_did: ToOne | None = None
     dids: ToMany | None = None
     emergency_dids: ToMany | None = None
 
 
-class NewTrunk(_Part):
+class NewTrunk(Part):
     type: Literal["voice_out_trunks"]
     attributes: TrunkAttributes
     relationships: TrunkRelationships = TrunkRelationships()
 
 
-class NewTrunkDocument(_Part):
+class NewTrunkDocument(Part):
     data: NewTrunk
 
 
-class ChangedTrunk(_Part):
+class ChangedTrunk(Part):
     id: UUID
     type: Literal["voice_out_trunks"]
     attributes: TrunkAttributes = TrunkAttributes()
     relationships: TrunkRelationships = TrunkRelationships()
 
 
-class ChangedTrunkDocument(_Part):
+class ChangedTrunkDocument(Part):
     data: ChangedTrunk
 
 
-class TrunkToRotate(_Part):
+class TrunkToRotate(Part):
     voice_out_trunk: ToOne
 
 
-class Rotation(_Part):
+class Rotation(Part):
     type: Literal["voice_out_trunk_regenerate_credentials"]
     attributes: dict[str, Any] = Field(default={}, max_length=0)
     relationships: TrunkToRotate
 
 
-class RotationDocument(_Part):
+class RotationDocument(Part):
     data: Rotation
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final
 
 from policy.rating.money import MICRO
@@ -17,6 +17,7 @@ from proxy.admin.facades.didww.fields import (
     Twilio,
     open_to_all,
 )
+from proxy.admin.facades.specs import put, shown_number
 from proxy.admin.facades.spending import Spent
 
 Fields = dict[str, Any]
@@ -79,15 +80,15 @@ def changed(
     """
     new, new_beside = deepcopy(dict(spec)), dict(beside)
     for field in said.given.intersection(_SAME):
-        _put(new, field, getattr(said, field))
+        put(new, field, getattr(said, field))
     for field in said.given.intersection(_BESIDE):
         new_beside[field] = getattr(said, field)
     if "threshold_amount" in said.given:
         limit = said.threshold_amount
-        _put(new, "threshold_amount", None if limit is None else _decimal(limit))
+        put(new, "threshold_amount", None if limit is None else _decimal(limit))
     if "allowed_rtp_ips" in said.given:
         networks = said.allowed_rtp_ips
-        _put(new, "allowed_rtp_ips", None if networks is None else [str(network) for network in networks])
+        put(new, "allowed_rtp_ips", None if networks is None else [str(network) for network in networks])
     _place_prefixes(new, new_beside, said)
     _authenticate(new, said)
     _place_numbers(new, said, numbers)
@@ -129,7 +130,7 @@ def attributes(
         "name": extra["name"],
         "created_at": created_at,
         "threshold_reached": spent.reached,
-        "threshold_amount": _shown_amount(trunk["threshold_amount"]),
+        "threshold_amount": shown_number(trunk["threshold_amount"], _decimal),
         "default_dst_action": trunk["default_dst_action"],
         "dst_prefixes": [prefix.removeprefix("+") for prefix in prefixes],
         "force_symmetric_rtp": extra["force_symmetric_rtp"],
@@ -163,14 +164,6 @@ def _login(trunk: Mapping[str, Any], shown: Credentials | None) -> Fields | None
     return {"username": masked(trunk["username"] or ""), "password": MASKED_PASSWORD}
 
 
-def _put(spec: Fields, field: str, value: Any) -> None:
-    """None is what our fields are without being written."""
-    if value is None:
-        spec.pop(field, None)
-    else:
-        spec[field] = value
-
-
 def _place_prefixes(spec: Fields, beside: Fields, said: TrunkAttributes) -> None:
     """DIDWW's one list inverts the default action; ours are a list each way. What somebody else added to them
     stays, so that no client takes away a rule that it cannot see."""
@@ -197,7 +190,7 @@ def _authenticate(spec: Fields, said: TrunkAttributes) -> None:
         raise FieldError("authentication_method", text)
     if isinstance(method, IpOnly | CredentialsAndIp):
         spec["auth"] = "ip" if isinstance(method, IpOnly) else "ip_and_digest"
-        _put(spec, "tech_prefix", method.attributes.tech_prefix)
+        put(spec, "tech_prefix", method.attributes.tech_prefix)
         networks, attribute = method.attributes.allowed_sip_ips, "authentication_method"
     elif "allowed_sip_ips" in said.given:
         spec.setdefault("auth", "ip_and_digest")
@@ -209,7 +202,7 @@ def _authenticate(spec: Fields, said: TrunkAttributes) -> None:
     if open_to_all(networks) and not has_credentials(spec):
         raise FieldError(attribute, "cannot be every address without credentials")
     spec["allowed_sip_ips"] = [str(network) for network in networks]
-    _put(spec, "allow_any_source", open_to_all(networks) or None)
+    put(spec, "allow_any_source", open_to_all(networks) or None)
     if not has_credentials(spec):
         for field in ("username", *_SECRET):
             spec.pop(field, None)
@@ -220,7 +213,7 @@ def _place_numbers(spec: Fields, said: TrunkAttributes, numbers: Mapping[str, An
     if any_did and numbers.get("dids"):
         raise FieldError("dids", "can't be assigned while allow_any_did_as_cli is true")
     for field, value in numbers.items():
-        _put(spec, field, value or None)
+        put(spec, field, value or None)
     if any_did and "allow_any_did_as_cli" in said.given:
         spec.pop("dids", None)
     action = spec.get("on_cli_mismatch_action")
@@ -228,14 +221,6 @@ def _place_numbers(spec: Fields, said: TrunkAttributes, numbers: Mapping[str, An
         raise FieldError("on_cli_mismatch_action", "replace_cli needs a default_did")
     if action == "randomize_cli" and not any_did and not (spec.get("dids") or spec.get("default_did")):
         raise FieldError("on_cli_mismatch_action", "randomize_cli needs dids to choose from")
-
-
-def _shown_amount(text: str | None) -> str | None:
-    """What stands in a variable of the environment is shown as it is written."""
-    try:
-        return None if text is None else _decimal(Decimal(text))
-    except InvalidOperation:
-        return text
 
 
 def _decimal(value: Decimal) -> str:

@@ -7,9 +7,10 @@ from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from config.values import Amount, Capacity, Country, integer, one_of, read_decimal, show
+from proxy.admin.facades.bodies import Flag, Part
 from proxy.admin.facades.plain_text import plain_text
 
 _SHORTEST_NAME: Final = 3
@@ -18,16 +19,6 @@ _MOST_COUNTRIES: Final = 300
 _MOST_TAGS: Final = 100
 _MOST_NUMBERS: Final = 1_000
 _TIME = re.compile(r"((?:[01][0-9]|2[0-3]):[0-5][0-9])(?::00)?Z?", re.ASCII)
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"must be true or false, not {show(value)}")
-    return value
 
 
 def _rate(value: Any) -> Decimal:
@@ -50,14 +41,13 @@ def _e164(value: Any) -> str:
 
 
 ProfileName = Annotated[str, plain_text(_SHORTEST_NAME, _LONGEST_NAME)]
-Flag = Annotated[bool, BeforeValidator(_flag)]
 Rate = Annotated[Decimal, BeforeValidator(_rate)]
 TimeOfDay = Annotated[str, BeforeValidator(_time)]
 Tag = Annotated[str, plain_text(1, _LONGEST_NAME)]
 PhoneNumber = Annotated[str, BeforeValidator(_e164)]
 
 
-class CallingWindow(_Part):
+class CallingWindow(Part):
     """When calls may start, in UTC, and how often one number may be tried in a window."""
 
     start_time: TimeOfDay | None = None
@@ -73,7 +63,7 @@ class CallingWindow(_Part):
         return self
 
 
-class CallRecording(_Part):
+class CallRecording(Part):
     call_recording_type: Annotated[
         Literal["all", "none", "by_caller_phone_number"], one_of("all", "none", "by_caller_phone_number")
     ] = "none"
@@ -84,7 +74,7 @@ class CallRecording(_Part):
     call_recording_format: Annotated[Literal["wav", "mp3"], one_of("wav", "mp3")] = "wav"
 
 
-class ProfileFields(_Part):
+class ProfileFields(Part):
     """All of them may be absent; what a new profile must have is judged where it is made."""
 
     name: ProfileName = ""
@@ -101,8 +91,3 @@ class ProfileFields(_Part):
     service_plan: Annotated[Literal["global"], one_of("global")] = "global"
     traffic_type: Annotated[Literal["conversational"], one_of("conversational")] = "conversational"
     usage_payment_method: Annotated[Literal["rate-deck"], one_of("rate-deck")] = "rate-deck"
-
-    @property
-    def given(self) -> frozenset[str]:
-        """The fields that the client named."""
-        return frozenset(self.model_fields_set)

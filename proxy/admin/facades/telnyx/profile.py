@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final
 
+from proxy.admin.facades.specs import put, shown_number
 from proxy.admin.facades.telnyx.fields import CallingWindow, CallRecording, ProfileFields
 
 Fields = dict[str, Any]
@@ -51,16 +52,16 @@ def changed(spec: Mapping[str, Any], beside: Mapping[str, Any], said: ProfileFie
     new, new_beside = deepcopy(dict(spec)), dict(beside)
     plain = said.model_dump(mode="json")
     for field in said.given.intersection(_SAME):
-        _put(new, field, plain[field])
+        put(new, field, plain[field])
     for field in said.given.intersection(_BESIDE):
         new_beside[field] = _DEFAULTS[field] if plain[field] is None else plain[field]
     if "whitelisted_destinations" in said.given:
         new["destination_whitelist"] = list(dict.fromkeys(said.whitelisted_destinations))
     for field in said.given.intersection(("daily_spend_limit", "max_destination_rate")):
         number = getattr(said, field)
-        _put(new, field, None if number is None else format(number, "f"))
+        put(new, field, None if number is None else format(number, "f"))
     if "calling_window" in said.given:
-        _put(new, "calling_window", _window(said.calling_window))
+        put(new, "calling_window", _window(said.calling_window))
     if new.get("daily_spend_limit_enabled") is True and "daily_spend_limit" not in new:
         raise FieldError("daily_spend_limit", "is needed while daily_spend_limit_enabled is true")
     return new, new_beside
@@ -91,8 +92,8 @@ def resource(
         "tags": extra["tags"],
         "usage_payment_method": extra["usage_payment_method"],
         "whitelisted_destinations": profile["destination_whitelist"],
-        "max_destination_rate": _shown(profile["max_destination_rate"], _json_number),
-        "daily_spend_limit": _shown(profile["daily_spend_limit"], _amount),
+        "max_destination_rate": shown_number(profile["max_destination_rate"], _json_number),
+        "daily_spend_limit": shown_number(profile["daily_spend_limit"], _amount),
         "daily_spend_limit_enabled": profile["daily_spend_limit_enabled"],
         "call_recording": extra["call_recording"],
         "billing_group_id": extra["billing_group_id"],
@@ -100,14 +101,6 @@ def resource(
         "created_at": created_at,
         "updated_at": updated_at,
     }
-
-
-def _put(spec: Fields, field: str, value: Any) -> None:
-    """None is what our fields are without being written."""
-    if value is None:
-        spec.pop(field, None)
-    else:
-        spec[field] = value
 
 
 def _window(said: CallingWindow | None) -> Fields | None:
@@ -119,14 +112,6 @@ def _shown_window(window: Mapping[str, Any] | None) -> Fields | None:
     if window is None:
         return None
     return {field: window.get(field) for field in ("start_time", "end_time", "calls_per_cld")}
-
-
-def _shown(text: str | None, form: Callable[[Decimal], Any]) -> Any:
-    """What stands in a variable of the environment is shown as it is written."""
-    try:
-        return None if text is None else form(Decimal(text))
-    except InvalidOperation:
-        return text
 
 
 def _amount(value: Decimal) -> str:

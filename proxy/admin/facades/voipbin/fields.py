@@ -6,10 +6,11 @@ import re
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from config.outplan import Milliseconds, OutplanSource, Tries
 from config.values import Country, ProviderAffix, one_of
+from proxy.admin.facades.bodies import Part
 
 NOBODY: Final = UUID(int=0)
 """No number, no customer."""
@@ -17,15 +18,6 @@ _LONGEST: Final = 255
 _MOST_COUNTRIES: Final = 300
 _MOST_DESTINATIONS: Final = 100
 _CODECS = re.compile(r"[A-Za-z0-9_.-]+(?:,[A-Za-z0-9_.-]+)*", re.ASCII)
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    @property
-    def given(self) -> frozenset[str]:
-        """The fields that the client named."""
-        return frozenset(self.model_fields_set)
 
 
 def _codecs(value: Any) -> str:
@@ -46,7 +38,7 @@ Text = Annotated[str, Field(max_length=_LONGEST)]
 Codecs = Annotated[str, BeforeValidator(_codecs)]
 
 
-class OutboundConfigFields(_Part):
+class OutboundConfigFields(Part):
     """An outbound config, in part."""
 
     name: Text = ""
@@ -62,34 +54,34 @@ class NewOutboundConfig(OutboundConfigFields):
     customer_id: UUID
 
 
-class CustomerFields(_Part):
+class CustomerFields(Part):
     """A customer, in part."""
 
     name: Text = ""
     detail: Text = ""
 
 
-class ProviderFields(_Part):
+class ProviderFields(Part):
     """A provider, in part."""
 
     type: Annotated[Literal["sip"], one_of("sip")] = "sip"
     hostname: Text = ""
     tech_prefix: ProviderAffix = ""
     tech_postfix: ProviderAffix = ""
-    tech_headers: Annotated[dict[str, str], BeforeValidator(_headers)] = {}
+    tech_headers: Annotated[dict[str, str], BeforeValidator(_headers)] = Field(default={})
     name: Text = ""
     detail: Text = ""
     codecs: Annotated[Literal[""], one_of("")] = ""
 
 
-class OutplanBasics(_Part):
+class OutplanBasics(Part):
     """What an outplan is called."""
 
     name: Text = ""
     detail: Text = ""
 
 
-class DialInfo(_Part):
+class DialInfo(Part):
     """How an outplan dials."""
 
     source: OutplanSource | None = None
@@ -106,7 +98,7 @@ class NewOutplan(OutplanBasics, DialInfo):
     """A whole outplan."""
 
 
-class ProviderCallFields(_Part):
+class ProviderCallFields(Part):
     """A call over one provider."""
 
     provider_id: UUID

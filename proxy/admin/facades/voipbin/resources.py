@@ -7,6 +7,7 @@ from typing import Any, Final
 from uuid import UUID, uuid5
 
 from proxy.admin.facades.refused import belongs_to
+from proxy.admin.facades.specs import put
 from proxy.admin.facades.voipbin.errors import invalid
 from proxy.admin.facades.voipbin.fields import NOBODY, DialInfo, OutboundConfigFields, ProviderFields
 from proxy.admin.facades.voipbin.listing import NEVER, Resource, stamp
@@ -63,9 +64,9 @@ def configured(
     if "destination_whitelist" in said.given:
         spec["destination_whitelist"] = list(dict.fromkeys(said.destination_whitelist))
     if "codecs" in said.given:
-        _put(spec, "codecs", said.codecs.split(",") if said.codecs else None)
+        put(spec, "codecs", said.codecs.split(",") if said.codecs else None)
     if "default_outgoing_source_number_id" in said.given:
-        _put(spec, "default_did", _number(account, document, said.default_outgoing_source_number_id))
+        put(spec, "default_did", _number(account, document, said.default_outgoing_source_number_id))
     names: dict[str, Any] = {
         field: getattr(said, field) for field in ("name", "detail") if field in said.given
     }
@@ -138,7 +139,7 @@ def provided(spec: Mapping[str, Any], said: ProviderFields) -> dict[str, Any]:
     new = dict(spec)
     for field in ("hostname", "tech_prefix", "tech_postfix", "tech_headers"):
         if field in said.given:
-            _put(new, field, getattr(said, field) or None)
+            put(new, field, getattr(said, field) or None)
     return new
 
 
@@ -165,7 +166,7 @@ def planned(spec: Mapping[str, Any], said: DialInfo) -> dict[str, Any]:
         value = getattr(said, field)
         if field == "source" and value is not None:
             value = {"type": value.type, **value.model_dump(exclude_defaults=True)}
-        _put(new, field, value)
+        put(new, field, value)
     return new
 
 
@@ -177,11 +178,3 @@ def times(one: PolicyObject) -> Resource:
 def _named(one: PolicyObject) -> Resource:
     kept = beside(one)
     return {"name": kept.get("name", one.name), "detail": kept.get("detail", "")}
-
-
-def _put(spec: dict[str, Any], field: str, value: Any) -> None:
-    """None is what our fields are without being written."""
-    if value is None:
-        spec.pop(field, None)
-    else:
-        spec[field] = value
