@@ -14,9 +14,10 @@ CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+# Pages that were opened by an address with a password in it may fetch nothing by a relative one.
 _START: Final = """\
 window.ui = SwaggerUIBundle({
-  url: "/openapi.json", dom_id: "#api", deepLinking: true, docExpansion: "list", validatorUrl: null,
+  url: location.origin + "/openapi.json", dom_id: "#api", deepLinking: true, docExpansion: "list", validatorUrl: null,
   presets: [SwaggerUIBundle.presets.apis], layout: "BaseLayout",
 });
 """

@@ -37,6 +37,8 @@ _ONLY_ASKING = {("POST", "/v1/explain")}
 _TOO_LARGE = "the body is too large"
 _NOT_ARRIVED = "the body did not arrive"
 _CLOSE = {"Connection": "close"}
+# In a line of its own: of a line with two challenges Chromium reads the first, and then asks nobody for anything.
+_FOR_BROWSERS = 'Basic realm="trunkwarden", charset="UTF-8"'
 _UPLOAD = re.compile(r"/v1/rate_decks/[^/]+/rows")
 
 # The dashboard is the only page; its own script and style are named by their hashes there.
@@ -104,6 +106,8 @@ class Guard:
             if self._refuse is not None:
                 answer = self._refuse(scope["path"], denied.status, str(denied), denied.headers)
             answer = answer or problem(denied.status, str(denied), headers=denied.headers)
+            if denied.status == 401:
+                answer.headers.append("WWW-Authenticate", _FOR_BROWSERS)
             await answer(scope, receive, send)
             return
         except LedgerUnavailable as error:

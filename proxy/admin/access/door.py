@@ -14,7 +14,7 @@ from proxy.ledger.tokens import StoredToken
 
 CONFIGURED: Final = everything("admin.token")
 LOCAL: Final = everything("loopback")
-_CHALLENGE = 'Bearer realm="trunkwarden", Basic realm="trunkwarden", charset="UTF-8"'
+_CHALLENGE = 'Bearer realm="trunkwarden"'
 
 Find = Callable[[str], Awaitable[StoredToken | None]]
 
