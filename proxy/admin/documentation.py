@@ -17,8 +17,8 @@ CONTENT_SECURITY_POLICY: Final = (
 # Pages that were opened by an address with a password in it may fetch nothing by a relative one.
 _START: Final = """\
 window.ui = SwaggerUIBundle({
-  url: location.origin + "/openapi.json", dom_id: "#api", deepLinking: true, docExpansion: "list", validatorUrl: null,
-  presets: [SwaggerUIBundle.presets.apis], layout: "BaseLayout",
+  url: location.origin + "/openapi.json", dom_id: "#api", deepLinking: true, docExpansion: "list",
+  validatorUrl: null, presets: [SwaggerUIBundle.presets.apis], layout: "BaseLayout",
 });
 """
 _PAGE: Final = """\

@@ -37,7 +37,7 @@ _ONLY_ASKING = {("POST", "/v1/explain")}
 _TOO_LARGE = "the body is too large"
 _NOT_ARRIVED = "the body did not arrive"
 _CLOSE = {"Connection": "close"}
-# In a line of its own: of a line with two challenges Chromium reads the first, and then asks nobody for anything.
+# In a line of its own: of two challenges in one, Chromium reads the first, and asks its user for nothing.
 _FOR_BROWSERS = 'Basic realm="trunkwarden", charset="UTF-8"'
 _UPLOAD = re.compile(r"/v1/rate_decks/[^/]+/rows")
 
