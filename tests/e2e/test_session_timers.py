@@ -73,7 +73,8 @@ def test_call_without_timers_is_left_as_it_is(proxy, provider, new_peer) -> None
 
 INTERVAL = 90
 """Seconds, the least there is (RFC 4028 §4)."""
-GRACE = 32
+GRACE = 6.4
+"""Seconds that the proxy waits longer: 64 × T1, of 100 ms here."""
 REFRESHED = (TIMER, ("Session-Expires", f"{INTERVAL};refresher=uac"))
 
 
