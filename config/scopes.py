@@ -49,6 +49,7 @@ class Scopes:
         self.ledger = LedgerConfig() if ledger is None else ledger
         self.digest: Digest = draft.sections.get("digest") or Digest()
         self.profile_users: dict[str, TrunkConfig] = {}
+        self._known: dict[str, frozenset[str]] = {}
 
     def _by_name(self, key: str) -> dict[str, Any]:
         items = self._draft.items.get(key, [])
@@ -58,10 +59,16 @@ class Scopes:
         """The fields that the item at `path` lacks because they have a fault."""
         return self._draft.faulty.get(path, frozenset())
 
-    def known(self, key: str) -> set[str]:
+    def known(self, key: str) -> frozenset[str]:
         """The names of a list or mapping, of entries with faults too."""
-        names = {item.name for _, item in self._draft.items.get(key, [])}
-        return names | set(self._draft.entries.get(key, {})) | self._draft.broken.get(key, set())
+        found = self._known.get(key)
+        if found is None:
+            names = {item.name for _, item in self._draft.items.get(key, [])}
+            found = frozenset(
+                names | set(self._draft.entries.get(key, {})) | self._draft.broken.get(key, set())
+            )
+            self._known[key] = found
+        return found
 
     def refer(self, report: Report, key: str, name: str | None, path: str) -> None:
         """A problem unless `name` is None or the name of an entry of `key`."""
