@@ -6,23 +6,31 @@ import getpass
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from config.values import Name
 from proxy.admin.access.audit import CHANGES, TURNED_AWAY, entry, merged
+from proxy.admin.access.tenancy import id_of_account
 from proxy.admin.access.tokens import ID_BYTES, SECRET_BYTES, issue, mistakes_in
 from proxy.configuration import Compiled
 from proxy.ledger.ledger import LedgerRefused, LedgerUnavailable
 from proxy.ledger.redis_ledger import RedisLedger
 from proxy.ledger.sharded_ledger import ShardedLedger, connector_of
 from proxy.ledger.tokens import StoredToken, Tokens, TooManyTokens
+from proxy.objects.editor import open_editor
+from proxy.objects.errors import EditError
+from proxy.objects.seeding import document_of_file
 from proxy.observe.clock import iso_now
 
 
-async def create(compiled: Compiled, name: str, scopes: tuple[str, ...], account: str | None) -> str:
-    """A new token, which nobody can show again. Raises ValueError."""
+async def create(
+    compiled: Compiled, path: Path, name: str, scopes: tuple[str, ...], account: str | None
+) -> str:
+    """A new token, which nobody can show again. `path` is the file that `compiled` was made of. Raises
+    ValueError."""
     try:
         TypeAdapter(Name).validate_python(name)
     except ValidationError as error:
@@ -35,6 +43,7 @@ async def create(compiled: Compiled, name: str, scopes: tuple[str, ...], account
             name,
             scopes,
             account,
+            account_id=None if account is None else await _account_id(compiled, path, account),
             by=_who(),
             at=iso_now(),
             token_id=secrets.token_bytes(ID_BYTES),
@@ -74,6 +83,22 @@ async def audit(compiled: Compiled, limit: int) -> list[dict[str, Any]]:
     async with _ledger(compiled) as ledger:
         streams = [await ledger.records(stream, limit) for stream in (CHANGES, TURNED_AWAY)]
     return merged(streams, limit)
+
+
+async def _account_id(compiled: Compiled, path: Path, name: str) -> str:
+    """Of the account of that name in the policy in force. Raises ValueError, or LedgerUnavailable."""
+    assert compiled.config is not None
+    section = compiled.config.ledger
+    editor = open_editor(path, compiled.config.policy.source, section.url, section.data_dir)
+    try:
+        version = await editor.current()
+        if compiled.needs_store and not version.number:  # the file's objects will be the store's first
+            return id_of_account(document_of_file(path)[0], name)
+        return id_of_account(version.document, name)
+    except (EditError, OSError) as error:
+        raise ValueError(f"the policy cannot be read: {error}") from None
+    finally:
+        await editor.close()
 
 
 async def _tell(ledger: RedisLedger | ShardedLedger, action: str, token: StoredToken) -> None:

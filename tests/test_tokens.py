@@ -11,6 +11,8 @@ import pytest
 from proxy.admin.settings import AdminSettings
 from proxy.admin.spawn import AdminProcess
 from proxy.ledger.redis_ledger import open_ledger
+from proxy.objects.editor import new_id, open_editor
+from proxy.objects.yaml_file import id_by_name
 from tests.admin.stage import Target
 from tests.ledger.servers import Server
 from tests.live import aside, configuration, write
@@ -75,12 +77,39 @@ def test_mistakes(empty_server: Server, tmp_path: Path, arguments: list[str], me
     assert message in done.stderr
 
 
-def test_an_account_that_is_not_there_is_told(empty_server: Server, tmp_path: Path) -> None:
-    path = write(tmp_path, configuration(ledger={"url": empty_server.url}))
-    done = command("tokens", "create", "a", "--scope", "read", "--account", "acmee", "-c", str(path))
-    assert done.exit_code == 0
-    assert done.stdout.startswith("tw_")
-    assert "no account `acmee`" in done.stderr
+@pytest.mark.parametrize("source", ["file", "store"])
+def test_the_account_of_a_token(empty_server: Server, tmp_path: Path, source: str) -> None:
+    """In the store's case: of what will be put there first."""
+    accounts = [{"name": "acme", "destination_whitelist": ["us"]}]
+    settings = {"ledger": {"url": empty_server.url}, "policy": {"source": source}, "accounts": accounts}
+    file = str(write(tmp_path, configuration(**settings)))
+    done = command("tokens", "create", "a", "--scope", "read", "--account", "acmee", "-c", file)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "there is no account `acmee`; there are `acme`" in done.stderr
+    assert command("tokens", "create", "a", "--scope", "read", "--account", "acme", "-c", file).exit_code == 0
+    (one,) = json.loads(command("tokens", "list", "--json", "-c", file).stdout)
+    assert (one["account"], one["account_id"]) == ("acme", id_by_name("accounts", "acme"))
+
+
+async def test_the_account_of_a_token_in_the_store(empty_server: Server, tmp_path: Path) -> None:
+    path = write(tmp_path, configuration(ledger={"url": empty_server.url}, policy={"source": "store"}))
+    editor = open_editor(path, "store", empty_server.url, tmp_path)
+    account, provider = new_id(), {"hostname": "192.0.2.200"}
+    try:
+        await editor.change(
+            "test",
+            "",
+            lambda old: old.create("providers", "carrier", provider, id=new_id()).create(
+                "accounts", "acme", {}, id=account
+            ),
+        )
+    finally:
+        await editor.close()
+    arguments = ("tokens", "create", "a", "--scope", "read", "--account", "acme", "-c", str(path))
+    done = await aside(command, *arguments)
+    assert done.exit_code == 0, done.stderr
+    (one,) = json.loads((await aside(command, "tokens", "list", "--json", "-c", str(path))).stdout)
+    assert one["account_id"] == account
 
 
 def test_names_that_several_have(empty_server: Server, tmp_path: Path) -> None:

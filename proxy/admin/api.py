@@ -258,7 +258,7 @@ def create_app(api: Api, version: str, editor: PolicyEditor) -> FastAPI:
         dependencies=[Depends(need(WRITE, whole=True))],
     )
     app.add_api_route("/v1/policy", api.policy, methods=["GET"])
-    app.include_router(access_routes(api.ledger))
+    app.include_router(access_routes(api.ledger, editor))
     add_native(app, editor, api.usages)
     app.include_router(documentation_routes())
     app.state.policy = editor

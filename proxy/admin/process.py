@@ -19,6 +19,7 @@ from typing import Any
 import uvicorn
 
 from proxy.admin.access.audit import Audit
+from proxy.admin.access.tenancy import in_force
 from proxy.admin.api import CONTROL_SECONDS, Api, create_app
 from proxy.admin.control_client import ControlClient
 from proxy.admin.control_protocol import ControlError, ControlLost
@@ -78,7 +79,7 @@ async def serve(settings: ChildSettings) -> None:
     guard = Guard(
         app,
         settings.token,
-        find=ledger.find_token,
+        find=in_force(ledger.find_token, editor),
         audit=Audit(ledger.append, tasks, iso_now),
         closed=settings.metrics_need_token,
         refuse=facade_refusal,

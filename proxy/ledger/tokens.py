@@ -19,7 +19,8 @@ class TooManyTokens(Exception):
 @dataclass(frozen=True, slots=True)
 class StoredToken:
     """A token without its secret. `digest` is the SHA-256 of the whole token in hexadecimal digits, `account`
-    the only account that it is for, `created_at` RFC 3339, `created_by` the name of who made it."""
+    what the only account that it is for was called then and `account_id` the id of that account, `created_at`
+    RFC 3339, `created_by` the name of who made it."""
 
     id: str
     name: str
@@ -28,6 +29,7 @@ class StoredToken:
     account: str | None
     created_at: str
     created_by: str
+    account_id: str | None = None
 
 
 class Tokens:
@@ -72,6 +74,7 @@ def _read(token_id: str, value: bytes) -> StoredToken | None:
     except (ValueError, KeyError, TypeError):
         return None
     texts = (token.name, token.digest, token.created_at, token.created_by, *token.scopes)
-    if not all(isinstance(text, str) for text in texts) or not isinstance(token.account, str | None):
+    of_account = (token.account, token.account_id)
+    if not all(isinstance(text, str) for text in texts):
         return None
-    return token
+    return token if all(isinstance(text, str | None) for text in of_account) else None

@@ -118,7 +118,8 @@ def _with_rows(one: PolicyObject, place: str, wanted: Wanted) -> PolicyObject:
 
 def applying(wanted: Wanted) -> Callable[[Document], Document]:
     """The operation that makes the file's objects all that there are. One of the same kind and name stays the
-    same object: it keeps its id, and what a carrier's API has stored with it."""
+    same object: it keeps its id, and what a carrier's API has stored with it. An account that is new has an
+    id that no account had before: tokens of one that went by its name are not tokens of this one."""
 
     def apply(document: Document) -> Document:
         objects = []
@@ -128,7 +129,8 @@ def applying(wanted: Wanted) -> Callable[[Document], Document]:
                 made = replace(old, spec=one.spec)
             else:
                 key = id_by_name(one.kind, one.name)
-                made = replace(one, id=key if document.find(one.kind, key) is None else new_id())
+                fresh = one.kind == "accounts" or document.find(one.kind, key) is not None
+                made = replace(one, id=new_id() if fresh else key)
             objects.append(kept_secrets(made, old))
         return Document(objects)
 

@@ -8,6 +8,7 @@ import httpx
 
 from policy.compiled import Scope
 from proxy.admin.access.audit import Audit
+from proxy.admin.access.tenancy import in_force
 from proxy.admin.ledger_access import LedgerAccess
 from proxy.admin.security import Guard
 from proxy.ledger.ledger import Claim, Reservation
@@ -38,7 +39,8 @@ class House:
         self.access = access
         self.app = app
         self.tasks = tasks
-        self.guard = Guard(app, ROOT, find=access.find_token, audit=Audit(access.append, tasks, iso_now))
+        find = in_force(access.find_token, app.state.policy)
+        self.guard = Guard(app, ROOT, find=find, audit=Audit(access.append, tasks, iso_now))
 
     def client(self, token: str | None, source: str = "192.0.2.1") -> httpx.AsyncClient:
         """One who comes from `source`."""

@@ -1,4 +1,5 @@
-"""Tokens at running instances, with real calls: an account sees and ends its own calls and no others."""
+"""Tokens at running instances, with real calls: an account sees and ends its own calls and no others, and its
+tokens are not its namesake's."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.e2e.configuration import WASHINGTON, configuration, trunk
 from tests.e2e.configuration import provider as provider_entry
+from tests.e2e.facade_stage import new_token, signed_in, store_configuration
 from tests.e2e.sip_text import answer
 from tests.e2e.trunkwarden_process import HTTP_SECONDS, Trunkwarden, command
 from tests.e2e.user_agents import OutgoingCall, incoming
@@ -107,3 +109,29 @@ def test_what_is_revoked_at_one_is_refused_at_the_other(instances, tenant) -> No
     assert f"DELETE /v1/tokens/{tokens[0]['id']}" in actions
     secret = acme.headers["Authorization"].rpartition("_")[2]
     assert secret not in json.dumps(told) + first.stderr() + second.stderr()
+
+
+def test_a_token_ends_with_its_account(serve_module, redis_server, provider, tmp_path_factory) -> None:
+    """Another customer's account of that name is none of its business, at any instance."""
+    made = [
+        signed_in(
+            serve_module(store_configuration(tmp_path_factory.mktemp(name), redis_server.url, provider))
+        )
+        for name in ("three", "four")
+    ]
+    first = made[0].http
+    token = new_token(made[0], "of-zenith", "write", account="zenith")
+    headers = {"Authorization": f"Bearer {token}"}
+    own = [httpx.Client(base_url=one.admin, timeout=HTTP_SECONDS, headers=headers) for one in made]
+    assert [one.get("/v1/accounts").json()["accounts"][0]["name"] for one in own] == ["zenith"] * 2
+    assert first.delete("/v1/accounts/zenith").status_code == 204
+    again = first.post("/v1/accounts", json={"name": "zenith", "destination_whitelist": ["us"]})
+    assert again.status_code == 201, again.text
+    paths = ("/v1/accounts", "/didww/v3/voice_out_trunks", "/voipbin/v1.0/numbers")
+    for one in own:
+        eventually(lambda one=one: one.get(paths[0]).status_code == 401, REVOKED_SECONDS, "the refusal")
+        assert [one.get(path).status_code for path in paths] == [401] * len(paths)
+        one.close()
+    refused = first.post("/v1/tokens", json={"name": "a", "scopes": ["read"], "account": "no-such"})
+    assert refused.status_code == 422
+    assert "there is no account `no-such`" in refused.json()["detail"]

@@ -10,7 +10,9 @@ from proxy.ledger.redis_ledger import RedisLedger
 from proxy.ledger.tokens import StoredToken, Tokens, TooManyTokens
 from tests.ledger.servers import Opener, Server
 
-TOKEN = StoredToken("0102", "billing", "ab" * 32, ("read", "calls"), "acme", "2025-03-01T12:00:00Z", "me")
+TOKEN = StoredToken(
+    "0102", "billing", "ab" * 32, ("read", "calls"), "acme", "2025-03-01T12:00:00Z", "me", "a1"
+)
 
 
 async def test_what_one_instance_does_the_others_see_at_once(
@@ -45,6 +47,7 @@ async def test_an_id_is_given_once(ledger: RedisLedger) -> None:
         b'{"name":"a","digest":"x","scopes":[1],"account":null,"created_at":"","created_by":""}',
         b'{"name":"a","digest":null,"scopes":[],"account":null,"created_at":"","created_by":""}',
         b'{"name":"a","digest":"x","scopes":[],"account":null,"created_at":"","created_by":"","id":"b"}',
+        b'{"name":"a","digest":"x","scopes":[],"account":"b","created_at":"","created_by":"","account_id":1}',
     ],
 )
 async def test_what_somebody_else_wrote_opens_nothing(

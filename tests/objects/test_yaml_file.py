@@ -56,6 +56,13 @@ def test_an_object_of_that_name_stays_the_same(file: Path) -> None:
     assert applied.get("rate_decks", "retail").id == id_by_name("rate_decks", "retail")
 
 
+def test_an_account_of_a_name_that_was_there_before_is_another(tmp_path: Path) -> None:
+    path = tmp_path / "objects.yaml"
+    path.write_text("accounts: [{name: acme}]")
+    first, second = (applying(read_wanted(path))(Document()).get("accounts", "acme").id for _ in range(2))
+    assert len({first, second, id_by_name("accounts", "acme")}) == 3
+
+
 def test_names_of_others_are_no_ids(file: Path) -> None:
     """A name in the file that is another object's id does not take that object's place."""
     document = Document().create("trunks", "x", {}, id="a").create("trunks", "b", {}, id="2")

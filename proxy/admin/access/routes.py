@@ -11,9 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from config.values import Name
 from proxy.admin.access.audit import CHANGES, TURNED_AWAY, merged
 from proxy.admin.access.identity import ADMIN, Identity, need
+from proxy.admin.access.tenancy import NoSuchAccount, id_of_account
 from proxy.admin.access.tokens import ID_BYTES, SECRET_BYTES, issue, mistakes_in
 from proxy.admin.ledger_access import LedgerAccess
 from proxy.ledger.tokens import StoredToken, TooManyTokens
+from proxy.objects.editor import PolicyEditor
 from proxy.observe.clock import iso_now
 
 _EXAMPLE: dict[str, Any] = {
@@ -21,6 +23,7 @@ _EXAMPLE: dict[str, Any] = {
     "name": "billing",
     "scopes": ["read"],
     "account": "acme",
+    "account_id": "4ea8edca-5689-5673-b786-2b1dba2796cf",
     "created_at": "2025-03-01T12:00:00.000Z",
     "created_by": "admin.token",
 }
@@ -28,7 +31,7 @@ _EXAMPLE: dict[str, Any] = {
 
 class NewToken(BaseModel):
     """`scopes` are of `read`, `write`, `calls`, `admin`; each of the last three includes `read`, and `admin`
-    all. With `account`, the token sees the objects of that account only."""
+    all. With `account`, the token sees the objects of that account only, and ends with it."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -41,7 +44,8 @@ class NewToken(BaseModel):
 
 
 class Token(BaseModel):
-    """What is kept of a token; the token itself is not."""
+    """What is kept of a token; the token itself is not. `account` is what the account of that id was called
+    when the token was made."""
 
     model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
 
@@ -49,6 +53,7 @@ class Token(BaseModel):
     name: str
     scopes: list[str]
     account: str | None
+    account_id: str | None
     created_at: str
     created_by: str
 
@@ -77,7 +82,7 @@ class AuditEntries(BaseModel):
 Admin = Annotated[Identity, Depends(need(ADMIN))]
 
 
-def access_routes(ledger: LedgerAccess) -> APIRouter:
+def access_routes(ledger: LedgerAccess, editor: PolicyEditor) -> APIRouter:
     """`/v1/tokens` and `/v1/audit`."""
     router = APIRouter(prefix="/v1")
 
@@ -94,10 +99,17 @@ def access_routes(ledger: LedgerAccess) -> APIRouter:
         mistake = mistakes_in(scopes, wanted.account)
         if mistake is not None:
             raise HTTPException(422, mistake)
+        account_id = None
+        if wanted.account is not None:
+            try:
+                account_id = id_of_account((await editor.current()).document, wanted.account)
+            except NoSuchAccount as error:
+                raise HTTPException(422, str(error)) from None
         text, token = issue(
             wanted.name,
             scopes,
             wanted.account,
+            account_id=account_id,
             by=who.name,
             at=iso_now(),
             token_id=secrets.token_bytes(ID_BYTES),
@@ -139,6 +151,7 @@ def _shown(token: StoredToken) -> Token:
         name=token.name,
         scopes=list(token.scopes),
         account=token.account,
+        account_id=token.account_id,
         created_at=token.created_at,
         created_by=token.created_by,
     )

@@ -23,6 +23,7 @@ def issue(
     scopes: tuple[str, ...],
     account: str | None,
     *,
+    account_id: str | None = None,
     by: str,
     at: str,
     token_id: bytes,
@@ -30,11 +31,12 @@ def issue(
 ) -> tuple[str, StoredToken]:
     """A new token, to be shown once, and what is kept of it.
 
-    `token_id` are ID_BYTES and `secret` SECRET_BYTES random bytes. A plain SHA-256 is kept: what makes the
-    hashes of passwords slow is that passwords can be guessed, and 256 random bits cannot.
+    `account_id` is the id of the account that is called `account`, `token_id` are ID_BYTES and `secret`
+    SECRET_BYTES random bytes. A plain SHA-256 is kept: what makes the hashes of passwords slow is that
+    passwords can be guessed, and 256 random bits cannot.
     """
     text = f"tw_{token_id.hex()}_{urlsafe_b64encode(secret).rstrip(b'=').decode()}"
-    return text, StoredToken(token_id.hex(), name, digest_of(text), scopes, account, at, by)
+    return text, StoredToken(token_id.hex(), name, digest_of(text), scopes, account, at, by, account_id)
 
 
 def digest_of(token: str) -> str:

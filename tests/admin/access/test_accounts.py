@@ -103,6 +103,7 @@ async def test_what_belongs_to_no_account(let: House) -> None:
 
 
 async def test_an_account_without_anything(let: House) -> None:
+    await let.put("accounts", name="initech")
     async with await let.tenant("initech", "read") as nobody:
         assert (await nobody.get("/v1/trunks")).json()["trunks"] == []
         assert (await nobody.get("/v1/calls")).json() == {"calls": []}

@@ -13,6 +13,7 @@ from tests.admin.stage import until
 
 
 async def test_a_token_is_shown_once_used_listed_and_revoked(house: House) -> None:
+    await house.put("accounts", name="acme")
     made = await house.create("billing", "read", account="acme")
     assert made["token"].startswith(f"tw_{made['id']}_")
     assert (made["created_by"], made["account"], made["scopes"]) == ("admin.token", "acme", ["read"])
@@ -111,6 +112,7 @@ async def _entries(house: House, least: int) -> list[dict[str, Any]]:
 
 
 async def test_the_audit_tells_changes_and_refusals(house: House) -> None:
+    await house.put("accounts", name="acme")
     made = await house.create("billing", "read", account="acme")
     async with house.client(made["token"], "192.0.2.7") as billing, house.client(None, "192.0.2.8") as nobody:
         await billing.post("/v1/reload")
@@ -122,10 +124,11 @@ async def test_the_audit_tells_changes_and_refusals(house: House) -> None:
         await root.post("/v1/explain", json={"source": "192.0.2.1", "to": "+1"})
     told = [
         (one["who"], one["source"], one["action"], one["status"], one.get("account"))
-        for one in reversed(await _entries(house, 4))
+        for one in reversed(await _entries(house, 5))
     ]
     assert sorted(told) == sorted(
         [
+            ("admin.token", "192.0.2.1", "POST /v1/accounts", 201, None),
             ("admin.token", "192.0.2.1", "POST /v1/tokens", 201, None),
             ("billing", "192.0.2.7", "POST /v1/reload", 403, "acme"),
             ("", "192.0.2.8", "GET /v1/calls", 401, None),

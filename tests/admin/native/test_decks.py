@@ -92,6 +92,7 @@ async def test_what_is_no_deck(house: House, content: bytes, kind: str, status: 
 
 
 async def test_rows_are_the_operators(house: House) -> None:
+    await house.put("accounts", name="acme")
     async with house.client(ROOT) as root, await house.tenant("acme", "write") as acme:
         assert (await root.put(ROWS, content=_deck(1), headers=CSV)).status_code == 201
         assert (await acme.get(ROWS)).status_code == 404
