@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from config.deck import Deck
+from config.did_rules import place_dids
 from config.files import read_decks, read_files
 from config.model import Config
 from config.objects import Stored
@@ -159,6 +160,7 @@ def _objects_elsewhere(loaded: Loaded) -> bool:
 def _read_model(loaded: Loaded, base: Path, now: datetime) -> None:
     reported = {finding.path for _, finding in loaded.tree.findings}
     draft, findings = read_structure(loaded.tree.value)
+    place_dids(draft)
     draft.objects_elsewhere = loaded.objects_elsewhere = _objects_elsewhere(loaded)
     report = check_references(draft) if isinstance(loaded.tree.value, dict) else Report()
     findings += read_files(draft, base)

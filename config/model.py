@@ -24,6 +24,7 @@ from config.address import is_address, split_host_port
 from config.attempts import CallingWindowConfig, DestinationLimits, VelocityConfig
 from config.credentials import DigestAlgorithm, Realm, Username, some_algorithm, stored_ha1
 from config.deck import DeckRow
+from config.did import Did, DidConfig
 from config.ledger_url import ledger_url
 from config.outplan import OutplanConfig
 from config.policy_source import PolicyConfig, RateDeckRef
@@ -54,8 +55,8 @@ from config.web_address import WebUrl
 from config.webhooks import WebhooksConfig
 
 __all__ = [
-    "UNENFORCED", "AccountConfig", "Admin", "Config", "DeckRow", "DialPlanConfig", "Digest", "DstPrefixes",
-    "Emergency",
+    "UNENFORCED", "AccountConfig", "Admin", "Config", "DeckRow", "DialPlanConfig", "DidConfig", "Digest",
+    "DstPrefixes", "Emergency",
     "LedgerConfig", "Listener", "OutplanConfig", "PolicyConfig", "ProfileConfig", "ProviderConfig",
     "RateDeckRef", "Records", "StirConfig",
     "TimersConfig",
@@ -213,16 +214,6 @@ def _country_code(value: Any) -> str:
 
 DialledPrefix = Annotated[str, BeforeValidator(_dialled_prefix)]
 CountryCode = Annotated[str, BeforeValidator(_country_code)]
-
-
-def _did(value: Any) -> str:
-    digits = value.removeprefix("+") if isinstance(value, str) else ""
-    if not (digits.isascii() and digits.isdigit() and 3 <= len(digits) <= 15 and not digits.startswith("0")):
-        raise ValueError("must be an international number such as `+442071838750`")
-    return f"+{digits}"
-
-
-Did = Annotated[str, BeforeValidator(_did)]
 
 
 class Digest(_Section):
@@ -479,6 +470,7 @@ class Config(_Section):
     accounts: tuple[AccountConfig, ...] = ()
     profiles: tuple[ProfileConfig, ...] = ()
     trunks: tuple[TrunkConfig, ...] = ()
+    dids: tuple[DidConfig, ...] = ()
     outplans: tuple[OutplanConfig, ...] = ()
     emergency: Emergency | None = None
     stir: StirConfig | None = None

@@ -15,6 +15,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
+from config.did import DidConfig, name_by_number
 from config.environment import expand, refers
 from config.model import AccountConfig, ProfileConfig, ProviderConfig, RateDeckRef, TrunkConfig
 from config.outplan import OutplanConfig
@@ -28,6 +29,7 @@ MODELS: Final[Mapping[str, type[BaseModel]]] = {
     "accounts": AccountConfig,
     "profiles": ProfileConfig,
     "trunks": TrunkConfig,
+    "dids": DidConfig,
     "outplans": OutplanConfig,
 }
 """The model of each kind. The name of a rate deck stands above it, the others have theirs in them."""
@@ -82,6 +84,16 @@ class Stored:
             else:
                 sections[kind] = expand_tree(section, environ, used, findings, kind)
         return sections, findings
+
+
+def name_of(kind: str, item: Any) -> str | None:
+    """The name that the tree of an object says; None: it says none, and is none of a number either."""
+    if not isinstance(item, Mapping):
+        return None
+    name = item.get("name")
+    if name is None and kind == "dids":
+        return name_by_number(item)
+    return name if isinstance(name, str) else None
 
 
 def expand_tree(

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from config.values import Currency, one_of, show
 
-KINDS = ("rate_decks", "providers", "accounts", "profiles", "trunks", "outplans")
+KINDS = ("rate_decks", "providers", "accounts", "profiles", "trunks", "dids", "outplans")
 """The sections that hold objects of the policy. All other sections are the instance's own."""
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from config.address import is_address, is_loopback
 from config.credential_rules import check_provider_credentials
+from config.did_rules import check_dids
 from config.listeners import check_listeners, check_provider_certificates
 from config.model import (
     UNENFORCED,
@@ -76,6 +77,7 @@ def check_references(draft: Draft) -> Report:
             wrong, doubtful = check_callback(trunk.callback_url, draft.sections["webhooks"])
             report.problems += [Finding(join(path, "callback_url"), text) for text in wrong]
             report.warnings += [Finding(join(path, "callback_url"), text) for text in doubtful]
+    check_dids(draft, scopes, report)
     found_by = [item for item in draft.items.get("trunks", []) if scopes.faulty(item[0]).isdisjoint(READS)]
     report.problems.extend(not_told_apart(found_by))
     if "webhooks" in draft.sections:

@@ -40,6 +40,7 @@ class Scopes:
         self.providers: dict[str, ProviderConfig] = self._by_name("providers")
         self.accounts: dict[str, AccountConfig] = self._by_name("accounts")
         self.profiles: dict[str, ProfileConfig] = self._by_name("profiles")
+        self.trunks: dict[str, TrunkConfig] = self._by_name("trunks")
         self.accepted = frozenset(item for _, item in draft.items.get("accept_unenforced", []))
         self.default_provider: str | None = draft.sections.get("default_provider")
         self.default_rate_deck: str | None = draft.sections.get("default_rate_deck")

@@ -15,10 +15,13 @@ from config.problem import Finding, join
 from config.tree import Value
 from config.values import show
 
-_LISTS = ("listen", "accept_unenforced", "providers", "accounts", "profiles", "trunks", "outplans")
+_LISTS = ("listen", "accept_unenforced", "providers", "accounts", "profiles", "trunks", "dids", "outplans")
 _MAPPINGS = ("refusals", "exchange_rates", "rate_decks")
 _SECTIONS = ("admin", "ledger", "timers", "records", "digest", "policy", "webhooks")
-_STAND_INS: dict[str, dict[str, Value]] = {"providers": {"hostname": "unknown.invalid"}}
+_STAND_INS: dict[str, dict[str, Value]] = {
+    "providers": {"hostname": "unknown.invalid"},
+    "dids": {"number": "+999999"},
+}
 """What a faulty field without a default is replaced by, so that the rest of its item is still judged."""
 _MAY_BE_EMPTY = frozenset({*_SECTIONS, *_LISTS, *_MAPPINGS} - {"listen"})
 """Sections of which nothing may be left, all entries commented out: then they have their defaults."""

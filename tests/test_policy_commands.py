@@ -48,6 +48,9 @@ trunks:
     username: desk
     password_file: secret
     dial_plan: {country_code: "44", international_prefixes: ["00"], national_prefixes: ["0"]}
+dids:
+  - {name: london-desk, number: +442071838750, trunk: desk}
+  - {number: "442071838751", account: acme}
 outplans:
   - {name: evening, dial_timeout: 30000, max_try_count_0: 5, source: {type: tel, target: "+15559876543"}}
 """
@@ -138,6 +141,25 @@ def test_apply_changes_and_deletes(config: Path) -> None:
     assert (back.exit_code, back.stdout) == (0, "version 3 is in force\n")
     assert policy(config, "diff", 1, 3).stdout == ""
     assert policy(config, "rollback", 77).exit_code == 1
+
+
+def test_numbers_are_moved_and_hold_their_trunk(config: Path) -> None:
+    applied(config)
+    file = config.parent / "objects.yaml"
+    file.write_text(OBJECTS.replace("account: acme}\noutplans", "account: acme, trunk: desk}\noutplans"))
+    planned = policy(config, "plan", file)
+    assert planned.stdout.splitlines()[:2] == ["~ dids[442071838751]", '    trunk: null -> "desk"']
+    applied(config)
+    assert policy(config, "plan", file).stdout == ""
+    # Without its trunk a number has nowhere to go.
+    file.write_text(OBJECTS.replace("name: desk", "name: renamed"))
+    refused = policy(config, "plan", file)
+    line = 1 + file.read_text().splitlines().index(
+        "  - {name: london-desk, number: +442071838750, trunk: desk}"
+    )
+    assert refused.exit_code == 1
+    told = f"{file}:{line}: dids[london-desk].trunk: there is no trunk `desk`\n"
+    assert told in refused.stderr
 
 
 @pytest.mark.parametrize("with_rows", [False, True])

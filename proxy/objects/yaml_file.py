@@ -12,7 +12,7 @@ from uuid import UUID, uuid5
 import yaml
 
 from config.environment import refers
-from config.objects import MASK
+from config.objects import MASK, name_of
 from config.policy_source import KINDS
 from config.problem import Finding, Problem, join
 from proxy.configuration import Tree, load_tree
@@ -44,7 +44,7 @@ class Wanted:
         items = self.tree.value.get(kind) if isinstance(self.tree.value, dict) else None
         path = ""
         if bracket and isinstance(items, list):
-            index = next((at for at, item in enumerate(items) if _name(item) == name), None)
+            index = next((at for at, item in enumerate(items) if name_of(kind, item) == name), None)
             path = "" if index is None else f"{kind}[{index}]{below}"
         elif finding.path.partition(".")[0] in KINDS:
             path = finding.path
@@ -71,7 +71,9 @@ def read_wanted(path: Path, *, rows: bool = True) -> Wanted:
         for place, name, spec in _items(kind, tree.get(kind)):
             if name is None or spec is None:
                 line = wanted.tree.locate(place)
-                wanted.problems.append(Problem(str(path), line, place, "must be a mapping with a `name`"))
+                needed = "number" if kind == "dids" else "name"
+                text = f"must be a mapping with a `{needed}`"
+                wanted.problems.append(Problem(str(path), line, place, text))
             else:
                 one = PolicyObject(kind, "", name, spec)
                 wanted.objects.append(_with_rows(one, place, wanted) if rows else one)
@@ -89,14 +91,9 @@ def _items(kind: str, section: Any) -> Iterable[tuple[str, str | None, dict[str,
         for index, item in enumerate(section):
             whole = item if isinstance(item, dict) else None
             spec = None if whole is None else {key: whole[key] for key in whole if key != "name"}
-            yield join(kind, index), _name(item), spec
+            yield join(kind, index), name_of(kind, item), spec
     else:
         yield kind, None, None
-
-
-def _name(item: Any) -> str | None:
-    name = item.get("name") if isinstance(item, dict) else None
-    return name if isinstance(name, str) else None
 
 
 def _with_rows(one: PolicyObject, place: str, wanted: Wanted) -> PolicyObject:

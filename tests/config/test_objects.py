@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from config.load import load_config
-from config.objects import MASK, MODELS, Stored, canonical, defaults, masked, reaches_out
+from config.objects import MASK, MODELS, Stored, canonical, defaults, masked, name_of, reaches_out
 from config.policy_source import KINDS
 
 
@@ -33,6 +33,8 @@ def test_every_kind_has_its_model() -> None:
         ("accounts", {"destination_whitelist": ["no"]}, {"destination_whitelist": ["NO"]}),
         ("rate_decks", {"file": "x.csv"}, {"file": "x.csv"}),
         ("outplans", {"dial_timeout": "30000"}, {"dial_timeout": 30000}),
+        ("dids", {"number": "442071838750"}, {"number": "+442071838750"}),
+        ("dids", {"number": "${LIMIT}"}, {"number": "${LIMIT}"}),
     ],
 )  # fmt: skip
 def test_canonical_form(kind: str, spec: dict[str, Any], plain: dict[str, Any]) -> None:
@@ -47,6 +49,7 @@ def test_defaults_are_plain_and_valid(kind: str) -> None:
     assert set(defaults(kind)) == set(MODELS[kind].model_fields) - left
     needed = {"name": "a"} if "name" in left else {}
     needed |= {"hostname": "h.example"} if "hostname" in left else {}
+    needed |= {"number": "+442071838750"} if "number" in left else {}
     model = MODELS[kind].model_validate({**needed, **defaults(kind)})
     assert model == MODELS[kind].model_validate(needed)
 
@@ -56,6 +59,15 @@ def test_masks_and_reaches() -> None:
     assert masked(tree) == {"password": MASK, "a": [{"ha1": None, "token": "${T}", "secret": MASK}]}
     tree = {"file": "x", "a": {"b_file": None, "c": ["$${x}", "${x}"]}, "ca_file": "y"}
     assert list(reaches_out(tree)) == ["file", "a.c[1]", "ca_file"]
+
+
+def test_names() -> None:
+    assert (
+        name_of("trunks", {"name": "a"}) == name_of("dids", {"name": "a", "number": "+442071838750"}) == "a"
+    )
+    assert name_of("dids", {"number": "+442071838750"}) == "442071838750"
+    for kind, item in (("trunks", {"number": "1"}), ("trunks", {"name": ["a"]}), ("dids", {}), ("dids", "x")):
+        assert name_of(kind, item) is None
 
 
 def stored(**sections: Any) -> Stored:

@@ -152,7 +152,10 @@ def test_json_and_back() -> None:
     assert again.to_json() == document.to_json()
     with pytest.raises(ValueError, match="later version"):
         Document.from_json(b'{"format":2}')
-    for line in (b'{"kind": "accounts"}', document.to_json().split(b"\n")[1].replace(b"accounts", b"dids")):
+    for line in (
+        b'{"kind": "accounts"}',
+        document.to_json().split(b"\n")[1].replace(b"accounts", b"widgets"),
+    ):
         with pytest.raises(ValueError, match="another version"):
             Document.from_json(b'{"format":1}\n' + line)
 

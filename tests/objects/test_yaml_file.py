@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,22 @@ def test_names_of_others_are_no_ids(file: Path) -> None:
     applied = applying(read_wanted(file))(document)
     assert applied.get("trunks", "b").id == "2"
     assert {one.name for one in applied.list("trunks")} == {"a", "b"}
+
+
+def test_numbers_need_no_name(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(
+        "dids:\n  - {number: +442071838750}\n  - {number: '${MAIN}'}\n  - {number: 1, name: a}\n  - {}\n"
+    )
+    wanted = read_wanted(path)
+    assert [(one.name, one.spec["number"]) for one in wanted.objects] == [
+        ("442071838750", "+442071838750"), ("MAIN", "${MAIN}"), ("a", "1"),
+    ]  # fmt: skip
+    assert [str(one) for one in wanted.problems] == [f"{path}:5: dids[3]: must be a mapping with a `number`"]
+    assert str(wanted.place(Finding("dids[442071838750].trunk", "x"))).startswith(f"{path}:2:")
+    document = Document(replace(one, id=one.name) for one in wanted.objects)
+    path.write_text(to_yaml(document))
+    assert applying(read_wanted(path))(document).list("dids") == document.list("dids")
 
 
 def test_nothing_and_texts_that_look_like_something_else(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from config.objects import expand_tree
 from proxy.admin.access.identity import Identity
 from proxy.objects.document import Document
+from proxy.objects.numbers import numbers_of_account
 
 _FOUND_BY: Final = ("allowed_sip_ips", "tech_prefix", "auth", "username")
 _WIDEST: Final[Mapping[int, int]] = {4: 16, 6: 32}
@@ -74,12 +75,10 @@ def widened(document: Document, who: Identity, old: Mapping[str, Any], new: Mapp
 
 def own_numbers(document: Document, account: str) -> Iterator[str]:
     """The numbers that the operator gave an account."""
-    for kind in ("accounts", "trunks"):
-        for one in document.list(kind):
-            if (one.name if kind == "accounts" else one.spec.get("account")) == account:
-                yield from one.spec.get("dids", ())
-                if kind == "accounts" and one.spec.get("default_did") is not None:
-                    yield one.spec["default_did"]
+    yield from numbers_of_account(document, account)
+    found = document.find("accounts", account)
+    if found is not None and found.spec.get("default_did") is not None:
+        yield found.spec["default_did"]
 
 
 def _plain(spec: Mapping[str, Any], field: str) -> Any:

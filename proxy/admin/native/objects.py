@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import JSONResponse, Response
 
+from config.objects import name_of
 from config.problem import Finding
 from proxy.admin.access.identity import READ, WRITE, Identity, need
 from proxy.admin.native import schemas
@@ -26,6 +27,7 @@ from proxy.admin.native.requests import if_match, limit_of, object_of, page, que
 from proxy.objects.document import Document, PolicyObject, new_id
 from proxy.objects.editor import PolicyEditor
 from proxy.objects.errors import Conflict, EditError, Invalid, Unknown, singular
+from proxy.objects.numbers import account_of
 from proxy.observe.clock import iso
 
 _OF_THE_API: Final = ("id", "created_at", "updated_at")
@@ -93,7 +95,8 @@ class Objects:
         every = [
             one
             for one in document.list(self._kind)
-            if sees(who, one) and all(_is(one, field, value) for field, value in wanted.items())
+            if sees(who, one, document)
+            and all(_is(document, one, field, value) for field, value in wanted.items())
         ]
         found, cursor = page(every, limit, query.get("cursor"))
         items = [shown(who, one) for one in found]
@@ -113,9 +116,10 @@ class Objects:
         query_of(request, ())
         self._check_may_write(who)
         body = await object_of(request)
-        object_id, name = new_id(), body.get("name")
-        if not isinstance(name, str) or not name:
-            return refusal(Invalid([Finding(f"{self._kind}[].name", "is required, as text")]), self._kind)
+        object_id, name = new_id(), name_of(self._kind, body)
+        if not name:
+            needed = "number" if self._kind == "dids" and body.get("name") is None else "name"
+            return refusal(Invalid([Finding(f"{self._kind}[].{needed}", "is required, as text")]), self._kind)
 
         def operation(document: Document) -> Document:
             check_name(who, self._kind, None, name)
@@ -227,7 +231,7 @@ class Objects:
 
     def _seen(self, who: Identity, document: Document, key: str) -> PolicyObject:
         one = document.find(self._kind, key)
-        if one is None or not sees(who, one):
+        if one is None or not sees(who, one, document):
             raise HTTPException(404, str(Unknown(self._kind, key)))
         return one
 
@@ -235,7 +239,7 @@ class Objects:
         self, who: Identity, document: Document, key: str, etags: frozenset[str] | None
     ) -> PolicyObject:
         one = document.find(self._kind, key)
-        if one is None or not sees(who, one):
+        if one is None or not sees(who, one, document):
             raise Unknown(self._kind, key)
         if etags is not None and one.etag not in etags:
             raise Conflict(f"`{key}` has been changed since: read it again")
@@ -259,8 +263,14 @@ class Objects:
             raise Invalid(problems)
 
 
-def _is(one: PolicyObject, field: str, value: str) -> bool:
-    return (one.name if field == "name" else one.full.get(field)) == value
+def _is(document: Document, one: PolicyObject, field: str, value: str) -> bool:
+    if field == "name":
+        return one.name == value
+    if field == "account":
+        return account_of(document, one) == value
+    if field == "number":  # a plus in a query is a space
+        return value.strip().removeprefix("+") == str(one.full.get(field)).removeprefix("+")
+    return one.full.get(field) == value
 
 
 def _name_in(body: Mapping[str, Any]) -> str | None:

@@ -16,12 +16,13 @@ from proxy.admin.access.identity import Identity
 from proxy.admin.access.territory import own_numbers, taken_from_others, widened
 from proxy.objects.document import Document, PolicyObject
 from proxy.objects.errors import EditError
+from proxy.objects.numbers import account_of
 
 _WORD = re.compile(r"[A-Za-z0-9_.-]+")
 _ELSEWHERE: Final = "does not go with what is set up for others: choose another value"
 
-_OWNED: Final = frozenset({"trunks", "profiles", "outplans"})
-"""Kinds whose objects belong to the account that they name."""
+_OWNED: Final = frozenset({"trunks", "profiles", "outplans", "dids"})
+"""Kinds whose objects belong to an account."""
 
 _WRITABLE: Final[Mapping[str, frozenset[str]]] = {
     "trunks": frozenset({
@@ -58,18 +59,18 @@ class Forbidden(EditError):
         super().__init__("; ".join(f"{path}: {text}" for path, text in self.problems))
 
 
-def sees(who: Identity, one: PolicyObject) -> bool:
-    """Whether the object is there for this caller."""
+def sees(who: Identity, one: PolicyObject, document: Document) -> bool:
+    """Whether the object, of this document, is there for this caller."""
     if who.account is None:
         return True
     if one.kind == "accounts":
         return one.name == who.account
-    return one.kind in _OWNED and one.spec.get("account") == who.account
+    return one.kind in _OWNED and account_of(document, one) == who.account
 
 
 def may_write(who: Identity, kind: str) -> bool:
     """Whether this caller may write objects of the kind at all, as far as they are its own."""
-    return who.account is None or kind in _OWNED
+    return who.account is None or kind in _WRITABLE
 
 
 def fields_of(who: Identity, one: PolicyObject) -> dict[str, Any]:
@@ -129,7 +130,7 @@ def _overreach(
     if new.kind == "trunks" and was.get("profile") != now.get("profile"):
         for name in (was.get("profile"), now.get("profile")):
             profile = document.find("profiles", str(name)) if name is not None else None
-            if name is not None and (profile is None or not sees(who, profile)):
+            if name is not None and (profile is None or not sees(who, profile, document)):
                 text = "may be changed between profiles of this account only"
                 yield Finding(f"trunks[{new.name}].profile", text)
                 break
@@ -145,7 +146,7 @@ def without_others(who: Identity, document: Document, own: str, problems: Iterab
     paths into its own object begin."""
     if who.account is None:
         return list(problems)
-    others = {text for one in document if not sees(who, one) for text in (one.name, one.id)}
+    others = {text for one in document if not sees(who, one, document) for text in (one.name, one.id)}
     found = []
     for path, text in problems:
         if not path.startswith(own):

@@ -40,6 +40,7 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "providers": {"name": "carrier-a", "hostname": "sip.carrier-a.example", "capacity_limit": 200},
     "rate_decks": {"name": "retail", "sha256": 64 * "0", "currency": "USD"},
+    "dids": {"name": "london-desk", "number": "+442071838750", "account": "acme", "trunk": "office-pbx"},
     "outplans": {"name": "insistent", "account": "acme", "dial_timeout": 30000, "max_try_count_0": 3},
 }
 
@@ -87,7 +88,14 @@ PROBLEM: Final = {
 def filters_of(kind: str) -> tuple[str, ...]:
     """The query parameters that choose objects of a kind."""
     fields = MODELS[kind].model_fields
-    return ("name", *(field for field in ("account", "status", "profile", "provider") if field in fields))
+    return (
+        "name",
+        *(
+            field
+            for field in ("account", "status", "profile", "provider", "trunk", "number")
+            if field in fields
+        ),
+    )
 
 
 def schema_name(kind: str) -> str:

@@ -219,6 +219,53 @@ async def test_files_and_variables_of_the_machine_are_not_for_callers(house: Hou
             assert answer.status_code == 422, answer.text
 
 
+NO_HALL = "there is no trunk `hall`; the file has no `trunks`"
+
+
+async def test_numbers(house: House) -> None:
+    await house.put("accounts", name="acme", destination_whitelist=["us"])
+    for trunk, source in (("desk", "192.0.2.10"), ("hall", "192.0.2.11")):
+        await house.put("trunks", name=trunk, account="acme", allowed_sip_ips=[source])
+    async with house.client(ROOT) as root:
+        made = await root.post("/v1/dids", json={"number": "442071838750", "trunk": "desk"})
+        assert (made.status_code, made.json()["name"]) == (201, "442071838750")
+        assert made.json()["number"] == "+442071838750"
+        assert (await root.post("/v1/dids", json={"number": "+442071838751", "name": "pool"})).is_success
+        for body, pointer in (
+            ({"name": "none"}, "/number"),
+            ({}, "/number"),
+            ({"name": 5, "number": "+442071838753"}, "/name"),
+            ({"number": "0207"}, "/number"),
+            ({"number": "+442071838750"}, "/name"),
+            ({"name": "again", "number": "+442071838750"}, "/number"),
+            ({"number": "+442071838752", "trunk": "no-such"}, "/trunk"),
+        ):
+            answer = await root.post("/v1/dids", json=body)
+            assert (answer.status_code, list(_problems(answer))) == (422, [pointer]), answer.text
+        moved = await root.patch("/v1/dids/442071838750", json={"trunk": "hall"})
+        assert (moved.json()["trunk"], moved.json()["account"]) == ("hall", None)
+        for query, names in (
+            ("number=%2B442071838750", ["442071838750"]),
+            ("number=+442071838750", ["442071838750"]),
+            ("number=442071838751", ["pool"]),
+            ("number=44", []),
+            ("trunk=hall", ["442071838750"]),
+            ("trunk=desk", []),
+            ("account=acme", ["442071838750"]),
+            ("account=none", []),
+        ):
+            found = (await root.get(f"/v1/dids?{query}")).json()["dids"]
+            assert [one["name"] for one in found] == names, query
+        assert (await root.delete("/v1/trunks/desk")).status_code == 204
+        held = await root.delete("/v1/trunks/hall")
+        assert (held.status_code, held.json()["problems"]) == (
+            409,
+            [{"path": "dids[442071838750].trunk", "message": NO_HALL}],
+        )
+        assert (await root.delete("/v1/dids/442071838750")).status_code == 204
+        assert (await root.delete("/v1/trunks/hall")).status_code == 204
+
+
 INSIDE = [
     "http://127.0.0.1/",
     "http://127.1/",

@@ -16,6 +16,7 @@ OTHERS = {
     "profiles": "umbrella.hall",
     "trunks": "umbrella.shop",
     "outplans": "umbrella.calm",
+    "dids": "umbrella-main",
     "providers": "secret-carrier",
     "rate_decks": "secret-deck",
 }
@@ -44,6 +45,9 @@ async def let(house: House) -> House:
     operators = {"provider": "secret-carrier", "rate_deck": "secret-deck", "refuse_below_margin": "0.001"}
     await house.put("trunks", name="acme.office", account="acme", allowed_sip_ips=OWN_SOURCE, **operators)
     await house.put("trunks", name="umbrella.shop", account="umbrella", allowed_sip_ips=["192.0.2.99"])
+    await house.put("dids", number="+12025550100", account="acme")
+    await house.put("dids", number="+12025550101", trunk="acme.office")
+    await house.put("dids", name="umbrella-main", number="+12025550199", trunk="umbrella.shop")
     await house.put("trunks", name="nobodys", allowed_sip_ips=["192.0.2.98"], destination_whitelist=["us"])
     return house
 
@@ -68,12 +72,14 @@ async def test_lists_hold_ones_own(acme: httpx.AsyncClient) -> None:
             "profiles": ["acme.hall"],
             "trunks": ["acme.office"],
             "outplans": ["acme.calm"],
+            "dids": ["12025550100", "12025550101"],
             "providers": [],
             "rate_decks": [],
         }
         assert not any(secret in json.dumps(seen) for secret in SECRETS)
         for query in ("account=umbrella", "name=umbrella.shop"):
             assert (await acme.get(f"/v1/trunks?{query}")).json()["trunks"] == []
+        assert (await acme.get("/v1/dids?number=12025550199")).json()["dids"] == []
         trunk = (await acme.get("/v1/trunks/acme.office")).json()
         assert {"provider", "rate_deck", "refuse_below_margin"}.isdisjoint(trunk)
 
@@ -189,7 +195,7 @@ async def test_a_shared_profile_cannot_be_left(let: House, acme: httpx.AsyncClie
         assert (await acme.patch("/v1/trunks/acme.office", json={"cps_limit": 1})).status_code == 200
 
 
-@pytest.mark.parametrize("kind", ["accounts", "providers", "rate_decks"])
+@pytest.mark.parametrize("kind", ["accounts", "providers", "rate_decks", "dids"])
 async def test_kinds_that_are_the_operators(let: House, acme: httpx.AsyncClient, kind: str) -> None:
     before = await _everything(let)
     async with acme:
@@ -239,10 +245,16 @@ async def test_callers_logins_and_numbers_of_others(
 
 async def test_a_number_of_the_account_may_be_shown(let: House, acme: httpx.AsyncClient) -> None:
     async with acme, let.client(ROOT) as root:
-        number = {"dids": ["+12025550100"]}
+        number = {"dids": ["+12025550150"]}
         assert (await root.patch("/v1/accounts/acme", json=number)).status_code == 200
-        shown = await acme.patch("/v1/trunks/acme.office", json={"default_did": "+12025550100"})
-        assert shown.status_code == 200, shown.text
+        for own in ("+12025550150", "+12025550100", "+12025550101"):
+            shown = await acme.patch("/v1/trunks/acme.office", json={"default_did": own})
+            assert shown.status_code == 200, shown.text
+        theirs = await acme.patch("/v1/trunks/acme.office", json={"default_did": "+12025550199"})
+        assert theirs.status_code == 403
+        taken = await root.patch("/v1/trunks/acme.office", json={"default_did": "+12025550199"})
+        assert taken.status_code == 422
+        assert taken.json()["problems"][0]["message"].startswith("`+12025550199` is of account `umbrella`")
 
 
 async def test_an_account_without_countries_chooses_none(let: House, acme: httpx.AsyncClient) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from uuid import UUID, uuid5
 
-from proxy.admin.facades.refused import belongs_to
 from proxy.admin.facades.specs import put
 from proxy.admin.facades.voipbin.errors import invalid
 from proxy.admin.facades.voipbin.fields import NOBODY, DialInfo, OutboundConfigFields, ProviderFields
 from proxy.admin.facades.voipbin.listing import NEVER, Resource, stamp
 from proxy.objects.document import Document, PolicyObject
+from proxy.objects.numbers import numbers_of_account
 
 BESIDE: Final = "voipbin"
 """The facade's part of an object's extra."""
@@ -92,11 +92,7 @@ def number_id(number: str) -> str:
 
 def numbers_of(account: PolicyObject, document: Document) -> list[str]:
     """The numbers of an account and of its trunks."""
-    found = set(account.spec.get("dids", ()))
-    for trunk in document.list("trunks"):
-        if belongs_to(trunk) == account.name:
-            found.update(trunk.spec.get("dids", ()))
-    return sorted(found)
+    return sorted(numbers_of_account(document, account.name))
 
 
 def numbers(account: PolicyObject, document: Document) -> Iterable[Resource]:
