@@ -351,8 +351,8 @@ class Application:
             self._renew_admin()
             self.server.forget_peers()
             self._register()
-            self._in_force(policy)
             self._in_force_number = number
+            self._in_force(policy)
             self.housekeeping.show_providers()
             origin = f" (version {number} of the store)" if number else ""
             _log.info("policy %s%s is in force", policy.version, origin)
@@ -401,7 +401,7 @@ class Application:
 
     def _in_force(self, policy: Policy) -> None:
         thresholds = {name: trunk.scope.threshold for name, trunk in policy.trunks.items()}
-        self.metrics.policy_loaded(policy.version, thresholds, policy.providers)
+        self.metrics.policy_loaded(policy.version, thresholds, policy.providers, self.store_version)
 
     def hang_up(self, ref: str | None, trunk: str | None) -> list[str]:
         """End live calls of this instance: one, or all of a trunk but its emergency calls. Their refs."""

@@ -65,6 +65,10 @@ GAUGES: dict[str, tuple[tuple[str, ...], str]] = {
     "trunkwarden_ledger_drift": ((), "Live leases of this instance minus its live dialogs."),
     "trunkwarden_connections_open": (("transport",), "TCP and TLS connections, whoever opened them."),
     "trunkwarden_policy_info": (("version",), "Always 1; the version of the policy in force."),
+    "trunkwarden_policy_store_version": (
+        (),
+        "The number of the store's version that is in force; absent where the policy is in the file.",
+    ),
     "trunkwarden_provider_up": (("provider",), "1 while calls may be sent to the provider."),
     "trunkwarden_provider_registered": (
         ("provider",),

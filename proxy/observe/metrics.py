@@ -77,6 +77,7 @@ class Metrics:
         self._ledger_errors = dict.fromkeys(_LEDGER_ERRORS, 0)
         self._reloads = {"success": 0, "failure": 0}
         self._version = ""
+        self._store_version: int | None = None
         self._thresholds: dict[str, int | None] = {}
         self._usage: dict[str, tuple[int, int]] = {}
         self._sip: list[SipCounts] = []
@@ -126,14 +127,20 @@ class Metrics:
         self._ends.update({(counts.transport, cause): 0 for cause in causes})
 
     def policy_loaded(
-        self, version: str, thresholds: Mapping[str, int | None], providers: Iterable[str]
+        self,
+        version: str,
+        thresholds: Mapping[str, int | None],
+        providers: Iterable[str],
+        store_version: int | None = None,
     ) -> None:
         """A policy is in force. `thresholds` names every trunk, with its spend threshold in micro-units.
+        `store_version`: its number in the store; None: it is in the file.
 
         Gauges of trunks and providers that are gone disappear (live calls stay until they end); new providers
         count as up. Counters stay.
         """
         self._version = version
+        self._store_version = store_version
         self._thresholds = dict(thresholds)
         self._usage = {trunk: usage for trunk, usage in self._usage.items() if trunk in thresholds}
         self.provider_up = {name: self.provider_up.get(name, True) for name in providers}
@@ -196,6 +203,8 @@ class Metrics:
         }
         if self._version:
             samples["trunkwarden_policy_info"] = [([self._version], 1)]
+        if self._store_version is not None:
+            samples["trunkwarden_policy_store_version"] = [([], self._store_version)]
         samples.update(self._sip_samples())
         samples.update(self._stream_samples())
         return {

@@ -160,8 +160,9 @@ def test_what_does_not_compile_here_leaves_the_old_policy(pair, redis_server, ne
     login = patched(auth="ip_and_digest", username="u", password_file="secret", status="blocked")
     number = edited(one, redis_server, login)
     eventually(lambda: in_force(one) == number, BUSY, "the version at the first")
+    assert one.metric("trunkwarden_policy_store_version") == number
     (problem,) = eventually(lambda: two.get("/v1/policy")["problems"], BUSY, "the problem at the second")
-    assert in_force(two) == before
+    assert in_force(two) == two.metric("trunkwarden_policy_store_version") == before
     assert problem.startswith("store: trunks[desk].password_file: ")
     assert two.metric("trunkwarden_policy_reloads_total", result="failure") >= 1
     assert final_of(two, new_peer) == ABROAD

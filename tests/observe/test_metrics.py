@@ -106,8 +106,10 @@ def test_a_reload_replaces_gauges_and_keeps_counters() -> None:
     assert _value(metrics, "trunkwarden_spend_amount", trunk="a") == 0.25
     assert _value(metrics, "trunkwarden_spend_reserved_amount", trunk="a") == 0.000001
     assert _value(metrics, "trunkwarden_policy_info", version="v1") == 1
+    assert _value(metrics, "trunkwarden_policy_store_version") is None
 
-    metrics.policy_loaded("v2", {"b": 7_000_000, "c": None}, ["one", "three"])
+    metrics.policy_loaded("v2", {"b": 7_000_000, "c": None}, ["one", "three"], 12)
+    assert _value(metrics, "trunkwarden_policy_store_version") == 12
     assert _value(metrics, "trunkwarden_policy_info", version="v1") is None
     assert _value(metrics, "trunkwarden_policy_info", version="v2") == 1
     assert _value(metrics, "trunkwarden_threshold_amount", trunk="a") is None
