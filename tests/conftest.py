@@ -13,6 +13,8 @@ import pytest
 
 from tests.ledger.servers import Server
 from tests.live import Line, line
+from tests.routing.dns_server import DnsServer
+from tests.webhooks.receiver import Receiver
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -58,6 +60,22 @@ def phones() -> Iterator[Line]:
     """A PBX and a provider."""
     with line() as made:
         yield made
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Where webhooks are sent."""
+    started = Receiver()
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def zone() -> Iterator[DnsServer]:
+    """A name server that knows nothing yet."""
+    server = DnsServer()
+    yield server
+    server.close()
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ import asyncio
 import json
 import os
 import pwd
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,13 +55,11 @@ outplans:
 
 
 @pytest.fixture
-def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(short_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TW_TEST_KEY", "hunter2-in-the-environment")
-    path = Path(tempfile.mkdtemp(prefix="tw"))
-    (path / "retail.csv").write_text(DECK)
-    (path / "secret").write_text("hunter2-in-a-file\n")
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
+    (short_folder / "retail.csv").write_text(DECK)
+    (short_folder / "secret").write_text("hunter2-in-a-file\n")
+    return short_folder
 
 
 @pytest.fixture

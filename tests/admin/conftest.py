@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -57,29 +55,21 @@ emergency: none
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
-    """Short enough for a Unix socket."""
-    path = Path(tempfile.mkdtemp(prefix="tw"))
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
-
-
-@pytest.fixture
-async def house(folder: Path) -> AsyncIterator[House]:
-    server = Server("valkey", folder)
-    ledger = await open_ledger(server.url, folder, lease_seconds=30, owner="test")
+async def house(short_folder: Path) -> AsyncIterator[House]:
+    server = Server("valkey", short_folder)
+    ledger = await open_ledger(server.url, short_folder, lease_seconds=30, owner="test")
     target, tasks = Target(), TaskKeeper()
     control, client = ControlServer(target), ControlClient(tasks)
-    await control.start(folder / "control")
-    await client.connect(folder / "control")
+    await control.start(short_folder / "control")
+    await client.connect(short_folder / "control")
 
     async def opener() -> AdminLedger:
         return ledger
 
     access = LedgerAccess(opener)
-    file = folder / "trunkwarden.yaml"
+    file = short_folder / "trunkwarden.yaml"
     file.write_text(OWN)
-    editor = open_editor(file, "store", server.url, folder)
+    editor = open_editor(file, "store", server.url, short_folder)
     app = create_app(Api(client, access, tasks, sip_pid=1), "1.2.3", editor)
     yield House(target, ledger, access, app, tasks, server)
     client.close()

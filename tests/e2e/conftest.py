@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.peer import Peer
+from tests.e2e.peer import BUSY, Peer
 from tests.e2e.ports import PROVIDER
 from tests.e2e.redis_server import RedisServer
 from tests.e2e.sipp import Sipp
@@ -92,6 +92,14 @@ def provider() -> Iterator[Peer]:
     peer = Peer(PROVIDER)
     yield peer
     peer.close()
+
+
+@pytest.fixture
+def busy(provider: Peer) -> Iterator[Peer]:
+    """The provider answers every call with 486: what reaches it was admitted."""
+    provider.reaction = BUSY
+    yield provider
+    provider.reaction = None
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from proxy.objects.editor import open_editor
 from tests.digest_caller import answer, challenge_of
 from tests.e2e.configuration import configuration
 from tests.e2e.configuration import provider as provider_entry
-from tests.e2e.peer import Peer, refusing
+from tests.e2e.peer import Peer
 from tests.e2e.sip_text import Message
 from tests.e2e.trunkwarden_process import Trunkwarden
 from tests.e2e.user_agents import OutgoingCall
@@ -72,9 +72,6 @@ def edit(proxy: Trunkwarden, ledger_url: str, operation: Callable[[Document], Do
             await editor.close()
 
     return asyncio.run(change())
-
-
-BUSY = refusing("486 Busy Here")
 
 
 def outcome(

@@ -173,3 +173,6 @@ def refusing(status: str) -> Reaction:
         return [] if message.method == "ACK" else [answer(message, status, tag=fresh("tag"))]
 
     return react
+
+
+BUSY = refusing("486 Busy Here")

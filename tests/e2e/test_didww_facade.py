@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -22,7 +21,6 @@ from didww.resources.voice_out_trunk_regenerate_credential import VoiceOutTrunkR
 
 from tests.e2e.configuration import LONDON, WASHINGTON
 from tests.e2e.facade_stage import (
-    BUSY,
     LONDON_DID,
     TOKEN,
     new_token,
@@ -31,6 +29,7 @@ from tests.e2e.facade_stage import (
     signed_in,
     store_configuration,
 )
+from tests.e2e.peer import BUSY
 from tests.e2e.trunkwarden_process import Trunkwarden
 from tests.e2e.user_agents import OutgoingCall, hang_up, incoming
 from tests.e2e.waiting import eventually
@@ -42,14 +41,6 @@ MEDIA_TYPE = "application/vnd.api+json"
 def proxy(serve_module, redis_server, provider, tmp_path_factory) -> Trunkwarden:
     folder = tmp_path_factory.mktemp("didww")
     return signed_in(serve_module(store_configuration(folder, redis_server.url, provider)))
-
-
-@pytest.fixture
-def busy(provider) -> Iterator[Any]:
-    """The provider answers every call with 486: what reaches it was admitted."""
-    provider.reaction = BUSY
-    yield provider
-    provider.reaction = None
 
 
 def client_of(proxy: Trunkwarden, key: str = TOKEN) -> DidwwClient:

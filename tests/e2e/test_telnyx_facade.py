@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -15,7 +14,6 @@ from proxy.objects.document import Document
 from tests.e2e.configuration import LONDON, WASHINGTON, trunk
 from tests.e2e.configuration import provider as provider_entry
 from tests.e2e.facade_stage import (
-    BUSY,
     TOKEN,
     edit,
     new_token,
@@ -54,14 +52,6 @@ def proxy(serve_module, redis_server, provider, carrier, tmp_path_factory) -> Tr
     config = store_configuration(tmp_path_factory.mktemp("telnyx"), redis_server.url, provider, trunks)
     config["providers"].append(provider_entry("sipp", carrier))
     return signed_in(serve_module(config))
-
-
-@pytest.fixture
-def busy(provider) -> Iterator[Any]:
-    """The provider answers every call with 486: what reaches it was admitted."""
-    provider.reaction = BUSY
-    yield provider
-    provider.reaction = None
 
 
 def client_of(proxy: Trunkwarden, key: str = TOKEN) -> Telnyx:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -13,7 +12,6 @@ import yaml
 
 from tests.e2e.configuration import LONDON, PARIS, WASHINGTON, trunk
 from tests.e2e.facade_stage import (
-    BUSY,
     LONDON_DID,
     TOKEN,
     edit,
@@ -99,13 +97,6 @@ def acme(proxy, admin, customer_ids) -> Client:
     """The customer's own token; its outbound config is there."""
     admin("POST", "/outbound_configs", {"customer_id": customer_ids["acme"]}).ok()
     return Client(proxy, new_token(proxy, "acme", "write", account="acme"))
-
-
-@pytest.fixture
-def busy(provider) -> Iterator[Any]:
-    provider.reaction = BUSY
-    yield provider
-    provider.reaction = None
 
 
 # Outbound configs

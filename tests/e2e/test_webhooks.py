@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from standardwebhooks import Webhook
 from tests.e2e.configuration import PARIS, WASHINGTON, configuration, trunk
 from tests.e2e.configuration import provider as provider_entry
 from tests.e2e.facade_stage import TOKEN, signed_in, store_configuration
-from tests.e2e.redis_server import RedisServer
 from tests.e2e.trunkwarden_process import Trunkwarden, command
 from tests.e2e.user_agents import OutgoingCall, hang_up, incoming
 from tests.e2e.waiting import eventually
@@ -36,25 +34,11 @@ TOLD_SECONDS = 30.0
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    started = Receiver()
-    yield started
-    started.close()
-
-
-@pytest.fixture
-def ledger() -> Iterator[RedisServer]:
-    """Of this test alone: what was told is remembered there."""
-    server = RedisServer()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def base(ledger, provider, receiver, tmp_path) -> dict[str, Any]:
+def base(own_redis, provider, receiver, tmp_path) -> dict[str, Any]:
+    """On a ledger of the test's own: what was told is remembered there."""
     return configuration(
         tmp_path / "base",
-        ledger.url,
+        own_redis.url,
         [provider_entry("carrier", provider.address)],
         [
             trunk("desk", "127.0.0.10", rate_deck="retail", threshold_amount="0.15", account="acme",
@@ -270,11 +254,11 @@ def _http_process(proxy: Trunkwarden) -> int:
 
 
 def test_callback_of_a_trunk_that_a_carriers_client_made(
-    serve, ledger, receiver, provider, new_peer, tmp_path
+    serve, own_redis, receiver, provider, new_peer, tmp_path
 ) -> None:
     """DIDWW's client makes the trunk, and DIDWW's validator takes what its callback is sent."""
     config = store_configuration(
-        tmp_path / "store", ledger.url, provider,
+        tmp_path / "store", own_redis.url, provider,
         webhooks={
             "allow_networks": ["10.0.0.0/8"],
             "callback_networks": ["127.0.0.0/8"],

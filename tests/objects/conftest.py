@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -20,23 +18,15 @@ Opener = Callable[..., Awaitable[PolicyEditor]]
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
-    """Short enough for a Unix socket, whatever pytest calls its own."""
-    path = Path(tempfile.mkdtemp(prefix="tw"))
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
-
-
-@pytest.fixture
-def server(folder: Path) -> Iterator[Server]:
-    started = Server("redis", folder)
+def server(short_folder: Path) -> Iterator[Server]:
+    started = Server("redis", short_folder)
     yield started
     started.kill()
 
 
 @pytest.fixture
-def config_file(folder: Path, server: Server) -> Path:
-    path = folder / "trunkwarden.yaml"
+def config_file(short_folder: Path, server: Server) -> Path:
+    path = short_folder / "trunkwarden.yaml"
     path.write_text(f"ledger: {{url: 'unix://{server.socket}'}}\n{OWN}")
     return path
 
@@ -63,7 +53,7 @@ async def editor(opener: Opener) -> PolicyEditor:
 
 
 @pytest.fixture
-async def versions(server: Server, folder: Path) -> AsyncIterator[Versions]:
-    store = Versions(server.url, folder)
+async def versions(server: Server, short_folder: Path) -> AsyncIterator[Versions]:
+    store = Versions(server.url, short_folder)
     yield store
     await store.close()

@@ -258,8 +258,8 @@ async def test_others_than_the_operator_reach_no_file_and_no_variable(
     assert version.document.get("providers", "carrier").spec["tech_headers"] == {"X-A": "${CANARY}"}
 
 
-async def test_a_policy_in_the_file_is_read_and_not_changed(opener: Opener, folder: Path) -> None:
-    path = folder / "alone.yaml"
+async def test_a_policy_in_the_file_is_read_and_not_changed(opener: Opener, short_folder: Path) -> None:
+    path = short_folder / "alone.yaml"
     path.write_text(
         "emergency: none\n"
         "providers: [{name: carrier, hostname: 198.51.100.1}]\n"

@@ -116,9 +116,9 @@ async def test_a_store_that_is_away(seeded: Path, server: Server, monkeypatch: p
         await load_in_force(seeded)
 
 
-async def test_the_embedded_server_is_started_and_stopped(seeded: Path, folder: Path) -> None:
+async def test_the_embedded_server_is_started_and_stopped(seeded: Path, short_folder: Path) -> None:
     url = next(line for line in lines_of(seeded) if line.startswith("ledger:"))
-    rewrite(seeded, url, f"ledger: {{data_dir: '{folder}/data'}}")
+    rewrite(seeded, url, f"ledger: {{data_dir: '{short_folder}/data'}}")
     for _ in range(2):
         followed, compiled = await open_followed(seeded)
         assert followed is not None

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from proxy.routing.names import Names
 from tests.routing.dns_server import DnsServer
-
-
-@pytest.fixture
-def zone() -> Iterator[DnsServer]:
-    server = DnsServer()
-    yield server
-    server.close()
 
 
 @pytest.fixture

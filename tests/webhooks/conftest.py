@@ -6,17 +6,9 @@ import pytest
 
 from tests.ledger.servers import Server
 from tests.webhooks.queues import running_server
-from tests.webhooks.receiver import Receiver
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     with running_server() as started:
         yield started
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    started = Receiver()
-    yield started
-    started.close()

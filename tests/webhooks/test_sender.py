@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -22,13 +22,6 @@ from tests.routing.dns_server import DnsServer
 from tests.webhooks.receiver import Answer, Receiver
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
-
-
-@pytest.fixture
-def zone() -> Iterator[DnsServer]:
-    server = DnsServer()
-    yield server
-    server.close()
 
 
 @pytest.fixture

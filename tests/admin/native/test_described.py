@@ -33,15 +33,15 @@ expected-statuses = [400, 401, 403, 404, 405, 409, 412, 413, 415, 422]
 
 
 @pytest.mark.timeout(3600 if EXAMPLES else 120)
-async def test_what_is_described_is_done(folder: Path, tmp_path: Path) -> None:
-    server = Server("valkey", folder)
-    ledger = await open_ledger(server.url, folder, lease_seconds=30, owner="test")
+async def test_what_is_described_is_done(short_folder: Path, tmp_path: Path) -> None:
+    server = Server("valkey", short_folder)
+    ledger = await open_ledger(server.url, short_folder, lease_seconds=30, owner="test")
     ledger.on_hangup(lambda _: [])
-    file = folder / "trunkwarden.yaml"
+    file = short_folder / "trunkwarden.yaml"
     file.write_text("policy: {source: store}\nemergency: none\n")
     (tmp_path / "schemathesis.toml").write_text(TOML)
     settings = AdminSettings(
-        "127.0.0.1", 0, "root", server.url, folder, config_file=file, policy_source="store"
+        "127.0.0.1", 0, "root", server.url, short_folder, config_file=file, policy_source="store"
     )
     admin = AdminProcess(settings, Target())
     url = admin.bind()
