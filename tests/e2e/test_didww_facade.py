@@ -1,4 +1,4 @@
-"""DIDWW's own Python client against the running program, and the calls that it allows and stops."""
+"""DIDWW's own Python client against the running program: trunks, numbers, errors, and who sees what."""
 
 from __future__ import annotations
 
@@ -19,20 +19,9 @@ from didww.resources.did import Did
 from didww.resources.voice_out_trunk import VoiceOutTrunk
 from didww.resources.voice_out_trunk_regenerate_credential import VoiceOutTrunkRegenerateCredential
 
-from tests.e2e.configuration import LONDON, WASHINGTON
-from tests.e2e.facade_stage import (
-    LONDON_DID,
-    TOKEN,
-    new_token,
-    outcome,
-    seconds_until,
-    signed_in,
-    store_configuration,
-)
-from tests.e2e.peer import BUSY
+from tests.e2e.didww_stage import client_of, made, new_trunk, refused
+from tests.e2e.facade_stage import LONDON_DID, TOKEN, new_token, signed_in, store_configuration
 from tests.e2e.trunkwarden_process import Trunkwarden
-from tests.e2e.user_agents import OutgoingCall, hang_up, incoming
-from tests.e2e.waiting import eventually
 
 MEDIA_TYPE = "application/vnd.api+json"
 
@@ -43,38 +32,9 @@ def proxy(serve_module, redis_server, provider, tmp_path_factory) -> Trunkwarden
     return signed_in(serve_module(store_configuration(folder, redis_server.url, provider)))
 
 
-def client_of(proxy: Trunkwarden, key: str = TOKEN) -> DidwwClient:
-    return DidwwClient(key, base_url=f"{proxy.admin}/didww/v3")
-
-
 @pytest.fixture(scope="module")
 def client(proxy) -> DidwwClient:
     return client_of(proxy)
-
-
-def new_trunk(name: str, address: str, **fields: Any) -> VoiceOutTrunk:
-    """A trunk that authenticates by its address alone, unless `fields` say otherwise."""
-    trunk = VoiceOutTrunk()
-    trunk.name = name
-    trunk.authentication_method = IpOnlyAuthenticationMethod(allowed_sip_ips=[address])
-    trunk.on_cli_mismatch_action = OnCliMismatchAction.SEND_ORIGINAL_CLI
-    for field, value in fields.items():
-        setattr(trunk, field, value)
-    return trunk
-
-
-def made(client: DidwwClient, name: str, address: str, **fields: Any) -> VoiceOutTrunk:
-    trunk: VoiceOutTrunk = client.voice_out_trunks().create(new_trunk(name, address, **fields)).data
-    return trunk
-
-
-def refused(error: pytest.ExceptionInfo[DidwwApiError], status: int, code: str, pointer: str | None) -> None:
-    assert error.value.status_code == status, error.value.errors
-    for entry in error.value.errors:
-        assert set(entry) - {"source"} == {"title", "detail", "code", "status"}
-        assert entry["status"] == str(status)
-    first = error.value.errors[0]
-    assert (first["code"], first.get("source", {}).get("pointer")) == (code, pointer), first
 
 
 # The client's own round
@@ -349,17 +309,6 @@ def test_an_account_sees_its_own_trunks_only(proxy, client) -> None:
     assert acme.voice_out_trunks().find(trunk.id).data.is_active
 
 
-def test_an_account_calls_the_countries_that_it_was_given(proxy, busy, new_peer) -> None:
-    desk = new_peer("127.0.5.3")
-    made(client_of(proxy, new_token(proxy, "us", "write", account="acme")), "Anywhere", "127.0.5.3")
-    seconds_until("admitted", lambda: outcome(desk, proxy, WASHINGTON))
-    assert outcome(desk, proxy, LONDON) == "COUNTRY"
-    forgotten = client_of(proxy, new_token(proxy, "forgotten", "write", account="forgotten"))
-    with pytest.raises(DidwwApiError) as error:
-        made(forgotten, "Nowhere", "127.0.5.4")
-    refused(error, 422, "100", "/data")
-
-
 # The shape of older versions
 
 
@@ -401,100 +350,6 @@ def test_the_flat_shape(proxy) -> None:
     sparse = httpx.get(f"{url}/{body['data']['id']}?fields[voice_out_trunks]=name,status", headers=headers)
     assert sparse.json()["data"]["attributes"].keys() == {"name", "status"}
     assert httpx.delete(f"{url}/{body['data']['id']}", headers=headers).status_code == 204
-
-
-# Calls
-
-
-def test_prefixes_invert_the_default_action(proxy, client, busy, new_peer) -> None:
-    desk = new_peer("127.0.6.1")
-    trunk = made(client, "Inverted", "127.0.6.1", dst_prefixes=["44"])
-    took = [seconds_until("admitted", lambda: outcome(desk, proxy, WASHINGTON))]
-    assert outcome(desk, proxy, LONDON) == "PREFIX"
-    assert outcome(desk, proxy, LONDON.removeprefix("+")) == "PREFIX"
-    assert outcome(desk, proxy, "00" + WASHINGTON.removeprefix("+")) == "admitted"
-    trunk.default_dst_action = DefaultDstAction.REJECT_ALL
-    client.voice_out_trunks().update(trunk)
-    took.append(seconds_until("PREFIX", lambda: outcome(desk, proxy, WASHINGTON)))
-    assert outcome(desk, proxy, LONDON) == "admitted"
-    trunk.status = VoiceOutTrunkStatus.BLOCKED
-    client.voice_out_trunks().update(trunk)
-    took.append(seconds_until("DISABLED", lambda: outcome(desk, proxy, LONDON)))
-    client.voice_out_trunks().delete(trunk.id)
-    took.append(seconds_until("SOURCE", lambda: outcome(desk, proxy, LONDON)))
-    assert min(took) < 1.0, took
-
-
-def test_credentials_as_shown_once(proxy, client, busy, new_peer) -> None:
-    desk = new_peer("127.0.6.2")
-    method = CredentialsAndIpAuthenticationMethod(allowed_sip_ips=["127.0.6.2"])
-    trunk = made(client, "Login", "127.0.6.2", authentication_method=method)
-    login = trunk.authentication_method
-    shown = (login.username, login.password)
-    seconds_until("admitted", lambda: outcome(desk, proxy, WASHINGTON, shown))
-    assert outcome(desk, proxy, WASHINGTON) == "AUTH"
-    assert outcome(desk, proxy, WASHINGTON, shown, offered=1) == "admitted"
-    assert outcome(desk, proxy, WASHINGTON, (login.username, "guessed")) != "admitted"
-
-    rotation = VoiceOutTrunkRegenerateCredential()
-    rotation.voice_out_trunk = trunk
-    answer = client.voice_out_trunk_regenerate_credentials().create(rotation).data
-    fresh = answer.voice_out_trunk.authentication_method
-    assert fresh.username != login.username
-    seconds_until("admitted", lambda: outcome(desk, proxy, WASHINGTON, (fresh.username, fresh.password)))
-    assert outcome(desk, proxy, WASHINGTON, shown) != "admitted"
-    kept = client.voice_out_trunks().find(trunk.id).data.authentication_method
-    assert (kept.username, kept.password) == (fresh.username[:3] + "*******", "********")
-
-    ip_only = made(client, "No login", "127.0.6.3")
-    rotation.voice_out_trunk = ip_only
-    with pytest.raises(DidwwApiError) as error:
-        client.voice_out_trunk_regenerate_credentials().create(rotation)
-    refused(error, 422, "100", "/data/relationships/voice_out_trunk")
-
-
-def test_what_restricts_and_is_not_enforced_refuses(proxy, client, busy, new_peer) -> None:
-    desk = new_peer("127.0.6.4")
-    trunk = made(client, "Media", "127.0.6.4", allowed_rtp_ips=["192.0.2.1"])
-    assert trunk.allowed_rtp_ips == ["192.0.2.1/32"]
-    seconds_until("DISABLED", lambda: outcome(desk, proxy, WASHINGTON))
-    trunk.allowed_rtp_ips = None
-    client.voice_out_trunks().update(trunk)
-    seconds_until("admitted", lambda: outcome(desk, proxy, WASHINGTON))
-    trunk.media_encryption_mode = MediaEncryptionMode.SRTP_SDES
-    client.voice_out_trunks().update(trunk)
-    seconds_until("DISABLED", lambda: outcome(desk, proxy, WASHINGTON))
-
-
-def test_spending_shows(proxy, client, provider, new_peer) -> None:
-    desk = new_peer("127.0.6.5")
-    trunk = made(client, "Spends", "127.0.6.5", threshold_amount="0.15")
-    trunks = client.voice_out_trunks()
-    assert trunks.find(trunk.id).data.meta == {"spent_amount": "0.0"}
-    provider.reaction = BUSY
-    seconds_until("admitted", lambda: outcome(desk, proxy, WASHINGTON))
-    provider.reaction = None
-
-    call = OutgoingCall(desk, proxy.address, WASHINGTON).send()
-    far_end = incoming(provider, proxy.address, call)
-    far_end.accept()
-    hang_up(call, call.answered(), far_end)  # a minute at 0.10
-    eventually(
-        lambda: trunks.find(trunk.id).data.meta == {"spent_amount": "0.1"}, what="the cost of the call"
-    )
-    assert not trunks.find(trunk.id).data.threshold_reached
-    provider.reaction = BUSY
-    assert outcome(desk, proxy, WASHINGTON) == "SPEND"
-
-    trunk.threshold_amount = "0.1"
-    trunks.update(trunk)
-    eventually(lambda: trunks.find(trunk.id).data.threshold_reached, what="the threshold")
-    reached = trunks.list(QueryParams().filter("threshold_reached", "true").sort("-threshold_reached")).data
-    assert [one.id for one in reached] == [trunk.id]
-    trunk.threshold_amount = None
-    trunks.update(trunk)
-    seconds_until("admitted", lambda: outcome(desk, proxy, WASHINGTON))
-    provider.reaction = None
 
 
 def test_a_policy_that_is_in_the_file_is_not_written(serve, redis_server, provider, tmp_path) -> None:

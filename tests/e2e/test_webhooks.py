@@ -12,16 +12,13 @@ from typing import Any
 import pytest
 import yaml
 from didww.callback.request_validator import RequestValidator
-from didww.client import DidwwClient
-from didww.enums import OnCliMismatchAction
 from didww.exceptions import DidwwApiError
-from didww.resources.authentication_method import IpOnlyAuthenticationMethod
-from didww.resources.voice_out_trunk import VoiceOutTrunk
 from standardwebhooks import Webhook
 
 from tests.e2e.configuration import PARIS, WASHINGTON, configuration, trunk
 from tests.e2e.configuration import provider as provider_entry
-from tests.e2e.facade_stage import TOKEN, signed_in, store_configuration
+from tests.e2e.didww_stage import client_of, new_trunk
+from tests.e2e.facade_stage import signed_in, store_configuration
 from tests.e2e.trunkwarden_process import Trunkwarden, command
 from tests.e2e.user_agents import OutgoingCall, hang_up, incoming
 from tests.e2e.waiting import eventually
@@ -266,12 +263,8 @@ def test_callback_of_a_trunk_that_a_carriers_client_made(
         },
     )  # fmt: skip
     proxy = signed_in(serve(config))
-    client = DidwwClient(TOKEN, base_url=f"{proxy.admin}/didww/v3")
-    trunk = VoiceOutTrunk()
-    trunk.name = "With a callback"
-    trunk.authentication_method = IpOnlyAuthenticationMethod(allowed_sip_ips=["127.0.0.12"])
-    trunk.on_cli_mismatch_action = OnCliMismatchAction.SEND_ORIGINAL_CLI
-    trunk.threshold_amount = "0.10"
+    client = client_of(proxy)
+    trunk = new_trunk("With a callback", "127.0.0.12", threshold_amount="0.10")
     for inside in ("http://169.254.169.254/latest/meta-data", "http://10.0.0.1/where-endpoints-are"):
         trunk.callback_url = inside
         with pytest.raises(DidwwApiError, match="not in `callback_networks`"):
