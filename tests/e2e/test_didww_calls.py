@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from didww.client import DidwwClient
 from didww.enums import DefaultDstAction, MediaEncryptionMode, VoiceOutTrunkStatus
 from didww.exceptions import DidwwApiError
 from didww.query_params import QueryParams
@@ -25,11 +24,6 @@ def proxy(serve_module, redis_server, provider, tmp_path_factory) -> Trunkwarden
     return signed_in(serve_module(store_configuration(folder, redis_server.url, provider)))
 
 
-@pytest.fixture(scope="module")
-def client(proxy) -> DidwwClient:
-    return client_of(proxy)
-
-
 def test_an_account_calls_the_countries_that_it_was_given(proxy, busy, new_peer) -> None:
     desk = new_peer("127.0.5.3")
     made(client_of(proxy, new_token(proxy, "us", "write", account="acme")), "Anywhere", "127.0.5.3")
@@ -41,8 +35,8 @@ def test_an_account_calls_the_countries_that_it_was_given(proxy, busy, new_peer)
     refused(error, 422, "100", "/data")
 
 
-def test_prefixes_invert_the_default_action(proxy, client, busy, new_peer) -> None:
-    desk = new_peer("127.0.6.1")
+def test_prefixes_invert_the_default_action(proxy, busy, new_peer) -> None:
+    client, desk = client_of(proxy), new_peer("127.0.6.1")
     trunk = made(client, "Inverted", "127.0.6.1", dst_prefixes=["44"])
     took = [seconds_until("admitted", lambda: outcome(desk, proxy, WASHINGTON))]
     assert outcome(desk, proxy, LONDON) == "PREFIX"
@@ -60,8 +54,8 @@ def test_prefixes_invert_the_default_action(proxy, client, busy, new_peer) -> No
     assert min(took) < 1.0, took
 
 
-def test_credentials_as_shown_once(proxy, client, busy, new_peer) -> None:
-    desk = new_peer("127.0.6.2")
+def test_credentials_as_shown_once(proxy, busy, new_peer) -> None:
+    client, desk = client_of(proxy), new_peer("127.0.6.2")
     method = CredentialsAndIpAuthenticationMethod(allowed_sip_ips=["127.0.6.2"])
     trunk = made(client, "Login", "127.0.6.2", authentication_method=method)
     login = trunk.authentication_method
@@ -88,8 +82,8 @@ def test_credentials_as_shown_once(proxy, client, busy, new_peer) -> None:
     refused(error, 422, "100", "/data/relationships/voice_out_trunk")
 
 
-def test_what_restricts_and_is_not_enforced_refuses(proxy, client, busy, new_peer) -> None:
-    desk = new_peer("127.0.6.4")
+def test_what_restricts_and_is_not_enforced_refuses(proxy, busy, new_peer) -> None:
+    client, desk = client_of(proxy), new_peer("127.0.6.4")
     trunk = made(client, "Media", "127.0.6.4", allowed_rtp_ips=["192.0.2.1"])
     assert trunk.allowed_rtp_ips == ["192.0.2.1/32"]
     seconds_until("DISABLED", lambda: outcome(desk, proxy, WASHINGTON))
@@ -101,8 +95,8 @@ def test_what_restricts_and_is_not_enforced_refuses(proxy, client, busy, new_pee
     seconds_until("DISABLED", lambda: outcome(desk, proxy, WASHINGTON))
 
 
-def test_spending_shows(proxy, client, provider, new_peer) -> None:
-    desk = new_peer("127.0.6.5")
+def test_spending_shows(proxy, provider, new_peer) -> None:
+    client, desk = client_of(proxy), new_peer("127.0.6.5")
     trunk = made(client, "Spends", "127.0.6.5", threshold_amount="0.15")
     trunks = client.voice_out_trunks()
     assert trunks.find(trunk.id).data.meta == {"spent_amount": "0.0"}
