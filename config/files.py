@@ -51,6 +51,9 @@ def _resolved(model: Model, path: str, base: Path, findings: list[Finding]) -> M
             secret = _SECRETS.get(key)
             if secret is not None and getattr(model, secret) is None:
                 changes[secret] = _secret(base / value, join(path, key), findings)
+        elif key in _SECRETS.values() and isinstance(value, SecretStr):
+            if not value.get_secret_value().strip():
+                findings.append(Finding(join(path, key), "must not be empty"))
         elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
             changes[key] = tuple(
                 _resolved(item, join(join(path, key), index), base, findings)

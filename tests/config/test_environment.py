@@ -14,7 +14,9 @@ ENVIRON = {"NAME": "value", "OTHER": "${NAME}"}
         ("a ${NAME} b ${NAME}", "a value b value", {"NAME"}),
         ("$${NAME}", "${NAME}", set()),
         ("${OTHER}", "${NAME}", {"OTHER"}),
-        ("$NAME ${", "$NAME ${", set()),
+        ("$NAME $${", "$NAME ${", set()),
+        ("$${NAME ${NAME}", "${NAME value", {"NAME"}),
+        ("$$${NAME}", "$${NAME}", set()),
     ],
 )
 def test_references_are_replaced_once(text: str, expanded: str, used: set[str]) -> None:
@@ -32,3 +34,9 @@ def test_what_is_not_there_is_reported() -> None:
         "the environment variable `MISSING` is not set",
         "`${1}` names no environment variable; write `$${` for a plain `${`",
     ]
+
+
+def test_a_reference_that_is_not_closed_is_reported_without_what_follows() -> None:
+    faults: list[str] = []
+    expand("pass${NAME", ENVIRON, set(), faults.append)
+    assert faults == ["`${` has no `}` after it; write `$${` for a plain `${`"]
