@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from didww.enums import DefaultDstAction, MediaEncryptionMode, VoiceOutTrunkStatus
+from didww.enums import DefaultDstAction, MediaEncryptionMode, OnCliMismatchAction, VoiceOutTrunkStatus
 from didww.exceptions import DidwwApiError
 from didww.query_params import QueryParams
 from didww.resources.authentication_method import CredentialsAndIpAuthenticationMethod
+from didww.resources.did import Did
+from didww.resources.voice_out_trunk import VoiceOutTrunk
 from didww.resources.voice_out_trunk_regenerate_credential import VoiceOutTrunkRegenerateCredential
 
 from tests.e2e.configuration import LONDON, WASHINGTON
-from tests.e2e.didww_stage import client_of, made, refused
+from tests.e2e.didww_stage import client_of, made, new_trunk, refused
 from tests.e2e.facade_stage import new_token, outcome, seconds_until, signed_in, store_configuration
 from tests.e2e.peer import BUSY
 from tests.e2e.trunkwarden_process import Trunkwarden
@@ -124,3 +126,45 @@ def test_spending_shows(proxy, provider, new_peer) -> None:
     trunks.update(trunk)
     seconds_until("admitted", lambda: outcome(desk, proxy, WASHINGTON))
     provider.reaction = None
+
+
+def test_entries_of_dids_are_assigned(proxy, busy, new_peer) -> None:
+    """By an account among its own, with their own ids; what is assigned elsewhere moves."""
+    entries, client = {}, client_of(proxy)
+    for number, account in (("+442079460070", "acme"), ("+442079460071", "zenith"), ("+442079460072", None)):
+        entry = proxy.http.post("/v1/dids", json={"number": number, "account": account})
+        assert entry.status_code == 201, entry.text
+        entries[account] = Did.build(entry.json()["id"])
+    own = client_of(proxy, new_token(proxy, "entries", "write", account="acme"))
+    assert {one.id: one.number for one in own.dids().list().data}[entries["acme"].id] == "442079460070"
+    assert own.dids().find(entries["acme"].id).data.number == "442079460070"
+    assert entries[None].id in [one.id for one in client.dids().list(QueryParams().page(1, 100)).data]
+
+    shown = {"on_cli_mismatch_action": OnCliMismatchAction.REJECT_CALL, "dids": [entries["acme"]]}
+    first = own.voice_out_trunks().create(new_trunk("First", "127.0.3.2", **shown)).data
+    peer = new_peer("127.0.3.2")
+    assert seconds_until("admitted", lambda: outcome(peer, proxy, WASHINGTON, cli="+442079460070")) < 10
+    assert outcome(peer, proxy, WASHINGTON, cli="+442079460071") == "CLI"
+    assert own.voice_out_trunks().list(QueryParams().filter("id", first.id).include("dids")).data[0].dids
+
+    second = (
+        own.voice_out_trunks()
+        .create(new_trunk("Second", "127.0.3.3", **shown), QueryParams().include("dids"))
+        .data
+    )
+    assert [one.id for one in second.dids] == [entries["acme"].id]
+    seconds_until("CLI", lambda: outcome(peer, proxy, WASHINGTON, cli="+442079460070"))
+    for theirs in (entries["zenith"], entries[None]):
+        change = VoiceOutTrunk.build(first.id)
+        change.dids = [theirs]
+        with pytest.raises(DidwwApiError) as error:
+            own.voice_out_trunks().update(change)
+        refused(error, 422, "100", "/data/relationships/dids")
+    change = VoiceOutTrunk.build(second.id)
+    change.dids = [entries["zenith"]]
+    with pytest.raises(DidwwApiError) as error:
+        client.voice_out_trunks().update(change)
+    refused(error, 422, "100", "/data/relationships/dids")
+    own.voice_out_trunks().delete(second.id)
+    assert proxy.http.get("/v1/dids/442079460070").json()["trunk"] is None
+    assert proxy.http.get("/v1/dids/442079460070").json()["account"] == "acme"

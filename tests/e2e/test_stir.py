@@ -19,7 +19,7 @@ from tests.e2e.waiting import eventually
 from tests.openssl import Passport, passport_by
 
 DESK, CHECKED, UNKNOWN, SHOWN = "127.0.0.10", "127.0.0.11", "127.0.0.12", "127.0.0.13"
-OWN = "+442079460500"
+OWN, ENTRY = "+442079460500", "+442079460501"
 X5U = "https://cert.example.org/shaken.pem"
 PBX_X5U = "https://pbx.example.org/its.pem"
 
@@ -42,6 +42,7 @@ def proxy(serve_module, redis_server, provider, authority, tmp_path_factory) -> 
             trunk("unknown", UNKNOWN),
             trunk("shown", SHOWN, on_cli_mismatch_action="replace_cli", default_did=OWN),
         ],
+        dids=[{"number": ENTRY, "trunk": "desk"}],
         stir={
             **files,
             "x5u": X5U,
@@ -73,6 +74,7 @@ def call(proxy, provider, new_peer):
     ("source", "cli", "attest", "orig"),
     [
         (DESK, OWN, "A", OWN),
+        (DESK, ENTRY, "A", ENTRY),
         (DESK, CLI, "B", CLI),
         (UNKNOWN, CLI, "C", CLI),
         (SHOWN, CLI, "A", OWN),  # in place of what it said

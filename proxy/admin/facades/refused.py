@@ -9,6 +9,7 @@ from proxy.admin.access.identity import Identity
 from proxy.objects.document import Document, PolicyObject
 from proxy.objects.editor import PolicyEditor
 from proxy.objects.errors import Invalid
+from proxy.objects.numbers import account_of
 
 
 class Fault(NamedTuple):
@@ -69,7 +70,7 @@ def _faults(
 ) -> Iterator[Fault]:
     """Who sees one account only is not told the names of what others have."""
     own = "" if one is None else f"{kind}[{one.name}]"
-    hidden = [f"`{other.name}`" for other in document if not who.sees(belongs_to(other))]
+    hidden = [f"`{other.name}`" for other in document if not who.sees(account_of(document, other))]
     for path, text in error.problems:
         for name in hidden:
             text = text.replace(name, "of somebody else")

@@ -11,8 +11,9 @@ from fastapi.responses import Response
 from proxy.admin.access.identity import READ, WRITE, Identity, need
 from proxy.admin.access.territory import NO_COUNTRIES, taken_from_others
 from proxy.admin.facades.application import application
-from proxy.admin.facades.didww import dids, jsonapi
+from proxy.admin.facades.didww import jsonapi
 from proxy.admin.facades.didww.credentials import Credentials
+from proxy.admin.facades.didww.dids import DIDS, RELATIONSHIPS, Numbers, given_back, settled
 from proxy.admin.facades.didww.fields import (
     FLAT,
     FLAT_ONLY,
@@ -98,20 +99,22 @@ class Didww:
         spent: Mapping[str, Spent] = {}
         if query.asks("threshold_reached"):
             spent = await self._spending.of(one.name for one in visible)
-        records = [trunk_record(one, spent.get(one.name, Spent())) for one in visible]
+        numbers = Numbers(document)
+        records = [trunk_record(one, spent.get(one.name, Spent()), numbers) for one in visible]
         found = select(records, query, TRUNKS)
         page = [record["object"] for record in page_of(found, query)]
         where = links(_here(request), query, len(found))
-        shown = await self._resources(request, page, query, version)
-        more = included(page, query, _base(request))
+        shown = await self._resources(request, page, numbers, query, version)
+        more = included(page, query, _base(request), numbers)
         return _document(shown, version, more, total=len(found), links=where)
 
     async def trunk(self, key: str, request: Request, who: Reader, version: Version) -> Answer:
         """One voice OUT trunk."""
         query = read_query(request.query_params.multi_items(), TRUNKS, collection=False)
-        one = _find((await self._editor.current()).document, key, who)
-        (shown,) = await self._resources(request, [one], query, version)
-        return _document(shown, version, included([one], query, _base(request)))
+        document = (await self._editor.current()).document
+        one, numbers = _find(document, key, who), Numbers(document)
+        (shown,) = await self._resources(request, [one], numbers, query, version)
+        return _document(shown, version, included([one], query, _base(request), numbers))
 
     async def create(self, body: NewTrunkDocument, request: Request, who: Writer, version: Version) -> Answer:
         """A new trunk; its generated credentials are in this answer and in no other."""
@@ -123,18 +126,19 @@ class Didww:
 
         def operation(document: Document) -> Document:
             _check_countries(document, who)
-            numbers = dids.assigned(relationships, document, who)
-            spec, beside = changed(new_trunk(who.account), {}, said, numbers)
+            assigned = Numbers(document).assigned(relationships, who)
+            spec, beside = changed(new_trunk(who.account), {}, said, assigned)
             _check_addresses(document, who, {}, spec)
             if wants_credentials(spec):
                 spec = with_credentials(spec, drawn)
             name = document.free_name("trunks", wanted_name(who, said.name), "trunk")
-            return document.create("trunks", name, spec, id=key, extra={BESIDE: beside})
+            made = document.create("trunks", name, spec, id=key, extra={BESIDE: beside})
+            return settled(document, made, key)
 
         document = await self._change(who, "a voice OUT trunk is made", key, version, operation)
-        one = document.get("trunks", key)
-        (shown,) = await self._resources(request, [one], query, version, drawn)
-        answer = _document(shown, version, included([one], query, _base(request)), status=201)
+        one, numbers = document.get("trunks", key), Numbers(document)
+        (shown,) = await self._resources(request, [one], numbers, query, version, drawn)
+        answer = _document(shown, version, included([one], query, _base(request), numbers), status=201)
         answer.headers["Location"] = f"{_here(request)}/{key}"
         return answer
 
@@ -160,28 +164,32 @@ class Didww:
         def operation(document: Document) -> Document:
             nonlocal gets_login
             one = _find(document, key, who)
-            numbers = dids.assigned(relationships, document, who)
-            spec, beside = changed(one.spec, one.extra[BESIDE], said, numbers)
+            numbers = Numbers(document)
+            assigned = numbers.assigned(relationships, who)
+            spec, beside = changed(numbers.spec_of(one), one.extra[BESIDE], said, assigned)
             _check_addresses(document, who, one.spec, spec)
             gets_login = wants_credentials(spec)
             if gets_login:
                 spec = with_credentials(spec, drawn)
-            return document.replace("trunks", one.id, spec, extra={**one.extra, BESIDE: beside})
+            new = document.replace("trunks", one.id, spec, extra={**one.extra, BESIDE: beside})
+            return settled(document, new, one.id)
 
         document = await self._change(who, "a voice OUT trunk is changed", key, version, operation)
-        one = _find(document, key, who)
-        shown = await self._resources(request, [one], query, version, drawn if gets_login else None)
-        return _document(shown[0], version, included([one], query, _base(request)))
+        one, numbers = _find(document, key, who), Numbers(document)
+        (shown,) = await self._resources(
+            request, [one], numbers, query, version, drawn if gets_login else None
+        )
+        return _document(shown, version, included([one], query, _base(request), numbers))
 
     async def delete(self, key: str, who: Writer, version: Version) -> Response:
-        """A trunk goes. Its live calls go on; their renewals are judged by the policy without it."""
-        await self._change(
-            who,
-            "a voice OUT trunk is deleted",
-            key,
-            version,
-            lambda document: document.delete("trunks", _find(document, key, who).id),
-        )
+        """A trunk goes, its numbers stay its account's. Its live calls go on; their renewals are judged by
+        the policy without it."""
+
+        def operation(document: Document) -> Document:
+            one = _find(document, key, who)
+            return given_back(document, document.delete("trunks", one.id), one.name)
+
+        await self._change(who, "a voice OUT trunk is deleted", key, version, operation)
         return Response(status_code=204)
 
     async def rotate(self, body: RotationDocument, request: Request, who: Writer, version: Version) -> Answer:
@@ -201,7 +209,7 @@ class Didww:
             who, "credentials of a voice OUT trunk are renewed", key, version, operation
         )
         one = _find(document, key, who)
-        trunk = await self._resources(request, [one], Query(), version, drawn)
+        trunk = await self._resources(request, [one], Numbers(document), Query(), version, drawn)
         data = {
             "id": new_id(),
             "type": "voice_out_trunk_regenerate_credentials",
@@ -220,8 +228,8 @@ class Didww:
         version: Version,
     ) -> Answer:
         """The DIDs of a trunk."""
-        numbers = await self._related(key, relationship, request, who)
-        found = [dids.resource(number, _base(request)) for number in numbers]
+        numbers, related = await self._related(key, relationship, request, who)
+        found = [numbers.resource(number, _base(request)) for number in related]
         return _document(one_or_many(found, relationship), version)
 
     async def linkage(
@@ -233,32 +241,38 @@ class Didww:
         version: Version,
     ) -> Answer:
         """The DIDs of a trunk, as identifiers."""
-        numbers = await self._related(key, relationship, request, who)
-        found = [dids.identifier(number) for number in numbers]
+        numbers, related = await self._related(key, relationship, request, who)
+        found = [numbers.identifier(number) for number in related]
         return _document(one_or_many(found, relationship), version)
 
-    async def _related(self, key: str, relationship: str, request: Request, who: Identity) -> list[str]:
-        read_query(request.query_params.multi_items(), dids.DIDS, collection=False)
-        if relationship not in dids.RELATIONSHIPS:
+    async def _related(
+        self, key: str, relationship: str, request: Request, who: Identity
+    ) -> tuple[Numbers, list[str]]:
+        read_query(request.query_params.multi_items(), DIDS, collection=False)
+        if relationship not in RELATIONSHIPS:
             raise Refused(not_found(relationship))
-        return dids.related(_find((await self._editor.current()).document, key, who), relationship)
+        document = (await self._editor.current()).document
+        numbers = Numbers(document)
+        return numbers, numbers.related(_find(document, key, who), relationship)
 
     async def numbers(self, request: Request, who: Reader, version: Version) -> Answer:
         """The DIDs that trunks may be given."""
-        query = read_query(request.query_params.multi_items(), dids.DIDS, collection=True)
-        known = dids.numbers_of((await self._editor.current()).document, who)
+        query = read_query(request.query_params.multi_items(), DIDS, collection=True)
+        numbers = Numbers((await self._editor.current()).document)
+        known = numbers.seen_by(who)
         records = [{"id": key, "number": number.removeprefix("+")} for key, number in known.items()]
-        found = select(records, query, dids.DIDS)
-        page = [dids.resource(known[record["id"]], _base(request)) for record in page_of(found, query)]
+        found = select(records, query, DIDS)
+        page = [numbers.resource(known[record["id"]], _base(request)) for record in page_of(found, query)]
         return _document(page, version, total=len(found), links=links(_here(request), query, len(found)))
 
     async def number(self, key: str, request: Request, who: Reader, version: Version) -> Answer:
         """One DID."""
-        read_query(request.query_params.multi_items(), dids.DIDS, collection=False)
-        number = dids.numbers_of((await self._editor.current()).document, who).get(key.lower())
+        read_query(request.query_params.multi_items(), DIDS, collection=False)
+        numbers = Numbers((await self._editor.current()).document)
+        number = numbers.seen_by(who).get(key.lower())
         if number is None:
             raise Refused(not_found(key))
-        return _document(dids.resource(number, _base(request)), version)
+        return _document(numbers.resource(number, _base(request)), version)
 
     # What they share
 
@@ -266,6 +280,7 @@ class Didww:
         self,
         request: Request,
         objects: Sequence[PolicyObject],
+        numbers: Numbers,
         query: Query,
         version: str,
         shown: Credentials | None = None,
@@ -273,7 +288,13 @@ class Didww:
         spent = await self._spending.of(one.name for one in objects)
         return [
             trunk_resource(
-                one, spent.get(one.name, Spent()), query, _base(request), version=version, shown=shown
+                one,
+                spent.get(one.name, Spent()),
+                query,
+                _base(request),
+                numbers=numbers,
+                version=version,
+                shown=shown,
             )
             for one in objects
         ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Final
 from uuid import UUID, uuid5
 
@@ -11,7 +10,9 @@ from proxy.admin.facades.didww.fields import Identifier, TrunkRelationships
 from proxy.admin.facades.didww.listing import Kind
 from proxy.admin.facades.didww.trunk import FieldError
 from proxy.admin.facades.refused import belongs_to
+from proxy.admin.facades.specs import put
 from proxy.objects.document import Document, PolicyObject
+from proxy.objects.numbers import account_of, numbers_of_trunk
 
 _NUMBERS: Final = UUID("9b0c53d5-95c7-4a0e-8c0b-0f6f2f3b7e51")
 
@@ -24,43 +25,74 @@ DIDS: Final = Kind(
 )
 
 
-def id_of(number: str) -> str:
-    """The id of a number: always the same, made of the number alone."""
+def derived_id(number: str) -> str:
+    """The id of a number that is only listed: always the same, made of the number alone."""
     return str(uuid5(_NUMBERS, number))
 
 
-def numbers_of(document: Document, who: Identity) -> dict[str, str]:
-    """Id → number, of all that the caller may see: those of its accounts and trunks."""
-    numbers: dict[str, str] = {}
-    for kind in ("accounts", "trunks"):
-        for one in document.list(kind):
-            if who.sees(belongs_to(one)):
-                found: Iterable[str] = [*one.spec.get("dids", ()), *related(one, "default_did")]
-                numbers.update((id_of(number), number) for number in found)
-    return numbers
+class Numbers:
+    """The numbers of one document. What has an entry in `dids` has that entry's id."""
 
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._entries = {did.spec["number"]: did for did in document.list("dids")}
 
-def related(one: PolicyObject, relationship: str) -> list[str]:
-    """The numbers of a relationship of a trunk."""
-    if relationship == "default_did":
-        number = one.spec.get("default_did")
-        return [] if number is None else [number]
-    return list(one.spec.get("dids", ())) if relationship == "dids" else []
+    def id_of(self, number: str) -> str:
+        """The id of a number."""
+        entry = self._entries.get(number)
+        return derived_id(number) if entry is None else entry.id
 
+    def seen_by(self, who: Identity) -> dict[str, str]:
+        """Id → number, of all that the caller may see: those of its accounts and trunks."""
+        found: list[str] = []
+        for kind in ("accounts", "trunks"):
+            for one in self._document.list(kind):
+                if who.sees(belongs_to(one)):
+                    found += [*one.spec.get("dids", ()), *self.related(one, "default_did")]
+        for number, entry in self._entries.items():
+            if who.sees(account_of(self._document, entry)):
+                found.append(number)
+        return {self.id_of(number): number for number in found}
 
-def assigned(said: TrunkRelationships, document: Document, who: Identity) -> dict[str, Any]:
-    """The fields of a trunk that its relationships are. Raises FieldError for a DID that the caller has
-    not."""
-    known = numbers_of(document, who)
-    fields: dict[str, Any] = {}
-    if said.dids is not None:
-        fields["dids"] = [_number("dids", one, known) for one in said.dids.data]
-    if said.default_did is not None:
-        one = said.default_did.data
-        fields["default_did"] = None if one is None else _number("default_did", one, known)
-    if said.emergency_dids is not None and said.emergency_dids.data:
-        raise FieldError("emergency_dids", "can't be assigned: emergency calls are refused to no number here")
-    return fields
+    def related(self, trunk: PolicyObject, relationship: str) -> list[str]:
+        """The numbers of a relationship of a trunk."""
+        if relationship == "default_did":
+            number = trunk.spec.get("default_did")
+            return [] if number is None else [number]
+        return numbers_of_trunk(self._document, trunk) if relationship == "dids" else []
+
+    def spec_of(self, trunk: PolicyObject) -> dict[str, Any]:
+        """The spec of a trunk with all of its numbers among its `dids`, as a client sees it."""
+        numbers = numbers_of_trunk(self._document, trunk)
+        return {**trunk.spec, "dids": numbers} if numbers else dict(trunk.spec)
+
+    def assigned(self, said: TrunkRelationships, who: Identity) -> dict[str, Any]:
+        """The fields of a trunk that its relationships are. Raises FieldError for a DID that the caller has
+        not."""
+        known = self.seen_by(who)
+        fields: dict[str, Any] = {}
+        if said.dids is not None:
+            fields["dids"] = [_number("dids", one, known) for one in said.dids.data]
+        if said.default_did is not None:
+            one = said.default_did.data
+            fields["default_did"] = None if one is None else _number("default_did", one, known)
+        if said.emergency_dids is not None and said.emergency_dids.data:
+            text = "can't be assigned: emergency calls are refused to no number here"
+            raise FieldError("emergency_dids", text)
+        return fields
+
+    def identifier(self, number: str) -> dict[str, Any]:
+        return {"id": self.id_of(number), "type": "dids"}
+
+    def resource(self, number: str, base: str) -> dict[str, Any]:
+        """Numbers are written without their plus."""
+        key = self.id_of(number)
+        return {
+            "id": key,
+            "type": "dids",
+            "attributes": {"number": number.removeprefix("+")},
+            "links": {"self": f"{base}/dids/{key}"},
+        }
 
 
 def _number(relationship: str, one: Identifier, known: dict[str, str]) -> str:
@@ -69,16 +101,32 @@ def _number(relationship: str, one: Identifier, known: dict[str, str]) -> str:
     return known[one.id]
 
 
-def identifier(number: str) -> dict[str, Any]:
-    return {"id": id_of(number), "type": "dids"}
+def settled(before: Document, after: Document, key: str) -> Document:
+    """`after`, in which the trunk `key` was given the spec of a client, with its numbers where they belong:
+    what has an entry is assigned there, or given back, and the rest is listed. Raises FieldError."""
+    trunk, old = after.get("trunks", key), before.find("trunks", key)
+    wanted = list(dict.fromkeys(trunk.spec.get("dids", ())))
+    had = frozenset() if old is None else frozenset(numbers_of_trunk(before, old))
+    listed = [] if old is None else old.spec.get("dids", ())
+    entries = {did.spec["number"]: did for did in after.list("dids")}
+    for number in wanted:
+        entry = entries.get(number)
+        if number in had or entry is None:
+            continue
+        if entry.spec.get("account") not in (None, belongs_to(trunk)):
+            raise FieldError("dids", "belongs to another account")
+        after = after.patch("dids", entry.id, {"trunk": trunk.name})
+    spec = dict(trunk.spec)
+    put(spec, "dids", [one for one in wanted if one in listed or one not in entries] or None)
+    return given_back(before, after.replace("trunks", trunk.id, spec), trunk.name, keep=frozenset(wanted))
 
 
-def resource(number: str, base: str) -> dict[str, Any]:
-    """Numbers are written without their plus."""
-    key = id_of(number)
-    return {
-        "id": key,
-        "type": "dids",
-        "attributes": {"number": number.removeprefix("+")},
-        "links": {"self": f"{base}/dids/{key}"},
-    }
+def given_back(
+    before: Document, after: Document, trunk: str, *, keep: frozenset[str] = frozenset()
+) -> Document:
+    """`after` with the numbers of a trunk that are not to be kept in the hands of its account, as it was
+    `before`."""
+    for did in after.list("dids"):
+        if did.spec.get("trunk") == trunk and did.spec["number"] not in keep:
+            after = after.patch("dids", did.id, {"trunk": None, "account": account_of(before, did)})
+    return after

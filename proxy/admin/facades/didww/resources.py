@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from proxy.admin.facades.didww import dids
 from proxy.admin.facades.didww.credentials import Credentials
+from proxy.admin.facades.didww.dids import RELATIONSHIPS, Numbers
 from proxy.admin.facades.didww.fields import NESTED
 from proxy.admin.facades.didww.listing import Kind, Query, Record
 from proxy.admin.facades.didww.trunk import attributes, spent_amount
@@ -20,14 +20,21 @@ they say may not be sayable in DIDWW's words."""
 
 
 def trunk_resource(
-    one: PolicyObject, spent: Spent, query: Query, base: str, *, version: str, shown: Credentials | None
+    one: PolicyObject,
+    spent: Spent,
+    query: Query,
+    base: str,
+    *,
+    numbers: Numbers,
+    version: str,
+    shown: Credentials | None,
 ) -> dict[str, Any]:
     """The resource that a client of API version `version` reads. `base` is the address of this API."""
     wanted = query.fields.get("voice_out_trunks")
     here = f"{base}/voice_out_trunks/{one.id}"
     relationships = {
-        name: _relationship(one, name, here, included=name in query.include)
-        for name in dids.RELATIONSHIPS
+        name: _relationship(one, name, here, numbers, included=name in query.include)
+        for name in RELATIONSHIPS
         if name != "emergency_dids" or version == NESTED
     }
     found = {
@@ -49,11 +56,13 @@ def _attributes(one: PolicyObject, spent: Spent, version: str, shown: Credential
     )
 
 
-def _relationship(one: PolicyObject, name: str, here: str, *, included: bool) -> dict[str, Any]:
+def _relationship(
+    one: PolicyObject, name: str, here: str, numbers: Numbers, *, included: bool
+) -> dict[str, Any]:
     links = {"self": f"{here}/relationships/{name}", "related": f"{here}/{name}"}
     if not included:
         return {"links": links}
-    linkage = [dids.identifier(number) for number in dids.related(one, name)]
+    linkage = [numbers.identifier(number) for number in numbers.related(one, name)]
     return {"links": links, "data": one_or_many(linkage, name)}
 
 
@@ -64,14 +73,16 @@ def one_or_many(found: list[dict[str, Any]], relationship: str) -> Any:
     return found
 
 
-def included(page: Iterable[PolicyObject], query: Query, base: str) -> list[dict[str, Any]] | None:
+def included(
+    page: Iterable[PolicyObject], query: Query, base: str, numbers: Numbers
+) -> list[dict[str, Any]] | None:
     """The resources that the trunks of an answer lead to, each once; None when none was asked for."""
     if not query.include:
         return None
-    numbers = dict.fromkeys(
-        number for one in page for name in sorted(query.include) for number in dids.related(one, name)
+    found = dict.fromkeys(
+        number for one in page for name in sorted(query.include) for number in numbers.related(one, name)
     )
-    return [dids.resource(number, base) for number in numbers]
+    return [numbers.resource(number, base) for number in found]
 
 
 def _only(fields: dict[str, Any], wanted: frozenset[str] | None) -> dict[str, Any]:
@@ -82,24 +93,19 @@ def _only(fields: dict[str, Any], wanted: frozenset[str] | None) -> dict[str, An
 # Lists
 
 
-def trunk_record(one: PolicyObject, spent: Spent) -> Record:
+def trunk_record(one: PolicyObject, spent: Spent, numbers: Numbers) -> Record:
     """What filters and sorting look at."""
     return {
         **_attributes(one, spent, NESTED, None),
         "id": one.id,
         "at": one.created_at,
-        "default_did": next(iter(dids.related(one, "default_did")), None),
+        "default_did": next(map(numbers.id_of, numbers.related(one, "default_did")), None),
         "object": one,
     }
 
 
 def _method(record: Record) -> Any:
     return record["authentication_method"]["type"]
-
-
-def _default_did(record: Record) -> Any:
-    number = record["default_did"]
-    return None if number is None else dids.id_of(number)
 
 
 def _field(name: str) -> Any:
@@ -116,14 +122,14 @@ _FIELDS: Final = frozenset(
         "on_cli_mismatch_action", "default_dst_action", "dst_prefixes", "media_encryption_mode",
         "allowed_rtp_ips", "force_symmetric_rtp", "rtp_ping", "rtp_timeout", "threshold_amount",
         "callback_url", "emergency_enable_all", "created_at", "threshold_reached",
-        "authentication_method", "allowed_sip_ips", "username", "password", *dids.RELATIONSHIPS,
+        "authentication_method", "allowed_sip_ips", "username", "password", *RELATIONSHIPS,
     }
 )  # fmt: skip
 _FILTERS: Final[Mapping[str, Any]] = {
     **{name: _field(name) for name in _NAMES},
     "name_contains": _field("name"),
     "authentication_method.type": _method,
-    "default_did.id": _default_did,
+    "default_did.id": _field("default_did"),
 }
 _SORTS: Final[Mapping[str, Any]] = {
     "created_at": _field("at"),
@@ -133,4 +139,4 @@ _SORTS: Final[Mapping[str, Any]] = {
     },
 }
 
-TRUNKS: Final = Kind("voice_out_trunks", _FILTERS, _SORTS, frozenset(dids.RELATIONSHIPS), _FIELDS)
+TRUNKS: Final = Kind("voice_out_trunks", _FILTERS, _SORTS, frozenset(RELATIONSHIPS), _FIELDS)
