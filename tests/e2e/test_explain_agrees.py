@@ -97,7 +97,7 @@ def proxy(serve_module, redis_server, far_end, tmp_path_factory) -> Iterator[Tru
 @pytest.fixture(scope="module")
 def explain(proxy):
     """The command's JSON and exit code; in this process, which spares a second a case."""
-    from proxy.cli import app
+    from proxy.cli.console import app
 
     runner = CliRunner()
 

@@ -14,9 +14,9 @@ from proxy.ledger.redis_ledger import open_ledger
 from proxy.objects.editor import new_id, open_editor
 from proxy.objects.yaml_file import id_by_name
 from tests.admin.stage import Target
+from tests.cli.test_console import command
 from tests.ledger.servers import Server
 from tests.live import aside, configuration, write
-from tests.test_cli import command
 
 
 async def test_from_creation_to_revocation(empty_server: Server, tmp_path: Path) -> None:

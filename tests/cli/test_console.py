@@ -15,7 +15,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from proxy.cli import app
+from proxy.cli.console import app
 from proxy.ledger import redis_ledger
 from tests.call.playbook import invite
 from tests.ledger.servers import Server, until

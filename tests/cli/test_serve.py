@@ -16,9 +16,9 @@ from typing import Any
 import httpx
 import pytest
 
+from proxy.cli.serve import run
 from proxy.configuration import load_policy
 from proxy.ledger import redis_ledger
-from proxy.serve import run
 from tests.call.playbook import answer
 from tests.live import Line, alive, configuration, descendants, only_linux, write
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from proxy.cli.webhooks import dead_letters, replay, try_out
 from proxy.configuration import load_policy
 from proxy.ledger.hook_queue import open_hook_queue
-from proxy.telling import dead_letters, replay, try_out
 from tests.ledger.servers import Server
 from tests.webhooks.queues import running_server
 from tests.webhooks.receiver import Receiver

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -12,8 +11,8 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from config.problem import Problem
+from proxy.cli.policy import app as policy_app
 from proxy.configuration import Compiled, load_own, load_policy
-from proxy.policy_commands import app as policy_app
 
 T = TypeVar("T")
 
@@ -49,7 +48,7 @@ def serve(
     ] = 30.0,
 ) -> None:
     """Run the proxy in the foreground. SIGHUP reloads, SIGTERM drains, a second SIGTERM stops at once."""
-    from proxy.serve import run
+    from proxy.cli.serve import run
 
     if workers > 1:
         _complain("--workers: this version runs one SIP worker; start more instances on one ledger instead")
@@ -98,7 +97,7 @@ def explain(
 ) -> None:
     """Say what would become of a call, and which rule decides it: the policy that the proxy itself runs."""
     from proxy.admission.inquiry import Unclear
-    from proxy.explaining import ask, render
+    from proxy.cli.explain import ask, render
 
     if not to and message is None:
         _complain("explain needs --to, or --message with a SIP message")
@@ -133,7 +132,7 @@ def rate(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Say what calls to a number cost by a rate deck: the row that decides, its increments, and the cost."""
-    from proxy.rates import quote, render
+    from proxy.cli.rate import quote, render
 
     compiled = _load(config)
     try:
@@ -159,7 +158,7 @@ def hangup(
     call: Annotated[str | None, typer.Option(help="end this live call", metavar="REF")] = None,
 ) -> None:
     """The panic button: end live calls now, through the running instances."""
-    from proxy.panic import hang_up
+    from proxy.cli.hangup import hang_up
 
     if (trunk is None) == (call is None):
         _complain("hangup needs either --trunk NAME or --call REF")
@@ -195,7 +194,7 @@ def tokens_create(
     config: ConfigFile = _DEFAULT_FILE,
 ) -> None:
     """Create a token and print it. It cannot be shown again."""
-    from proxy.tokens import create
+    from proxy.cli.tokens import create
 
     if account is not None:
         _load(config)  # a policy with problems has no accounts to speak of
@@ -210,7 +209,7 @@ def tokens_list(
     """List the tokens that were created and not revoked."""
     from dataclasses import asdict
 
-    from proxy.tokens import listed
+    from proxy.cli.tokens import listed
 
     found = _result(listed(_load_own(config)))
     if as_json:
@@ -230,7 +229,7 @@ def tokens_revoke(
     config: ConfigFile = _DEFAULT_FILE,
 ) -> None:
     """Revoke a token: every instance refuses it from now on."""
-    from proxy.tokens import revoke
+    from proxy.cli.tokens import revoke
 
     ended = _result(revoke(_load_own(config), token))
     _complain(f"revoked {ended.id} ({ended.name})")
@@ -243,8 +242,8 @@ def audit(
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object a line")] = False,
 ) -> None:
     """Say what was changed and what was refused, newest first."""
+    from proxy.cli.tokens import audit
     from proxy.observe.printable import printable
-    from proxy.tokens import audit
 
     for one in _result(audit(_load_own(config), limit)):
         if as_json:
@@ -274,7 +273,7 @@ def webhooks_test(
     ] = None,
 ) -> None:
     """Tell the endpoints of an event that did not happen, from here and now, and say what they answer."""
-    from proxy.telling import try_out
+    from proxy.cli.webhooks import try_out
 
     outcomes = _result(try_out(_load(config), endpoint))
     for name, outcome in outcomes:
@@ -288,7 +287,7 @@ def webhooks_dead(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="how many")] = 100,
 ) -> None:
     """List what could not be told and was given up, newest first."""
-    from proxy.telling import dead_letters
+    from proxy.cli.webhooks import dead_letters
 
     letters = _result(dead_letters(_load(config), limit))
     for letter in letters:
@@ -301,7 +300,7 @@ def webhooks_replay(
     event: Annotated[str | None, typer.Option("--id", help="only this event; else all", metavar="ID")] = None,
 ) -> None:
     """Have what was given up told again, through the running instances."""
-    from proxy.telling import replay
+    from proxy.cli.webhooks import replay
 
     count = _result(replay(_load(config), event))
     typer.echo(f"{count} deliveries are due again" if count != 1 else "1 delivery is due again")
@@ -338,7 +337,3 @@ def _complain(text: str) -> None:
 def main() -> None:
     """Entry point of the console script."""
     app()
-
-
-if __name__ == "__main__":
-    sys.exit(app())

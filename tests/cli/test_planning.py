@@ -1,13 +1,13 @@
-"""What the `policy` commands print; what they do is in test_policy_commands.py."""
+"""What the `policy` commands print; what they do is in test_policy.py."""
 
 from __future__ import annotations
 
 import os
 import pwd
 
+from proxy.cli.planning import Failed, author, lines_of
 from proxy.objects.changes import diff
 from proxy.objects.document import Document
-from proxy.planning import Failed, author, lines_of
 
 
 def test_the_author_is_who_runs_the_command() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from policy.compiled import Policy
+from proxy.cli.rate import quote, render
 from proxy.configuration import load_policy
-from proxy.rates import quote, render
 
 DECK = """\
 prefix,destination,rate_per_minute,connect_fee,initial_increment,subsequent_increment,minimum_charge,grace_seconds

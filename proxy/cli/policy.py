@@ -44,7 +44,7 @@ def plan_command(
     file: PolicyFile = None, config: ConfigFile = _DEFAULT_FILE, as_json: AsJson = False
 ) -> None:
     """Say what `apply` would change, or why it would be refused. Exit code: 0 nothing, 3 something."""
-    from proxy.planning import plan
+    from proxy.cli.planning import plan
 
     changes = _done(plan(config, file or config), as_json)
     _print_changes(changes, as_json)
@@ -62,7 +62,7 @@ def apply_command(
     as_json: AsJson = False,
 ) -> None:
     """Make the objects of a file the policy: what the file does not have is deleted. All or nothing."""
-    from proxy.planning import apply
+    from proxy.cli.planning import apply
 
     seen: list[Change] = []
 
@@ -93,7 +93,7 @@ def export_command(
     ] = None,
 ) -> None:
     """Print the objects as YAML that `apply` takes back."""
-    from proxy.planning import export
+    from proxy.cli.planning import export
 
     typer.echo(_done(export(config, version, decks)), nl=False)
 
@@ -108,7 +108,7 @@ def diff_command(
     as_json: AsJson = False,
 ) -> None:
     """Say what changed between two versions."""
-    from proxy.planning import compare
+    from proxy.cli.planning import compare
 
     _print_changes(_done(compare(config, old, new), as_json), as_json)
 
@@ -123,8 +123,8 @@ def history_command(
     as_json: AsJson = False,
 ) -> None:
     """List the versions, newest first: number, time, author, comment, and what changed."""
+    from proxy.cli.planning import history, lines_of
     from proxy.observe.printable import printable
-    from proxy.planning import history, lines_of
 
     entries = _done(history(config, before, limit), as_json)
     if as_json:
@@ -145,7 +145,7 @@ def rollback_command(
     as_json: AsJson = False,
 ) -> None:
     """Make the policy what it was at an earlier version, as a new version."""
-    from proxy.planning import roll_back
+    from proxy.cli.planning import roll_back
 
     version = _done(roll_back(config, number, comment), as_json)
     if as_json:
@@ -155,7 +155,7 @@ def rollback_command(
 
 
 def _done(work: Coroutine[Any, Any, T], as_json: bool = False) -> T:
-    from proxy.planning import Failed
+    from proxy.cli.planning import Failed
 
     try:
         return asyncio.run(work)
@@ -172,8 +172,8 @@ def _print_changes(changes: Sequence[Change], as_json: bool) -> None:
     if as_json:
         _print_json({"changes": [change.to_json() for change in changes]})
         return
+    from proxy.cli.planning import lines_of
     from proxy.observe.printable import printable
-    from proxy.planning import lines_of
 
     for line in lines_of(changes):
         typer.echo(printable(line))

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from proxy.cli import app
+from proxy.cli.console import app
 from proxy.ledger.versions import Versions
 from proxy.objects.editor import PolicyEditor
 from tests.ledger.servers import Server

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from proxy.cli.explain import ask, render
 from proxy.configuration import Compiled, load_policy
-from proxy.explaining import ask, render
 from proxy.ledger import redis_ledger
 from proxy.ledger.redis_ledger import open_ledger
 from tests.ledger.servers import Server
