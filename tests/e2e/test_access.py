@@ -5,13 +5,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
 
 from tests.e2e.configuration import WASHINGTON, configuration, trunk
 from tests.e2e.configuration import provider as provider_entry
-from tests.e2e.facade_stage import new_token, signed_in, store_configuration
+from tests.e2e.facade_stage import (
+    LONDON_DID,
+    new_token,
+    outcome,
+    seconds_until,
+    signed_in,
+    store_configuration,
+)
 from tests.e2e.sip_text import answer
 from tests.e2e.trunkwarden_process import HTTP_SECONDS, Trunkwarden, command
 from tests.e2e.user_agents import OutgoingCall, incoming
@@ -135,3 +143,31 @@ def test_a_token_ends_with_its_account(serve_module, redis_server, provider, tmp
     refused = first.post("/v1/tokens", json={"name": "a", "scopes": ["read"], "account": "no-such"})
     assert refused.status_code == 422
     assert "there is no account `no-such`" in refused.json()["detail"]
+
+
+def test_callers_that_are_held_to_numbers_stay_so(
+    serve, redis_server, provider, busy, new_peer, tmp_path
+) -> None:
+    """Under an account's own token, over DIDWW's API and over the native one."""
+    proxy = signed_in(serve(store_configuration(tmp_path, redis_server.url, provider)))
+    desk, headers = new_peer("127.0.5.5"), {"Api-Key": new_token(proxy, "cli", "write", account="acme")}
+    trunks = f"{proxy.admin}/didww/v3/voice_out_trunks"
+    held = {"name": "Held", "allowed_sip_ips": ["127.0.5.5"], "on_cli_mismatch_action": "reject_call"}
+    body: dict[str, Any] = {"type": "voice_out_trunks", "attributes": {**held, "allow_any_did_as_cli": True}}
+    headers["Content-Type"] = "application/vnd.api+json"
+    made = httpx.post(trunks, headers=headers, json={"data": body})
+    assert made.status_code == 201, made.text
+    shown = made.json()["data"]
+    login = (shown["attributes"]["username"], shown["attributes"]["password"])
+    seconds_until("admitted", lambda: outcome(desk, proxy, WASHINGTON, login, cli=LONDON_DID))
+    assert outcome(desk, proxy, WASHINGTON, login) == "CLI"
+    body = {**body, "id": shown["id"], "attributes": {"on_cli_mismatch_action": "send_original_cli"}}
+    refused = httpx.patch(f"{trunks}/{shown['id']}", headers=headers, json={"data": body})
+    assert refused.status_code == 422, refused.text
+    (error,) = refused.json()["errors"]
+    assert error["source"] == {"pointer": "/data/attributes/on_cli_mismatch_action"}
+    bearer = {"Authorization": f"Bearer {headers['Api-Key']}"}
+    change = {"on_cli_mismatch_action": None}
+    answer = httpx.patch(f"{proxy.admin}/v1/trunks/{shown['id']}", headers=bearer, json=change)
+    assert answer.status_code == 403, answer.text
+    assert outcome(desk, proxy, WASHINGTON, login) == "CLI"

@@ -130,7 +130,7 @@ def test_outbound_config_of_oneself_and_the_calls_that_it_allows(proxy, acme, bu
     seconds_until("COUNTRY", lambda: outcome(desk, proxy, WASHINGTON))
 
 
-def test_number_that_is_shown_when_the_caller_has_none(proxy, acme, provider, busy, new_peer) -> None:
+def test_number_that_is_shown_when_the_caller_has_none(proxy, admin, acme, provider, busy, new_peer) -> None:
     desk = new_peer("127.0.9.1")
     (number,) = acme("GET", "/numbers").ok()["result"]
     assert number["number"] == LONDON_DID
@@ -146,7 +146,11 @@ def test_number_that_is_shown_when_the_caller_has_none(proxy, acme, provider, bu
 
     seconds_until(LONDON_DID, shown)
     said = {"destination_whitelist": [], "default_outgoing_source_number_id": NOBODY}
-    acme("PUT", "/outbound_config", said).ok()
+    text = acme("PUT", "/outbound_config", said).refused(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT")
+    assert "default_outgoing_source_number_id is what the account's callers are held to" in text
+    assert shown() == LONDON_DID
+    config = acme("GET", "/outbound_config").ok()
+    assert admin("PUT", f"/outbound_configs/{config['id']}", said).ok()["destination_whitelist"] == []
     text = acme("PUT", "/outbound_config", {"default_outgoing_source_number_id": ABSENT}).refused(
         400, "INVALID_ARGUMENT", "INVALID_ARGUMENT"
     )

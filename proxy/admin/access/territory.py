@@ -21,6 +21,12 @@ WITHIN: Final = "lies within a network of somebody else"
 SHARED: Final = "is a network of somebody else"
 THEIR_LOGIN: Final = "is the user name of somebody else"
 TOO_WIDE: Final = "is too wide for callers without a login"
+NOT_OWN: Final = "is none of the account's numbers"
+HELD: Final = (
+    "holds the callers to the account's numbers: a token for one account does not give that up, unless the"
+    " account has a default_did"
+)
+STAYS: Final = "is what the account's callers are held to: a token for one account does not take it away"
 NO_COUNTRIES: Final = (
     "the account has no destination_whitelist: its countries are listed by the operator first"
 )
@@ -43,20 +49,20 @@ def taken_from_others(
     """
     if who.account is None or all(_plain(old, field) == _plain(new, field) for field in _FOUND_BY):
         return None
-    logs_in = _logs_in(new)
+    wants_login = logs_in(new)
     others = [one.spec for one in document.list("trunks") if not who.sees(one.spec.get("account"))]
     login = _login(new)
     if login is not None and login != _login(old) and login in map(_login, others):
         return "username", THEIR_LOGIN
-    theirs = [(network, _logs_in(spec)) for spec in others for network in _networks(spec)]
+    theirs = [(network, logs_in(spec)) for spec in others for network in _networks(spec)]
     for network in _networks(new):
-        if not logs_in and network.prefixlen < _WIDEST[network.version]:
+        if not wants_login and network.prefixlen < _WIDEST[network.version]:
             return "allowed_sip_ips", f"{network} {TOO_WIDE}"
         for other, others_log_in in theirs:
             # Everywhere is nobody's own.
             if other.prefixlen and network != other and _lies_within(network, other):
                 return "allowed_sip_ips", f"{network} {WITHIN}"
-            if network == other and not (logs_in and others_log_in):
+            if network == other and not (wants_login and others_log_in):
                 return "allowed_sip_ips", f"{network} {SHARED}"
     return None
 
@@ -71,6 +77,37 @@ def widened(document: Document, who: Identity, old: Mapping[str, Any], new: Mapp
     if account is not None and account.spec.get("destination_whitelist") is not None:
         return None
     return NO_COUNTRIES
+
+
+def shown_freely(
+    document: Document, who: Identity, old: Mapping[str, Any], new: Mapping[str, Any]
+) -> tuple[str, str] | None:
+    """Why `who` may not have the callers of a trunk shown as `new` says: under numbers that are not its
+    account's, or under whatever they say where they were held to numbers. The field and what is wrong with
+    it; None: it may. What holds all of an account's trunks, also those that are not there yet, is the
+    account's own default_did."""
+    if who.account is None:
+        return None
+    own = {None, *own_numbers(document, who.account)}
+    for field in ("dids", "default_did"):
+        if not _numbers(new, field) <= own | _numbers(old, field):
+            return field, NOT_OWN
+    account = document.find("accounts", who.account)
+    default = None if account is None else account.spec.get("default_did")
+    if _holds(old) and not _holds(new) and default is None:
+        return "on_cli_mismatch_action", HELD
+    return None
+
+
+def let_go(who: Identity, old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
+    """Why `who` may not leave its account without the default_did that it has. None: it may."""
+    given_up = old.get("default_did") is not None and new.get("default_did") is None
+    return STAYS if who.account is not None and given_up else None
+
+
+def logs_in(spec: Mapping[str, Any]) -> bool:
+    """Whether the callers of a trunk have to show a login."""
+    return bool(spec.get("auth", "ip") != "ip")
 
 
 def own_numbers(document: Document, account: str) -> Iterator[str]:
@@ -88,12 +125,17 @@ def _plain(spec: Mapping[str, Any], field: str) -> Any:
     return list(value) if isinstance(value, list | tuple) else value or None
 
 
-def _logs_in(spec: Mapping[str, Any]) -> bool:
-    return bool(spec.get("auth", "ip") != "ip")
+def _numbers(spec: Mapping[str, Any], field: str) -> set[str | None]:
+    value = spec.get(field)
+    return set(value) if isinstance(value, list | tuple) else {value}
+
+
+def _holds(spec: Mapping[str, Any]) -> bool:
+    return (spec.get("on_cli_mismatch_action") or "send_original_cli") != "send_original_cli"
 
 
 def _login(spec: Mapping[str, Any]) -> str | None:
-    return spec.get("username") if _logs_in(spec) else None
+    return spec.get("username") if logs_in(spec) else None
 
 
 def _countries(spec: Mapping[str, Any]) -> frozenset[str] | None:

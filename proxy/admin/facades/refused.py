@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from proxy.admin.access.identity import Identity
+from proxy.admin.native.ownership import Forbidden, check_all
 from proxy.objects.document import Document, PolicyObject
 from proxy.objects.editor import PolicyEditor
 from proxy.objects.errors import Invalid
@@ -36,8 +37,9 @@ def belongs_to(one: PolicyObject) -> str | None:
 
 
 def wanted_name(who: Identity, said: str) -> str:
-    """What a new object of the caller's would be called: an account's names begin with its own."""
-    return said if who.account is None else f"{who.account}.{said}"
+    """What a new object of the caller's would be called: an account's names are its own, a dot, and then
+    none."""
+    return said if who.account is None else f"{who.account}.{said.replace('.', '-')}"
 
 
 async def change_one(
@@ -48,25 +50,28 @@ async def change_one(
     key: str,
     operation: Callable[[Document], Document],
 ) -> Document:
-    """The document after `operation` made, changed or deleted the object `key`. Raises Faulty in place of
-    Invalid, what the operation raises, and otherwise as the editor does."""
+    """The document after `operation` made, changed or deleted the object `key`. Who sees one account only
+    may do what it may over the native API, and no more. Raises Faulty in place of Invalid and Forbidden, what
+    the operation raises, and otherwise as the editor does."""
     tried = Document()
 
     def watched(document: Document) -> Document:
         nonlocal tried
         tried = document
         tried = operation(document)
+        check_all(who, document, tried)
         return tried
 
     try:
         version = await editor.change(who.name, comment, watched)
-    except Invalid as error:
-        raise Faulty(list(_faults(error, kind, tried.find(kind, key), tried, who))) from None
+    except (Invalid, Forbidden) as error:
+        one = tried.find(kind, key) or tried.find(kind, key.lower())
+        raise Faulty(list(_faults(error, kind, one, tried, who))) from None
     return version.document
 
 
 def _faults(
-    error: Invalid, kind: str, one: PolicyObject | None, document: Document, who: Identity
+    error: Invalid | Forbidden, kind: str, one: PolicyObject | None, document: Document, who: Identity
 ) -> Iterator[Fault]:
     """Who sees one account only is not told the names of what others have."""
     own = "" if one is None else f"{kind}[{one.name}]"

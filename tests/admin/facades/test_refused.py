@@ -32,7 +32,7 @@ async def faults_of(who: Identity, *problems: tuple[str, str]) -> list[Fault]:
     editor = Editor(Invalid([Finding(*problem) for problem in problems]))
 
     def operation(document: Document) -> Document:
-        return document.create("trunks", "mine", {"account": "acme"}, id=KEY)
+        return document.create("trunks", "acme.mine", {"account": "acme"}, id=KEY)
 
     with pytest.raises(Faulty) as error:
         await change_one(editor, who, "", "trunks", KEY, operation)  # type: ignore[arg-type]
@@ -42,14 +42,14 @@ async def faults_of(who: Identity, *problems: tuple[str, str]) -> list[Fault]:
 async def test_faults_are_of_fields() -> None:
     assert await faults_of(
         everything("ops"),
-        ("trunks[mine].dst_prefixes.deny[0]", "is in `allow` too"),
-        ("trunks[mine]", "needs a `rate_deck`"),
-        ("trunks[mine-2].name", "is of another trunk"),
+        ("trunks[acme.mine].dst_prefixes.deny[0]", "is in `allow` too"),
+        ("trunks[acme.mine]", "needs a `rate_deck`"),
+        ("trunks[acme.mine-2].name", "is of another trunk"),
         ("default_provider", "there is no provider"),
     ) == [
         Fault("dst_prefixes", "is in `allow` too"),
         Fault("", "needs a `rate_deck`"),
-        Fault("", "trunks[mine-2].name: is of another trunk"),
+        Fault("", "trunks[acme.mine-2].name: is of another trunk"),
         Fault("", "default_provider: there is no provider"),
     ]
 
@@ -57,7 +57,7 @@ async def test_faults_are_of_fields() -> None:
 async def test_an_account_is_not_told_of_others() -> None:
     (own, other) = await faults_of(
         ACME,
-        ("trunks[mine].allowed_sip_ips", "cannot be told from trunk `theirs`: both have 192.0.2.1/32"),
+        ("trunks[acme.mine].allowed_sip_ips", "cannot be told from trunk `theirs`: both have 192.0.2.1/32"),
         ("trunks[theirs].profile", "there is no profile"),
     )
     assert own == Fault(

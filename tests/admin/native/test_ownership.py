@@ -142,12 +142,12 @@ OPERATORS: list[dict[str, Any]] = [
     {"profile": "no-such"},
     {"allow_any_source": True},
     {"allow_any_country": True},
-    {"allow_any_did_as_cli": True},
     {"dids": ["+442079460000"]},
     {"deny_kinds": []},
     {"trust_identity": False},
     {"name": "office"},
     {"name": "umbrella.stolen"},
+    {"name": "acme.umbrella.stolen"},
 ]
 
 

@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import Response
 
 from proxy.admin.access.identity import READ, WRITE, Identity, need
-from proxy.admin.access.territory import NO_COUNTRIES, taken_from_others
+from proxy.admin.access.territory import NO_COUNTRIES
 from proxy.admin.facades.application import application
 from proxy.admin.facades.didww import jsonapi
 from proxy.admin.facades.didww.credentials import Credentials
@@ -128,7 +128,6 @@ class Didww:
             _check_countries(document, who)
             assigned = Numbers(document).assigned(relationships, who)
             spec, beside = changed(new_trunk(who.account), {}, said, assigned)
-            _check_addresses(document, who, {}, spec)
             if wants_credentials(spec):
                 spec = with_credentials(spec, drawn)
             name = document.free_name("trunks", wanted_name(who, said.name), "trunk")
@@ -167,7 +166,6 @@ class Didww:
             numbers = Numbers(document)
             assigned = numbers.assigned(relationships, who)
             spec, beside = changed(numbers.spec_of(one), one.extra[BESIDE], said, assigned)
-            _check_addresses(document, who, one.spec, spec)
             gets_login = wants_credentials(spec)
             if gets_login:
                 spec = with_credentials(spec, drawn)
@@ -408,14 +406,6 @@ def _check_countries(document: Document, who: Identity) -> None:
     account = None if who.account is None else document.find("accounts", who.account)
     if who.account is not None and (account is None or account.spec.get("destination_whitelist") is None):
         raise Refused(jsonapi.Fault(422, jsonapi.INVALID, NO_COUNTRIES, NO_COUNTRIES, "/data"))
-
-
-def _check_addresses(
-    document: Document, who: Identity, old: Mapping[str, Any], new: Mapping[str, Any]
-) -> None:
-    taken = taken_from_others(document, who, old, new)
-    if taken is not None:
-        raise FieldError(*taken)
 
 
 def _check_shape(said: TrunkAttributes, version: str) -> None:

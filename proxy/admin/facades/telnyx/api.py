@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from proxy.admin.access.identity import READ, WRITE, Identity, need
-from proxy.admin.access.territory import widened
 from proxy.admin.facades.application import application
 from proxy.admin.facades.refused import Fault, Faulty, belongs_to, change_one, wanted_name
 from proxy.admin.facades.telnyx import errors
@@ -60,7 +59,6 @@ class Telnyx:
 
         def operation(document: Document) -> Document:
             spec, beside = changed(new_profile(who.account), {}, said)
-            _check_countries(document, who, {}, spec)
             name = document.free_name("profiles", wanted_name(who, said.name), "profile")
             return document.create("profiles", name, spec, id=key, extra={BESIDE: beside})
 
@@ -74,7 +72,6 @@ class Telnyx:
         def operation(document: Document) -> Document:
             one = _find(document, key, who)
             spec, beside = changed(one.spec, one.extra.get(BESIDE, {}), said)
-            _check_countries(document, who, one.spec, spec)
             return document.replace("profiles", one.id, spec, extra={**one.extra, BESIDE: beside})
 
         document = await self._change(who, "an outbound voice profile is changed", key, operation)
@@ -130,15 +127,6 @@ def _find(document: Document, key: str, who: Identity) -> PolicyObject:
     if one is None or one.id != key.lower() or not who.sees(belongs_to(one)):
         raise Refused(not_found())
     return one
-
-
-def _check_countries(
-    document: Document, who: Identity, old: Mapping[str, Any], new: Mapping[str, Any]
-) -> None:
-    """Raises FieldError for countries that the caller may not choose."""
-    why = widened(document, who, old, new)
-    if why is not None:
-        raise FieldError("whitelisted_destinations", why)
 
 
 def _shown(document: Document, who: Identity) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 
 from proxy.admin.access.identity import READ, WRITE, Identity, need
 from proxy.admin.facades.application import application
-from proxy.admin.facades.refused import Faulty, belongs_to, change_one
+from proxy.admin.facades.refused import Faulty, belongs_to, change_one, wanted_name
 from proxy.admin.facades.voipbin import errors, resources
 from proxy.admin.facades.voipbin.errors import Refused, invalid, not_found
 from proxy.admin.facades.voipbin.fields import (
@@ -31,6 +31,8 @@ from proxy.objects.errors import EditError
 from proxy.observe.clock import utc_now
 
 _CONFIG: Final = "outbound config"
+_SAID_BY: Final = {"default_did": "default_outgoing_source_number_id"}
+"""A field of our account → the field that says it, where their names differ."""
 _NO_CALLS: Final = (
     "calls cannot be created over HTTP here: dial through a trunk, whose calls the outbound config judges"
 )
@@ -258,8 +260,7 @@ class Voipbin:
             spec = resources.planned({} if who.account is None else {"account": who.account}, said)
             if said.detail:
                 spec["detail"] = said.detail
-            wanted = said.name if who.account is None else f"{who.account}.{said.name or 'outplan'}"
-            name = document.free_name("outplans", wanted, "outplan")
+            name = document.free_name("outplans", wanted_name(who, said.name or "outplan"), "outplan")
             return document.create("outplans", name, spec, id=key, extra={BESIDE: {"name": said.name}})
 
         document = await self._change(who, "an outplan is made", "outplans", key, operation)
@@ -328,7 +329,9 @@ class Voipbin:
             extra = {**account.extra, BESIDE: {**beside(account), CONFIG: config}}
             return document.replace("accounts", account.id, spec, extra=extra)
 
-        document = await self._change(who, "an outbound config is written", "accounts", key, operation)
+        document = await self._change(
+            who, "an outbound config is written", "accounts", who.account or "", operation
+        )
         return resources.outbound_config(document.get("accounts", key), document)
 
     async def _change(
@@ -345,7 +348,9 @@ class Voipbin:
         try:
             return await change_one(self._editor, who, f"VoIPBIN: {comment}", kind, key, operation)
         except Faulty as error:
-            text = "; ".join(f"{fault.field} {fault.text}".strip() for fault in error.faults)
+            text = "; ".join(
+                f"{_SAID_BY.get(fault.field, fault.field)} {fault.text}".strip() for fault in error.faults
+            )
             if deletes:
                 raise Refused(409, f"It is in use: {text}", "RESOURCE_IN_USE") from None
             raise Refused(400, text) from None
