@@ -256,7 +256,7 @@ class CallSession:
                 # An ACK that took another way is no reason to cut an emergency call off.
                 self.ack_deadline = now + settings.ack_seconds
                 self.max_deadline = now + trunk.max_call_seconds
-                self.core.wake(self, self.ack_deadline, now)
+                self.core.wake(self, min(self.ack_deadline, self.max_deadline), now)
             begin_checkups(self, now)
             self.core.commands.append(Answered(self))
 

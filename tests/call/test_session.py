@@ -313,10 +313,11 @@ def test_call_that_is_never_acknowledged_is_ended() -> None:
     assert play.take()[:3] == ["carrier <- ACK", "carrier <- BYE", "pbx <- BYE"]
 
 
-def test_longest_call_duration() -> None:
-    play = Playbook(policy(trunk={"max_call_seconds": 600}))
+@pytest.mark.parametrize("longest", [600, 20, 2])
+def test_longest_call_duration(longest: int) -> None:
+    play = Playbook(policy(trunk={"max_call_seconds": longest}))
     established(play)
-    play.pass_time(599)
+    play.pass_time(longest - 1)
     assert play.take() == []
     play.pass_time(2)
     bye = play.last(PBX)
