@@ -32,6 +32,7 @@ SCHEDULE: Final = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 
 _LEAST_KEY: Final = 24
 _LONGEST_KEY: Final = 64
+_LEAST_SECRET: Final = 24  # characters; every customer has a key made of it, to guess by
 
 
 class _Section(BaseModel):
@@ -138,13 +139,18 @@ def check_destination(url: str, reach: Reach) -> tuple[list[str], list[str]]:
 
 
 def secret_findings(webhooks: WebhooksConfig) -> list[Finding]:
-    """Secrets, once their files are read, that are none of Standard Webhooks."""
+    """Secrets, once their files are read, that are none of Standard Webhooks, or too short."""
     findings = []
     for index, endpoint in enumerate(webhooks.endpoints):
         if endpoint.secret is not None and not _is_key(endpoint.secret.get_secret_value()):
             key = "secret" if endpoint.secret_file is None else "secret_file"
             text = "must be `whsec_` and 24 to 64 random bytes in base64, as Standard Webhooks has it"
             findings.append(Finding(f"webhooks.endpoints[{index}].{key}", text))
+    secret = webhooks.callback_secret
+    if secret is not None and len(secret.get_secret_value()) < _LEAST_SECRET:
+        key = "callback_secret" if webhooks.callback_secret_file is None else "callback_secret_file"
+        text = f"must be at least {_LEAST_SECRET} characters, such as `openssl rand -hex 32` writes"
+        findings.append(Finding(f"webhooks.{key}", text))
     return findings
 
 

@@ -11,7 +11,9 @@ from policy.compiled import Policy, Scope
 from policy.reasons import ReasonCode
 from proxy.admin.control_protocol import Heartbeat, PolicyState, ReloadOutcome
 from proxy.admission.inquiry import add_headroom, attempt_from, judge
-from proxy.objects.document import PolicyObject
+from proxy.objects.document import Document
+from proxy.objects.owners import ids_of, owners_of
+from proxy.objects.yaml_file import id_by_name
 from proxy.observe.clock import iso
 from proxy.observe.exposition import Snapshot
 from proxy.webhooks.settings import rows_of, section_of
@@ -78,10 +80,9 @@ class Control:
         """Who is told of what: the section, and the trunks from `start` on."""
         app = self._app
         if start == 0:
-            followed = app.followed
-            trunks = [] if followed is None else followed.version.document.list("trunks")
+            document = None if app.followed is None else app.followed.version.document
             config, policy = app.in_force, app.store.policy
-            self._hooked = await asyncio.to_thread(_rows, config, policy, trunks)
+            self._hooked = await asyncio.to_thread(_rows, config, policy, document)
         rows = self._hooked[start : start + _ROWS]
         return {
             "section": section_of(app.in_force),
@@ -117,5 +118,8 @@ class Control:
         return fields
 
 
-def _rows(config: Config, policy: Policy, trunks: list[PolicyObject]) -> list[list[Any]]:
-    return rows_of(config, policy, {trunk.name: trunk.id for trunk in trunks})
+def _rows(config: Config, policy: Policy, document: Document | None) -> list[list[Any]]:
+    """`document`: of the store; None: the policy is in the file."""
+    ids = {} if document is None else {trunk.name: trunk.id for trunk in document.list("trunks")}
+    id_of = id_by_name if document is None else ids_of(document)
+    return rows_of(config, policy, ids, owners_of(config.trunks, id_of))

@@ -16,6 +16,7 @@ from proxy.admin import problems
 from proxy.admin.access.identity import CALLS, READ, WRITE, Identity, need
 from proxy.admin.access.records import as_seen
 from proxy.admin.access.routes import access_routes
+from proxy.admin.callback_secret import callback_routes
 from proxy.admin.control_client import ControlClient, Shared
 from proxy.admin.control_protocol import (
     ControlError,
@@ -49,6 +50,7 @@ from proxy.observe.clock import iso_ms
 from proxy.observe.exposition import CONTENT_TYPE, Snapshot, render
 from proxy.observe.tasks import TaskKeeper
 from proxy.webhooks.counts import Samples
+from proxy.webhooks.settings import HookSettings
 
 HEARTBEAT_SECONDS = 1.0
 CONTROL_SECONDS = 5.0
@@ -72,13 +74,14 @@ Caller = Annotated[Identity, Depends(need(CALLS))]
 
 class Api:
     """The handlers, on the two places that they ask: the SIP process and the ledger. `counted` is what this
-    process counts itself."""
+    process counts itself, `hooks` by what it tells others of events."""
 
     def __init__(self, control: ControlClient, ledger: LedgerAccess, tasks: TaskKeeper, sip_pid: int) -> None:
         self._control = control
         self.ledger = ledger
         self._sip_pid = sip_pid
         self.counted: Callable[[], Samples] = dict
+        self.hooks: Callable[[], HookSettings | None] = lambda: None
         self._heartbeat: Shared[Heartbeat] = Shared(self._ask_heartbeat, tasks)
         self._metrics: Shared[bytes] = Shared(self._ask_metrics, tasks)
 
@@ -259,6 +262,7 @@ def create_app(api: Api, version: str, editor: PolicyEditor) -> FastAPI:
     )
     app.add_api_route("/v1/policy", api.policy, methods=["GET"])
     app.include_router(access_routes(api.ledger, editor))
+    app.include_router(callback_routes(lambda: api.hooks(), editor))
     add_native(app, editor, api.usages)
     app.include_router(documentation_routes())
     app.state.policy = editor

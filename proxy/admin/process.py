@@ -74,6 +74,7 @@ async def serve(settings: ChildSettings) -> None:
     webhooks = _webhooks(settings, control, ledger)
     api = Api(control, ledger, tasks, settings.sip_pid)
     api.counted = webhooks.counts.samples
+    api.hooks = lambda: webhooks.settings
     app = create_app(api, settings.version, editor)
     mount_facades(app, editor, TrunkSpending(control, ledger))
     guard = Guard(

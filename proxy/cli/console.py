@@ -275,10 +275,25 @@ def webhooks_test(
     """Tell the endpoints of an event that did not happen, from here and now, and say what they answer."""
     from proxy.cli.webhooks import try_out
 
-    outcomes = _result(try_out(_load(config), endpoint))
+    outcomes = _result(try_out(_load(config), config, endpoint))
     for name, outcome in outcomes:
         typer.echo(f"{name}: {'ok' if outcome.ok else 'failed'}: {outcome.detail}")
     raise typer.Exit(OK if all(outcome.ok for _, outcome in outcomes) else FAILED)
+
+
+@webhooks_app.command("secret")
+def webhooks_secret(
+    config: ConfigFile = _DEFAULT_FILE,
+    account: Annotated[str | None, typer.Option(help="whose trunks they are", metavar="NAME")] = None,
+    trunk: Annotated[str | None, typer.Option(help="that tells it", metavar="NAME")] = None,
+) -> None:
+    """Show what signs the callbacks of one customer, for that customer."""
+    from proxy.cli.webhooks import secret_of
+
+    if (account is None) == (trunk is None):
+        _complain("either --account or --trunk says whose callbacks")
+        raise typer.Exit(USAGE)
+    typer.echo(_result(secret_of(_load(config), config, account, trunk)))
 
 
 @webhooks_app.command("dead")

@@ -20,9 +20,7 @@ from proxy.ledger.ledger import LedgerRefused, LedgerUnavailable
 from proxy.ledger.redis_ledger import RedisLedger
 from proxy.ledger.sharded_ledger import ShardedLedger, connector_of
 from proxy.ledger.tokens import StoredToken, Tokens, TooManyTokens
-from proxy.objects.editor import open_editor
-from proxy.objects.errors import EditError
-from proxy.objects.seeding import document_of_file
+from proxy.objects.owners import document_in_force
 from proxy.observe.clock import iso_now
 
 
@@ -88,17 +86,7 @@ async def audit(compiled: Compiled, limit: int) -> list[dict[str, Any]]:
 async def _account_id(compiled: Compiled, path: Path, name: str) -> str:
     """Of the account of that name in the policy in force. Raises ValueError, or LedgerUnavailable."""
     assert compiled.config is not None
-    section = compiled.config.ledger
-    editor = open_editor(path, compiled.config.policy.source, section.url, section.data_dir)
-    try:
-        version = await editor.current()
-        if compiled.needs_store and not version.number:  # the file's objects will be the store's first
-            return id_of_account(document_of_file(path)[0], name)
-        return id_of_account(version.document, name)
-    except (EditError, OSError) as error:
-        raise ValueError(f"the policy cannot be read: {error}") from None
-    finally:
-        await editor.close()
+    return id_of_account(await document_in_force(path, compiled.config), name)
 
 
 async def _tell(ledger: RedisLedger | ShardedLedger, action: str, token: StoredToken) -> None:

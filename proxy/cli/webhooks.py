@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeVar
 
-from config.model import LedgerConfig
+from config.model import Config, LedgerConfig
 from proxy.configuration import Compiled
 from proxy.ledger.hook_queue import HookQueue, open_hook_queue
 from proxy.ledger.ledger import LedgerRefused, LedgerUnavailable
+from proxy.objects.document import Document
+from proxy.objects.owners import document_in_force, ids_of, owner_of, owners_of
 from proxy.observe.clock import iso_ms, utc_now
 from proxy.routing.names import Names
+from proxy.webhooks.callback_key import callback_key
 from proxy.webhooks.messages import event_json, request_of
 from proxy.webhooks.outcome import Outcome
 from proxy.webhooks.service import sender_of
@@ -21,12 +25,14 @@ from proxy.webhooks.settings import HookSettings
 T = TypeVar("T")
 
 
-async def try_out(compiled: Compiled, endpoint: str | None) -> list[tuple[str, Outcome]]:
-    """Post a test event to one endpoint, or to all but the trunks' callbacks. Raises ValueError when there is
-    none, OSError for authorities that cannot be read."""
+async def try_out(compiled: Compiled, path: Path, endpoint: str | None) -> list[tuple[str, Outcome]]:
+    """Post a test event to one endpoint, or to all but the trunks' callbacks. `path` is the file that
+    `compiled` was made of. Raises ValueError when there is none, OSError for authorities that cannot be
+    read."""
     if compiled.config is None or compiled.policy is None:
         raise ValueError("there is no configuration to take endpoints from")
-    settings = HookSettings.of(compiled.config, compiled.policy)
+    ids = ids_of(await _document(compiled.config, path))
+    settings = HookSettings.of(compiled.config, compiled.policy, {}, owners_of(compiled.config.trunks, ids))
     known = {name: one for name, one in settings.recipients.items() if endpoint in (None, name)}
     if endpoint is None:
         known = {name: one for name, one in known.items() if not one.callback}
@@ -46,6 +52,30 @@ async def try_out(compiled: Compiled, endpoint: str | None) -> list[tuple[str, O
         headers, body = request_of(recipient, id_, event, now)
         outcomes.append((name, await sender.post(recipient, headers, body)))
     return outcomes
+
+
+async def secret_of(compiled: Compiled, path: Path, account: str | None, trunk: str | None) -> str:
+    """What signs the callbacks of an account's trunks, or of a trunk of no account; one of the two is given.
+    Raises ValueError."""
+    if compiled.config is None or compiled.config.webhooks.callback_secret is None:
+        raise ValueError("callbacks are not signed: there is no `webhooks.callback_secret_file`")
+    document = await _document(compiled.config, path)
+    if trunk is not None:
+        found = document.find("trunks", trunk)
+        if found is None:
+            raise ValueError(f"there is no trunk `{trunk}`")
+        account = found.spec.get("account")
+    owner = owner_of(trunk or "", account, ids_of(document))
+    if owner is None:
+        raise ValueError(f"there is no account `{account}`")
+    return callback_key(compiled.config.webhooks.callback_secret.get_secret_value(), owner)
+
+
+async def _document(config: Config, path: Path) -> Document:
+    try:
+        return await document_in_force(path, config)
+    except (LedgerUnavailable, LedgerRefused) as error:
+        raise ValueError(f"the policy is in the store, which cannot be asked: {error}") from error
 
 
 async def dead_letters(compiled: Compiled, limit: int) -> list[str]:

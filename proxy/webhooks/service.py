@@ -54,6 +54,11 @@ class Webhooks:
         self._sampler = Sampler(burst=1)
         self.counts = Counts()
 
+    @property
+    def settings(self) -> HookSettings | None:
+        """What is told by now; None: nothing yet."""
+        return self._settings
+
     async def run(self) -> None:
         """Until it is cancelled."""
         self._keeper.start(self._deliver(), name="webhooks.deliver")

@@ -4,7 +4,7 @@ process, which tells."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any, Final, Self
 
@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from config.model import Config
 from config.web_address import Reach
 from policy.compiled import Policy, Scope, Window
+from proxy.webhooks.callback_key import callback_key
 
 CALLBACK_EVENTS: Final = ("trunk.threshold_reached", "trunk.threshold_freed")
 _CALLBACK: Final = "trunk:"
@@ -61,8 +62,8 @@ class TrunkFacts:
 
 @dataclass(frozen=True, slots=True)
 class HookSettings:
-    """The section `webhooks` with what is needed of the policy. `retries`: seconds from one try to the
-    next."""
+    """The section `webhooks` with what is needed of the policy. `retries`: seconds from one try to the next.
+    `callback_secret`: the keys of callbacks are made of it."""
 
     recipients: dict[str, Recipient]
     trunks: dict[str, TrunkFacts]
@@ -72,11 +73,12 @@ class HookSettings:
     timeout: float
     retries: tuple[int, ...]
     ca_file: str | None
+    callback_secret: str | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, config: Config, policy: Policy, ids: Mapping[str, str] | None = None) -> Self:
-        """Of the configuration in force and the policy made of it. `ids` of trunks, where they have any."""
-        return cls.from_json(section_of(config), rows_of(config, policy, ids or {}))
+    def of(cls, config: Config, policy: Policy, ids: Mapping[str, str], owners: Mapping[str, str]) -> Self:
+        """Of the configuration in force and the policy made of it; `ids` and `owners` as in `rows_of`."""
+        return cls.from_json(section_of(config), rows_of(config, policy, ids, owners))
 
     @classmethod
     def from_json(cls, section: Mapping[str, Any], rows: Iterable[Sequence[Any]]) -> Self:
@@ -86,11 +88,12 @@ class HookSettings:
         for name, url, secret, events, account in section["endpoints"]:
             recipients[name] = Recipient(name, url, secret, tuple(events), account)
         trunks = {}
-        for name, account, active, threshold, window, shard, url, id_ in rows:
+        secret = section["callback_secret"]
+        for name, account, active, threshold, window, shard, url, id_, owner in rows:
             trunks[name] = TrunkFacts(name, account, active, threshold, window, shard, url is not None, id_)
-            if url is not None:
+            if url is not None and owner is not None:
                 wanted = callback_of(name)
-                key = section["callback_secret"]
+                key = None if secret is None else callback_key(secret, owner)
                 recipients[wanted] = Recipient(wanted, url, key, CALLBACK_EVENTS, callback=True)
         return cls(
             recipients,
@@ -101,6 +104,7 @@ class HookSettings:
             section["timeout"],
             tuple(section["retries"]),
             section["ca_file"],
+            secret,
         )
 
     def told_of(self, event: str, trunk: str | None = None) -> Iterator[str]:
@@ -140,8 +144,11 @@ def section_of(config: Config) -> dict[str, Any]:
     }
 
 
-def rows_of(config: Config, policy: Policy, ids: Mapping[str, str]) -> list[list[Any]]:
-    """What is needed of each trunk, as JSON; nothing when nobody is told of anything."""
+def rows_of(
+    config: Config, policy: Policy, ids: Mapping[str, str], owners: Mapping[str, str]
+) -> list[list[Any]]:
+    """What is needed of each trunk, as JSON; nothing when nobody is told of anything. `ids`: of trunks, where
+    the policy is in the store. `owners`: whose they are; one of nobody that is known tells nobody."""
     if not config.webhooks.endpoints and all(trunk.callback_url is None for trunk in config.trunks):
         return []
     rows = []
@@ -149,7 +156,8 @@ def rows_of(config: Config, policy: Policy, ids: Mapping[str, str]) -> list[list
         name, scope = trunk.name, policy.trunks[trunk.name].scope
         active, window = trunk.status == "active", scope.window.value
         url = trunk.callback_url
-        rows.append([name, trunk.account, active, scope.threshold, window, scope.shard, url, ids.get(name)])
+        whose = [url, ids.get(name), owners.get(name)]
+        rows.append([name, trunk.account, active, scope.threshold, window, scope.shard, *whose])
     return rows
 
 

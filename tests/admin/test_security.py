@@ -37,6 +37,7 @@ EVERY_ROUTE = [
     ("GET", "/v1/tokens/one"),
     ("DELETE", "/v1/tokens/one"),
     ("GET", "/v1/audit"),
+    ("GET", "/v1/callback_secret"),
     ("GET", "/didww/v3/voice_out_trunks"),
     ("POST", "/telnyx/v2/outbound_voice_profiles"),
     ("GET", "/nowhere"),

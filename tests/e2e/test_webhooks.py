@@ -18,14 +18,14 @@ from standardwebhooks import Webhook
 from tests.e2e.configuration import PARIS, WASHINGTON, configuration, trunk
 from tests.e2e.configuration import provider as provider_entry
 from tests.e2e.didww_stage import client_of, new_trunk
-from tests.e2e.facade_stage import signed_in, store_configuration
+from tests.e2e.facade_stage import new_token, signed_in, store_configuration
 from tests.e2e.trunkwarden_process import Trunkwarden, command
 from tests.e2e.user_agents import OutgoingCall, hang_up, incoming
 from tests.e2e.waiting import eventually
 from tests.webhooks.receiver import Answer, Received, Receiver
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-CALLBACK_SECRET = "callback-secret"
+CALLBACK_SECRET = "the-secret-that-no-customer-is-told"
 REACHED, FREED = "trunk.threshold_reached", "trunk.threshold_freed"
 TOLD_SECONDS = 30.0
 
@@ -42,7 +42,7 @@ def base(own_redis, provider, receiver, tmp_path) -> dict[str, Any]:
                   callback_url=receiver.url("/didww?trunk=desk"), on_threshold="finish"),
             trunk("other", "127.0.0.11", rate_deck="retail"),
         ],
-        accounts=[{"name": "acme"}],
+        accounts=[{"name": "acme"}, {"name": "blue"}],
         webhooks={
             "allow_networks": ["127.0.0.0/8"],
             "callback_networks": ["127.0.0.0/8"],
@@ -75,6 +75,13 @@ def spend(proxy: Trunkwarden, provider, caller) -> None:
     proxy.wait_until_idle()
 
 
+def key_by_command(proxy: Trunkwarden, account: str) -> str:
+    """What that customer's callbacks are signed with."""
+    done = command("webhooks", "secret", "-c", str(proxy.file), "--account", account)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
 def refused(proxy: Trunkwarden, caller, called: str) -> str:
     return str(OutgoingCall(caller, proxy.address, called).send().final().start)
 
@@ -97,7 +104,10 @@ def test_threshold_is_told_once_by_two_instances_and_again_when_it_is_freed(
     (row,) = json.loads(callback.body)
     assert (row["type"], row["id"], row["status"]) == ("voice_out_trunks", "desk", "blocked")
     signature = callback.headers["x-didww-signature"]
-    assert RequestValidator(CALLBACK_SECRET).validate(receiver.url("/didww?trunk=desk"), row, signature)
+    own, others = (key_by_command(one, account) for account in ("acme", "blue"))
+    assert RequestValidator(own).validate(receiver.url("/didww?trunk=desk"), row, signature)
+    for wrong in (others, CALLBACK_SECRET):
+        assert not RequestValidator(wrong).validate(receiver.url("/didww?trunk=desk"), row, signature)
 
     base["trunks"][0]["threshold_amount"] = "5.00"
     for proxy in (one, two):
@@ -253,7 +263,8 @@ def _http_process(proxy: Trunkwarden) -> int:
 def test_callback_of_a_trunk_that_a_carriers_client_made(
     serve, own_redis, receiver, provider, new_peer, tmp_path
 ) -> None:
-    """DIDWW's client makes the trunk, and DIDWW's validator takes what its callback is sent."""
+    """DIDWW's client makes the trunk, and DIDWW's validator takes what its callback is sent, with the secret
+    that the customer is shown."""
     config = store_configuration(
         tmp_path / "store", own_redis.url, provider,
         webhooks={
@@ -263,7 +274,8 @@ def test_callback_of_a_trunk_that_a_carriers_client_made(
         },
     )  # fmt: skip
     proxy = signed_in(serve(config))
-    client = client_of(proxy)
+    token = new_token(proxy, "acme", "read", "write", account="acme")
+    client = client_of(proxy, token)
     trunk = new_trunk("With a callback", "127.0.0.12", threshold_amount="0.10")
     for inside in ("http://169.254.169.254/latest/meta-data", "http://10.0.0.1/where-endpoints-are"):
         trunk.callback_url = inside
@@ -278,4 +290,12 @@ def test_callback_of_a_trunk_that_a_carriers_client_made(
     (row,) = json.loads(callback.body)
     assert (row["id"], row["type"], row["status"]) == (made.id, "voice_out_trunks", "blocked")
     signature = callback.headers["x-didww-signature"]
-    assert RequestValidator(CALLBACK_SECRET).validate(receiver.url("/didww"), row, signature)
+    proxy.http.headers["Authorization"] = f"Bearer {token}"
+    secret = proxy.get("/v1/callback_secret")["callback_secret"]
+    assert secret == key_by_command(proxy, "acme") != key_by_command(proxy, "zenith")
+    assert RequestValidator(secret).validate(receiver.url("/didww"), row, signature)
+    tried = command("webhooks", "test", "-c", str(proxy.file), "--endpoint", f"trunk:{row['name']}")
+    assert tried.returncode == 0, tried.stdout
+    test = callbacks(receiver)[-1]
+    (row,) = json.loads(test.body)
+    assert RequestValidator(secret).validate(receiver.url("/didww"), row, test.headers["x-didww-signature"])

@@ -44,8 +44,8 @@ class Stage:
         section = section_of(Config(webhooks=WebhooksConfig(allow_networks=("127.0.0.0/8",))))  # type: ignore[arg-type]
         section["endpoints"] = [[one.name, one.url, one.secret, one.events, None] for one in self.recipients]
         rows = [
-            ["t", None, self.version != "v2", None, "rolling_24h", "", None, None],
-            ["u", None, True, None, "rolling_24h", "", None, None],
+            ["t", None, self.version != "v2", None, "rolling_24h", "", None, None, None],
+            ["u", None, True, None, "rolling_24h", "", None, None, None],
         ]
         start = args["start"]
         return {"section": section, "trunks": rows[start : start + 1], "more": start == 0}
