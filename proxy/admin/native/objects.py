@@ -116,9 +116,10 @@ class Objects:
         query_of(request, ())
         self._check_may_write(who)
         body = await object_of(request)
-        object_id, name = new_id(), name_of(self._kind, body)
-        if not name:
-            needed = "number" if self._kind == "dids" and body.get("name") is None else "name"
+        object_id = new_id()
+        name = body["name"] if "name" in body else name_of(self._kind, body)
+        if not isinstance(name, str) or not name:
+            needed = "number" if self._kind == "dids" and "name" not in body else "name"
             return refusal(Invalid([Finding(f"{self._kind}[].{needed}", "is required, as text")]), self._kind)
 
         def operation(document: Document) -> Document:

@@ -235,6 +235,8 @@ async def test_numbers(house: House) -> None:
             ({"name": "none"}, "/number"),
             ({}, "/number"),
             ({"name": 5, "number": "+442071838753"}, "/name"),
+            ({"name": None, "number": "+442071838753"}, "/name"),
+            ({"name": "", "number": "+442071838753"}, "/name"),
             ({"number": "0207"}, "/number"),
             ({"number": "+442071838750"}, "/name"),
             ({"name": "again", "number": "+442071838750"}, "/number"),
