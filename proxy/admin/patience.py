@@ -7,20 +7,27 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from proxy.admin.doorway import Doorway
+
 SECONDS: Final = 15.0
 MOST: Final = 64
+CLOSING_SECONDS: Final = 1.0
+"""So long a peer may take to say goodbye (TLS)."""
 
 
-def patient(most: int = MOST, seconds: float = SECONDS) -> type[H11Protocol]:
+def patient(most: int = MOST, seconds: float = SECONDS, doorway: Doorway | None = None) -> type[H11Protocol]:
     """uvicorn's protocol, for connections on which no request is under way: new ones, those whose request
     does not arrive whole, and those that were answered. Each is closed after `seconds`; when there are more
     than `most`, the one that has been so for longest. uvicorn itself gives a request no time to arrive in,
-    and counts such connections among those that it serves, so that a stranger could hold all of them."""
+    and counts such connections among those that it serves, so that a stranger could hold all of them.
+    `doorway` is where they come from."""
     idle: dict[H11Protocol, asyncio.TimerHandle] = {}
 
     class Patient(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            if doorway is not None:
+                doorway.passed(transport.get_extra_info("socket").fileno())
             self._look()
 
         def connection_lost(self, exc: Exception | None) -> None:
@@ -52,5 +59,6 @@ def patient(most: int = MOST, seconds: float = SECONDS) -> type[H11Protocol]:
         def _give_up(self) -> None:
             self._busy()
             self.transport.close()
+            self.loop.call_later(CLOSING_SECONDS, self.transport.abort)
 
     return Patient

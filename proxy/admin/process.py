@@ -23,6 +23,7 @@ from proxy.admin.access.tenancy import in_force
 from proxy.admin.api import CONTROL_SECONDS, Api, create_app
 from proxy.admin.control_client import ControlClient
 from proxy.admin.control_protocol import ControlError, ControlLost
+from proxy.admin.doorway import Doorway
 from proxy.admin.facades.mounting import facade_refusal, mount_facades
 from proxy.admin.facades.spending import TrunkSpending
 from proxy.admin.ledger_access import AdminLedger, LedgerAccess
@@ -86,6 +87,7 @@ async def serve(settings: ChildSettings) -> None:
         refuse=facade_refusal,
     )
     context = _context(settings)
+    doorway = Doorway(settings.listener)
     server = _Server(
         uvicorn.Config(
             guard,
@@ -95,7 +97,7 @@ async def serve(settings: ChildSettings) -> None:
             proxy_headers=False,
             lifespan="off",
             ws="none",
-            http=patient(),
+            http=patient(doorway=doorway),
             limit_concurrency=_MAX_CONNECTIONS,
             timeout_keep_alive=15,
             timeout_graceful_shutdown=2,
@@ -121,7 +123,7 @@ async def serve(settings: ChildSettings) -> None:
     tasks.start(report(), name="admin.report")
     tasks.start(webhooks.run(), name="admin.webhooks")
     try:
-        await server.serve(sockets=[socket.socket(fileno=settings.listener)])
+        await server.serve(sockets=[doorway])
     finally:
         control.close()
         await tasks.stop()
