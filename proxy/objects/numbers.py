@@ -26,9 +26,3 @@ def numbers_of_account(document: Document, account: str) -> list[str]:
                 found += one.spec.get("dids", ())
     found += [did.spec["number"] for did in document.list("dids") if account_of(document, did) == account]
     return list(dict.fromkeys(found))
-
-
-def numbers_of_trunk(document: Document, trunk: PolicyObject) -> list[str]:
-    """The numbers that are this trunk's own, each once."""
-    objects = (did.spec["number"] for did in document.list("dids") if did.spec.get("trunk") == trunk.name)
-    return list(dict.fromkeys([*trunk.spec.get("dids", ()), *objects]))

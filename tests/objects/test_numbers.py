@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.objects.document import Document
-from proxy.objects.numbers import account_of, numbers_of_account, numbers_of_trunk
+from proxy.objects.numbers import account_of, numbers_of_account
 
 LISTED, POOL, FREE, OF_TRUNK, OF_BOTH, LOOSE = (f"+44207183875{digit}" for digit in range(6))
 
@@ -41,6 +41,3 @@ def test_a_number_belongs_to_its_account_or_its_trunks(document: Document) -> No
 def test_numbers_are_told_once(document: Document) -> None:
     assert numbers_of_account(document, "acme") == [POOL, LISTED, OF_BOTH, OF_TRUNK]
     assert numbers_of_account(document, "None") == []
-    desk, loose = document.list("trunks")
-    assert numbers_of_trunk(document, desk) == [LISTED, OF_BOTH, OF_TRUNK]
-    assert numbers_of_trunk(document, loose) == [LOOSE]

@@ -132,7 +132,7 @@ class Didww:
                 spec = with_credentials(spec, drawn)
             name = document.free_name("trunks", wanted_name(who, said.name), "trunk")
             made = document.create("trunks", name, spec, id=key, extra={BESIDE: beside})
-            return settled(document, made, key)
+            return settled(document, made, key, who)
 
         document = await self._change(who, "a voice OUT trunk is made", key, version, operation)
         one, numbers = document.get("trunks", key), Numbers(document)
@@ -170,7 +170,7 @@ class Didww:
             if gets_login:
                 spec = with_credentials(spec, drawn)
             new = document.replace("trunks", one.id, spec, extra={**one.extra, BESIDE: beside})
-            return settled(document, new, one.id)
+            return settled(document, new, one.id, who)
 
         document = await self._change(who, "a voice OUT trunk is changed", key, version, operation)
         one, numbers = _find(document, key, who), Numbers(document)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID, uuid5
 
@@ -12,7 +13,7 @@ from proxy.admin.facades.didww.trunk import FieldError
 from proxy.admin.facades.refused import belongs_to
 from proxy.admin.facades.specs import put
 from proxy.objects.document import Document, PolicyObject
-from proxy.objects.numbers import account_of, numbers_of_trunk
+from proxy.objects.numbers import account_of
 
 _NUMBERS: Final = UUID("9b0c53d5-95c7-4a0e-8c0b-0f6f2f3b7e51")
 
@@ -36,6 +37,9 @@ class Numbers:
     def __init__(self, document: Document) -> None:
         self._document = document
         self._entries = {did.spec["number"]: did for did in document.list("dids")}
+        self._of_trunks: dict[str, list[str]] = {}
+        for number, did in self._entries.items():
+            self._of_trunks.setdefault(did.spec.get("trunk") or "", []).append(number)
 
     def id_of(self, number: str) -> str:
         """The id of a number."""
@@ -59,11 +63,13 @@ class Numbers:
         if relationship == "default_did":
             number = trunk.spec.get("default_did")
             return [] if number is None else [number]
-        return numbers_of_trunk(self._document, trunk) if relationship == "dids" else []
+        if relationship != "dids":
+            return []
+        return list(dict.fromkeys([*trunk.spec.get("dids", ()), *self._of_trunks.get(trunk.name, ())]))
 
     def spec_of(self, trunk: PolicyObject) -> dict[str, Any]:
         """The spec of a trunk with all of its numbers among its `dids`, as a client sees it."""
-        numbers = numbers_of_trunk(self._document, trunk)
+        numbers = self.related(trunk, "dids")
         return {**trunk.spec, "dids": numbers} if numbers else dict(trunk.spec)
 
     def assigned(self, said: TrunkRelationships, who: Identity) -> dict[str, Any]:
@@ -101,24 +107,27 @@ def _number(relationship: str, one: Identifier, known: dict[str, str]) -> str:
     return known[one.id]
 
 
-def settled(before: Document, after: Document, key: str) -> Document:
-    """`after`, in which the trunk `key` was given the spec of a client, with its numbers where they belong:
+def settled(before: Document, after: Document, key: str, who: Identity) -> Document:
+    """`after`, in which `who` gave the trunk `key` the spec of a client, with its numbers where they belong:
     what has an entry is assigned there, or given back, and the rest is listed. Raises FieldError."""
     trunk, old = after.get("trunks", key), before.find("trunks", key)
-    wanted = list(dict.fromkeys(trunk.spec.get("dids", ())))
-    had = frozenset() if old is None else frozenset(numbers_of_trunk(before, old))
-    listed = [] if old is None else old.spec.get("dids", ())
-    entries = {did.spec["number"]: did for did in after.list("dids")}
+    wanted = dict.fromkeys(trunk.spec.get("dids", ()))
+    had = frozenset() if old is None else frozenset(Numbers(before).related(old, "dids"))
+    listed = frozenset() if old is None else frozenset(old.spec.get("dids", ()))
+    # An entry of nobody's is not for an account to take.
+    entries = {did.spec["number"]: did for did in after.list("dids") if who.sees(account_of(before, did))}
+    made: dict[str, PolicyObject] = {}
     for number in wanted:
         entry = entries.get(number)
         if number in had or entry is None:
             continue
         if entry.spec.get("account") not in (None, belongs_to(trunk)):
             raise FieldError("dids", "belongs to another account")
-        after = after.patch("dids", entry.id, {"trunk": trunk.name})
+        made[entry.id] = replace(entry, spec={**entry.spec, "trunk": trunk.name})
     spec = dict(trunk.spec)
     put(spec, "dids", [one for one in wanted if one in listed or one not in entries] or None)
-    return given_back(before, after.replace("trunks", trunk.id, spec), trunk.name, keep=frozenset(wanted))
+    made[trunk.id] = replace(trunk, spec=spec)
+    return given_back(before, after.map(made), trunk.name, keep=frozenset(wanted))
 
 
 def given_back(
@@ -126,7 +135,10 @@ def given_back(
 ) -> Document:
     """`after` with the numbers of a trunk that are not to be kept in the hands of its account, as it was
     `before`."""
+    made: dict[str, PolicyObject] = {}
     for did in after.list("dids"):
         if did.spec.get("trunk") == trunk and did.spec["number"] not in keep:
-            after = after.patch("dids", did.id, {"trunk": None, "account": account_of(before, did)})
-    return after
+            spec = {field: value for field, value in did.spec.items() if field != "trunk"}
+            put(spec, "account", account_of(before, did))
+            made[did.id] = replace(did, spec=spec)
+    return after.map(made)

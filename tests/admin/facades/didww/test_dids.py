@@ -34,9 +34,9 @@ def one(number: str, type: str = "dids") -> dict[str, str]:  # noqa: A002
     return {"type": type, "id": NUMBERS.id_of(number)}
 
 
-def given(key: str, *numbers: str, document: Document = DOCUMENT) -> Document:
+def given(key: str, *numbers: str, document: Document = DOCUMENT, who: Identity = OPS) -> Document:
     """What the document is after a client gave a trunk these numbers."""
-    return settled(document, document.patch("trunks", key, {"dids": list(numbers)}), key)
+    return settled(document, document.patch("trunks", key, {"dids": list(numbers)}), key, who)
 
 
 def whose(document: Document) -> list[tuple[str, object, object]]:
@@ -114,6 +114,13 @@ def test_a_number_that_another_trunk_lists_is_not_taken_from_its_trunk() -> None
     shared = DOCUMENT.patch("trunks", "b", {"dids": [ENTRY]})
     same = given("b", ENTRY, document=shared)
     assert (whose(same), same.get("trunks", "b").spec["dids"]) == (whose(DOCUMENT), [ENTRY])
+
+
+def test_an_account_takes_no_entry_that_is_nobodys() -> None:
+    """It may be its trunk's `default_did`, and is then one of the numbers that it may list."""
+    mine = given("b", ENTRY, STOCK, who=ACME)
+    assert whose(mine) == [("entry", "b", None), ("stock", None, None)]
+    assert mine.get("trunks", "b").spec["dids"] == [STOCK]
 
 
 def test_another_accounts_entry() -> None:
