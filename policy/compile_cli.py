@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from urllib.parse import urlsplit
 from uuid import NAMESPACE_DNS, uuid5
 
@@ -12,34 +13,62 @@ from policy.numbering.dial_plan import DialPlan
 from policy.passport import Signer, Trusted, Verifier
 
 
-def compile_cli(
-    config: Config, trunk: TrunkConfig, plan: DialPlan, provider: object, vouching: Vouching | None
-) -> CliRules | None:
-    """The rules of `trunk`; None where there is nothing to judge, to write in another way or to vouch for."""
-    action = OnMismatch(trunk.on_cli_mismatch_action)
-    own, default = numbers_of(config, trunk), trunk.default_did
-    account = next((one for one in config.accounts if one.name == trunk.account), None)
-    if action is OnMismatch.SEND_ORIGINAL and account is not None and account.default_did is not None:
-        action, default = OnMismatch.REPLACE, account.default_did
-        own = tuple(sorted({*_all_numbers(config, account.name), *own, default}))
-    wanted = next((one for one in config.providers if one.name == provider), None)
-    formatted = wanted is not None and wanted.cli_format is not None
-    header = IdentityHeader(trunk.identity_header)
-    judged = action is not OnMismatch.SEND_ORIGINAL or bool(own)
-    if not (judged or formatted or vouching is not None or header is not IdentityHeader.PASS):
-        return None
-    return CliRules(
-        scope_id=f"trunk:{trunk.name}",
-        plan=plan,
-        owned=frozenset(own),
-        action=action,
-        default=default,
-        choices=own,
-        believes=trunk.trust_identity,
-        identity=header,
-        vouching=vouching,
-        origid=_origid(config, trunk),
-    )
+class CliCompiler:
+    """Compiles the rules of the trunks of one configuration. Trunks without an account are taken for one
+    customer's."""
+
+    def __init__(self, config: Config, vouching: Vouching | None) -> None:
+        self._vouching = vouching
+        self._defaults = {account.name: account.default_did for account in config.accounts}
+        self._formatted = {one.name for one in config.providers if one.cli_format is not None}
+        host = urlsplit(config.stir.x5u or "").hostname if config.stir is not None else None
+        self._space = uuid5(NAMESPACE_DNS, host or "trunkwarden.invalid")
+        self._pools: defaultdict[str | None, set[str]] = defaultdict(set)
+        for account in config.accounts:
+            self._pools[account.name].update(account.dids)
+        for trunk in config.trunks:
+            self._pools[trunk.account].update(trunk.dids)
+        self._shown: dict[tuple[str | None, frozenset[str]], tuple[str, ...]] = {}
+
+    def rules(self, trunk: TrunkConfig, plan: DialPlan, provider: str | None) -> CliRules | None:
+        """The rules of `trunk`; None where there is nothing to judge, to write in another way or to vouch
+        for."""
+        action = OnMismatch(trunk.on_cli_mismatch_action)
+        default = trunk.default_did
+        of_account = None if trunk.account is None else self._defaults.get(trunk.account)
+        replaced = action is OnMismatch.SEND_ORIGINAL and of_account is not None
+        own = self._own(trunk, replaced or trunk.allow_any_did_as_cli, of_account if replaced else None)
+        if replaced:
+            action, default = OnMismatch.REPLACE, of_account
+        header = IdentityHeader(trunk.identity_header)
+        judged = action is not OnMismatch.SEND_ORIGINAL or bool(own)
+        written = provider in self._formatted or self._vouching is not None
+        if not (judged or written or header is not IdentityHeader.PASS):
+            return None
+        return CliRules(
+            scope_id=f"trunk:{trunk.name}",
+            plan=plan,
+            owned=frozenset(own),
+            action=action,
+            default=default,
+            choices=own,
+            believes=trunk.trust_identity,
+            identity=header,
+            vouching=self._vouching,
+            # The same for all calls of a trunk, while it keeps its name and the certificate its host.
+            origid=str(uuid5(self._space, trunk.name)),
+        )
+
+    def _own(self, trunk: TrunkConfig, all_of_account: bool, default: str | None) -> tuple[str, ...]:
+        """The numbers that a trunk may show, sorted: its own, or those of its account and of all the
+        account's trunks; and the defaults. Trunks with the same numbers of an account share them."""
+        defaults = frozenset(one for one in (trunk.default_did, default) if one is not None)
+        if not all_of_account:
+            return tuple(sorted(defaults.union(trunk.dids)))
+        key = (trunk.account, defaults)
+        if key not in self._shown:
+            self._shown[key] = tuple(sorted(defaults | self._pools[trunk.account]))
+        return self._shown[key]
 
 
 def compile_vouching(config: Config, files: StirFiles | None) -> Vouching | None:
@@ -55,34 +84,6 @@ def compile_vouching(config: Config, files: StirFiles | None) -> Vouching | None
         for x5u, one in files.trusted.items()
     }
     return Vouching(signer, Verifier(trusted))
-
-
-def _origid(config: Config, trunk: TrunkConfig) -> str:
-    """The same for all calls of a trunk, for as long as it keeps its name and the certificate its host."""
-    host = urlsplit(config.stir.x5u or "").hostname if config.stir is not None else None
-    return str(uuid5(uuid5(NAMESPACE_DNS, host or "trunkwarden.invalid"), trunk.name))
-
-
-def numbers_of(config: Config, trunk: TrunkConfig) -> tuple[str, ...]:
-    """The numbers that a trunk may show, sorted: its own, or with `allow_any_did_as_cli` those of its account
-    and of all the account's trunks. Trunks without an account are then taken for one customer's."""
-    found = set(trunk.dids)
-    if trunk.allow_any_did_as_cli:
-        found.update(_all_numbers(config, trunk.account))
-    if trunk.default_did is not None:
-        found.add(trunk.default_did)
-    return tuple(sorted(found))
-
-
-def _all_numbers(config: Config, account: str | None) -> set[str]:
-    found: set[str] = set()
-    for one in config.accounts:
-        if one.name == account:
-            found.update(one.dids)
-    for trunk in config.trunks:
-        if trunk.account == account:
-            found.update(trunk.dids)
-    return found
 
 
 def compile_cli_format(provider: ProviderConfig) -> CliFormat | None:

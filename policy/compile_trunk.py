@@ -17,7 +17,7 @@ from config.model import (
 from policy.cidr_table import CidrTable, Network
 from policy.cli import Vouching
 from policy.compile_attempts import calling_windows, destinations, velocity_rules
-from policy.compile_cli import compile_cli
+from policy.compile_cli import CliCompiler
 from policy.compile_emergency import dial_plan
 from policy.compile_scopes import country_rules, high_risk_rules, kind_rules, rate_limits, scopes_of
 from policy.compiled import OnLedgerUnavailable, OnThreshold, Provider, Trunk
@@ -54,7 +54,7 @@ class TrunkCompiler:
         self._accounts = {account.name: account for account in config.accounts}
         self._profiles = {profile.name: profile for profile in config.profiles}
         self._problems = problems
-        self._vouching = vouching
+        self._cli = CliCompiler(config, vouching)
 
     def trunk(self, index: int) -> Trunk | None:
         """The trunk at `index` of the configuration; None when it has a problem."""
@@ -116,7 +116,7 @@ class TrunkCompiler:
             call_probe_seconds=config.call_probe_seconds,
             on_ledger_unavailable=mode,
             local_capacity_limit=local_capacity,
-            cli=compile_cli(self._config, config, plan, wanted, self._vouching),
+            cli=self._cli.rules(config, plan, wanted),
             login=None if config.auth == "ip" else config.username,
             windows=calling_windows(config, profile),
             velocity=velocity_rules(config),
