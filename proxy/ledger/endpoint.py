@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 
 from proxy.ledger import lua
 from proxy.ledger.keys import WHOLE, Keys
-from proxy.ledger.ledger import LedgerRefused, LedgerUnavailable
+from proxy.ledger.ledger import LedgerRefused, LedgerUnavailable, reason_of
 from proxy.ledger.resp import ServerError, error_kind
 from proxy.ledger.topology import topology_of
 
@@ -93,7 +93,9 @@ class Endpoint:
             await opened.disconnect(nowait=True)
             if isinstance(error, redis.exceptions.RedisError | OSError | TimeoutError):
                 kind = connect_error_kind(error)
-                raise LedgerUnavailable(kind, f"ledger {self.shown}: {error}", sent=False) from None
+                raise LedgerUnavailable(
+                    kind, f"ledger {self.shown}: {reason_of(error)}", sent=False
+                ) from None
             raise
         return opened
 

@@ -22,7 +22,7 @@ from redis.backoff import NoBackoff
 
 from proxy.ledger.endpoint import connect_error_kind
 from proxy.ledger.keys import HANGUP_SECONDS, WHOLE
-from proxy.ledger.ledger import LedgerUnavailable
+from proxy.ledger.ledger import LedgerUnavailable, reason_of
 from proxy.ledger.topology import Topology
 from proxy.observe.tasks import TaskKeeper
 
@@ -92,7 +92,7 @@ class HangupBus:
                     refs += [str(one) for one in json.loads(found[1])]
         except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
             self._url = ""  # it may be elsewhere by now
-            raise LedgerUnavailable(connect_error_kind(error), f"hang-up: {error}") from None
+            raise LedgerUnavailable(connect_error_kind(error), f"hang-up: {reason_of(error)}") from None
         return HangupResult(asked, answered, tuple(refs))
 
     def serve(self, handler: HangupHandler) -> None:

@@ -31,6 +31,11 @@ class LedgerUnavailable(Exception):
         self.sent = sent
 
 
+def reason_of(error: BaseException) -> str:
+    """What went wrong on the way to the server, for people. A deadline says nothing itself."""
+    return str(error) or "no answer in time"
+
+
 class LedgerRefused(Exception):
     """The ledger cannot be used as it is set up, and trying again will not help. The message says what to
     mend."""

@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 from redis.crc import key_slot
 
 from proxy.ledger.keys import WHOLE
-from proxy.ledger.ledger import LedgerRefused, LedgerUnavailable
+from proxy.ledger.ledger import LedgerRefused, LedgerUnavailable, reason_of
 
 SENTINEL_PORT: Final = 26379
 SERVER_PORT: Final = 6379
@@ -101,7 +101,7 @@ class Sentinel:
             try:
                 found = await _ask(place, self._access, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)
             except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
-                why = f"{_name(place)}: {error}"
+                why = f"{_name(place)}: {reason_of(error)}"
                 continue
             if found:
                 self._places.remove(place)
@@ -136,7 +136,7 @@ class Cluster:
             try:
                 rows = cast("list[list[object]]", await _ask(place, self._access, "CLUSTER", "SLOTS"))
             except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
-                why = f"{_name(place)}: {error}"
+                why = f"{_name(place)}: {reason_of(error)}"
                 continue
             nodes = [
                 [_node(node, place) for node in cast("list[list[object]]", row[2:])]

@@ -25,7 +25,7 @@ from redis.backoff import NoBackoff
 from proxy.ledger.embedded import EmbeddedServer
 from proxy.ledger.endpoint import connect_error_kind
 from proxy.ledger.keys import WHOLE
-from proxy.ledger.ledger import LedgerUnavailable
+from proxy.ledger.ledger import LedgerUnavailable, reason_of
 from proxy.ledger.topology import topology_of
 
 T = TypeVar("T")
@@ -257,7 +257,9 @@ class Versions:
                 return await work(await self._client())
         except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
             await self.close()  # it may be elsewhere by now
-            raise LedgerUnavailable(connect_error_kind(error), f"the policy's store: {error}") from None
+            raise LedgerUnavailable(
+                connect_error_kind(error), f"the policy's store: {reason_of(error)}"
+            ) from None
 
     async def _client(self) -> Redis:
         if self._made is not None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,6 +81,17 @@ async def test_nobody_there(folder: Path, opener: Opener) -> None:
         await opener(f"unix:///{folder}/nothing.sock")
     assert error.value.kind == "connection"
     assert not error.value.sent
+
+
+async def test_a_server_that_does_not_answer(server: Server) -> None:
+    assert server.process is not None
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(LedgerUnavailable, match="no answer in time") as error:
+            await Endpoint(server.url, timeout=0.3).open()
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+    assert error.value.kind == "timeout"
 
 
 async def test_password_and_database(server: Server, opener: Opener) -> None:
