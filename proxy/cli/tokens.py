@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from config.values import Name
-from proxy.admin.access.audit import CHANGES, TURNED_AWAY, entry, merged
+from proxy.admin.access.audit import CHANGES, STREAMS, entry, merged
 from proxy.admin.access.tenancy import id_of_account
 from proxy.admin.access.tokens import ID_BYTES, SECRET_BYTES, issue, mistakes_in
 from proxy.configuration import Compiled
@@ -79,7 +79,7 @@ async def revoke(compiled: Compiled, which: str) -> StoredToken:
 async def audit(compiled: Compiled, limit: int) -> list[dict[str, Any]]:
     """The last entries of the audit, newest first. Raises ValueError."""
     async with _ledger(compiled) as ledger:
-        streams = [await ledger.records(stream, limit) for stream in (CHANGES, TURNED_AWAY)]
+        streams = [await ledger.records(stream, limit) for stream in STREAMS]
     return merged(streams, limit)
 
 

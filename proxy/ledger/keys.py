@@ -3,8 +3,8 @@
 All begin with the hash tag `{tw}`, so that a Redis Cluster keeps them in one slot and one script may touch
 all; with `shard_by: account` those of one shard begin with `{tw:account:acme}`, `{tw:trunk:x}` or
 `{tw:provider:p}` in its place, and what belongs to no shard with `{tw}`. `ref` is a call's reference, `scope`
-a scope's id (`trunk:office-pbx`), `stream` is `decisions`, `calls`, `audit` or `turned-away`. Amounts are
-micro-units. Sizes are of the encodings that both servers choose by default.
+a scope's id (`trunk:office-pbx`), `stream` is `decisions`, `calls`, `audit`, `audit-customers` or
+`turned-away`. Amounts are micro-units. Sizes are of the encodings that both servers choose by default.
 
 `{tw}:clock`, string, 16 B, for ever
     The highest time seen, µs since the epoch: when the server's clock steps back, the ledger's is held here.

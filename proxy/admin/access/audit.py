@@ -1,5 +1,5 @@
-"""What was changed and what was refused over HTTP: on two streams of the ledger, so that strangers who are
-refused cannot push changes out."""
+"""What was changed and what was refused over HTTP: on three streams of the ledger, so that neither
+strangers who are refused nor customers who end calls can push changes out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from proxy.observe.tasks import TaskKeeper
 _log = logging.getLogger(__name__)
 
 CHANGES: Final = "audit"
+CUSTOMERS: Final = "audit-customers"
 TURNED_AWAY: Final = "turned-away"
+STREAMS: Final = (CHANGES, CUSTOMERS, TURNED_AWAY)
+"""Changes, and what operators were refused; calls that tokens of one account have ended, as often as they
+like, and what those were refused; what strangers were refused."""
 MOST_WAITING: Final = 1000
 _LONGEST_PATH: Final = 200
 _PERIOD: Final = 60.0
@@ -44,8 +48,9 @@ class Audit:
         self._waiting = 0
 
     def changed(self, who: Identity, source: str, method: str, path: str, status: int) -> None:
-        """Somebody has changed something."""
-        self._write(CHANGES, who, source, method, path, status, None)
+        """Somebody has changed something, or ended calls."""
+        stream = CUSTOMERS if who.account is not None and path.startswith("/v1/calls") else CHANGES
+        self._write(stream, who, source, method, path, status, None)
 
     def refused(
         self, who: Identity | None, source: str, method: str, path: str, status: int, now: float
@@ -54,7 +59,8 @@ class Audit:
         since the last one in `more`. `now` is in monotonic seconds."""
         more = self._strangers.admit(source, now) if who is None else self._known.admit(who.name, now)
         if more is not None:
-            stream = TURNED_AWAY if who is None else CHANGES
+            known = CHANGES if who is None or who.account is None else CUSTOMERS
+            stream = TURNED_AWAY if who is None else known
             self._write(stream, who, source, method, path, status, more or None)
 
     def _write(

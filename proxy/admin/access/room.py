@@ -10,7 +10,7 @@ from proxy.objects.document import Document, PolicyObject
 
 MOST_OBJECTS: Final = 200
 """Of each kind: so many may belong to an account for its tokens to make one more."""
-MOST_BYTES: Final = 4 * 1024 * 1024
+MOST_BYTES: Final = 2 * 1024 * 1024
 """Of all objects that belong to an account, as they are stored. The policy of all accounts has 32 MiB."""
 
 

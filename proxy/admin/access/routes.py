@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from config.values import Name
-from proxy.admin.access.audit import CHANGES, TURNED_AWAY, merged
+from proxy.admin.access.audit import STREAMS, merged
 from proxy.admin.access.identity import ADMIN, Identity, need
 from proxy.admin.access.tenancy import NoSuchAccount, id_of_account
 from proxy.admin.access.tokens import ID_BYTES, SECRET_BYTES, issue, mistakes_in
@@ -139,7 +139,7 @@ def access_routes(ledger: LedgerAccess, editor: PolicyEditor) -> APIRouter:
     @router.get("/audit")
     async def audit(_: Admin, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> AuditEntries:
         """What was changed and what was refused, newest first; of refused strangers samples only."""
-        streams = [await ledger.records(stream, limit) for stream in (CHANGES, TURNED_AWAY)]
+        streams = [await ledger.records(stream, limit) for stream in STREAMS]
         return AuditEntries(entries=merged(streams, limit))
 
     return router

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from proxy.admin.access import audit as module
-from proxy.admin.access.audit import CHANGES, TURNED_AWAY, Audit, entry, merged
-from proxy.admin.access.identity import Identity
+from proxy.admin.access.audit import CHANGES, CUSTOMERS, STREAMS, TURNED_AWAY, Audit, entry, merged
+from proxy.admin.access.identity import Identity, everything
 from proxy.ledger.ledger import LedgerUnavailable
 from proxy.observe.tasks import TaskKeeper
 from tests.admin.stage import until
@@ -20,7 +20,7 @@ class Kept:
 
     def __init__(self) -> None:
         self.away = False
-        self.streams: dict[str, list[dict[str, Any]]] = {CHANGES: [], TURNED_AWAY: []}
+        self.streams: dict[str, list[dict[str, Any]]] = {stream: [] for stream in STREAMS}
         self.tasks = TaskKeeper()
         self.audit = Audit(self.append, self.tasks, lambda: "now")
 
@@ -38,19 +38,30 @@ class Kept:
 
 async def test_a_change() -> None:
     kept = Kept()
-    kept.audit.changed(ACME, "192.0.2.1", "DELETE", "/v1/calls/r1", 202)
+    kept.audit.changed(ACME, "192.0.2.1", "PATCH", "/v1/trunks/t1", 200)
     await kept.written()
     assert kept.streams[CHANGES] == [
         {
             "at": "now",
             "who": "billing",
-            "action": "DELETE /v1/calls/r1",
+            "action": "PATCH /v1/trunks/t1",
             "token": "0102",
             "account": "acme",
             "source": "192.0.2.1",
-            "status": 202,
+            "status": 200,
         }
     ]
+
+
+async def test_customers_push_out_no_changes() -> None:
+    """By calls that they end, or by what they are refused."""
+    kept = Kept()
+    for who, own in ((ACME, True), (everything("ops"), False)):
+        kept.audit.changed(who, "192.0.2.1", "DELETE", "/v1/calls?trunk=t1", 202)
+        kept.audit.refused(who, "192.0.2.1", "POST", "/v1/reload", 403, 0.0)
+        await kept.written()
+        assert len(kept.streams[CUSTOMERS]) == 2
+        assert len(kept.streams[CHANGES]) == (0 if own else 2)
 
 
 async def test_strangers_are_sampled_on_a_stream_of_their_own() -> None:
@@ -72,7 +83,7 @@ async def test_those_with_a_token_are_sampled_by_name() -> None:
     for number in range(100):
         kept.audit.refused(ACME, f"192.0.2.{number}", "GET", "/v1/tokens", 403, 0.0)
     await kept.written()
-    assert len(kept.streams[CHANGES]) == 20
+    assert len(kept.streams[CUSTOMERS]) == 20
 
 
 async def test_a_ledger_that_is_away_is_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.admin.access.pace import BURST, INTERVAL, Pace
+from proxy.admin.access.pace import A_DAY, BURST, INTERVAL, Pace
 from tests.admin.house import ROOT, House
 
 
@@ -15,6 +15,20 @@ def test_an_account_has_a_burst_and_then_some_each_minute() -> None:
     assert pace.wait("acme", 5.0 + INTERVAL) == 0.0
     assert pace.wait("acme", 5.0 + INTERVAL) > 0
     assert [pace.wait("acme", 1e6) for _ in range(BURST)] == [0.0] * BURST
+
+
+def test_an_account_has_so_many_a_day() -> None:
+    """Where a thousand versions are kept, one account at one instance takes a day to push them all out."""
+    pace, now, changes, since = Pace(), 0.0, 0, []
+    while changes < 1000:
+        wait = pace.wait("acme", now)
+        now += wait
+        if wait == 0.0:
+            changes += 1
+            since.append(now)
+    assert since[A_DAY - 1] == pytest.approx((A_DAY - BURST) * INTERVAL, rel=0.3)
+    assert since[-1] == pytest.approx(86_400.0, rel=0.01)
+    assert pace.wait("umbrella", now) == 0.0
 
 
 async def test_who_has_changed_too_much_still_reads_and_ends_calls(house: House) -> None:
