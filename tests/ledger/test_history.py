@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from proxy.ledger.ledger import Renewed
 from proxy.ledger.lua import script
@@ -28,6 +29,7 @@ from tests.ledger.servers import Opener, Server, scope, until
 OPERATIONS = int(os.environ.get("TRUNKWARDEN_LEDGER_HISTORY", "20000"))
 CLIENTS = 3
 LIMIT_SECONDS = 60 + OPERATIONS / 200
+MARK = b"all-is-done"
 _VERBS = {script(verb).digest.decode(): verb for verb in ("reserve", "renew", "settle")}
 _LINE = re.compile(rb'^\+[\d.]+ \[0 127\.0\.0\.1:(\d+)\] "EVALSHA" "([0-9a-f]{40})" (.*)$')
 _ARGUMENT = re.compile(rb'"((?:[^"\\]|\\.)*)"')
@@ -38,6 +40,7 @@ class Monitor:
 
     def __init__(self, port: int) -> None:
         self.lines: list[bytes] = []
+        self._passed = False
         self._socket = socket.create_connection(("127.0.0.1", port))
         self._socket.sendall(b"MONITOR\r\n")
         assert self._socket.recv(5) == b"+OK\r\n"
@@ -48,7 +51,13 @@ class Monitor:
         left = b""
         while data := self._socket.recv(1 << 20):
             *lines, left = (left + data).split(b"\r\n")
+            self._passed = self._passed or any(MARK in line for line in lines)
             self.lines += [line for line in lines if b'"EVALSHA"' in line and b"[0 lua]" not in line]
+
+    async def tells_all(self, client: Redis) -> None:
+        """Wait until it has told what the server did so far."""
+        client.echo(MARK)
+        await until(lambda: self._passed)
 
     def close(self) -> None:
         self._socket.shutdown(socket.SHUT_RDWR)
@@ -177,9 +186,7 @@ async def test_the_servers_order_replayed(tcp_server: tuple[Server, int], opener
         process.stdin.write(b"go\n")
     async with asyncio.timeout(LIMIT_SECONDS):
         outputs = [await process.communicate() for process in processes]
-    await until(lambda: bool(monitor.lines))
-    await ledger.ping()
-    server.client().ping()
+    await monitor.tells_all(server.client())
     monitor.close()
     answers = [[json.loads(line) for line in out.splitlines()[:-1]] for out, _ in outputs]
     assert all(out.endswith(b"over\n") for out, _ in outputs)
