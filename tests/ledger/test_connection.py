@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from redis.asyncio.connection import UnixDomainSocketConnection
 from proxy.ledger.connection import Command, PipelinedConnection
 from proxy.ledger.lua import Script
 from proxy.ledger.resp import ServerError, command
-from tests.ledger.servers import until
+from tests.ledger.servers import PATIENT, until
 
 PING = command(b"PING")
 SCRIPT = Script("verb", "return 1")
@@ -69,6 +70,13 @@ class Link:
 
 @pytest.fixture
 async def link(folder: Path) -> AsyncIterator[Link]:
+    """With a deadline that a busy machine keeps."""
+    async with linked(folder, PATIENT) as made:
+        yield made
+
+
+@asynccontextmanager
+async def linked(folder: Path, deadline: float) -> AsyncIterator[Link]:
     peer = Peer()
     server = await asyncio.start_unix_server(peer.serve, folder / "s")
     opened = UnixDomainSocketConnection(path=str(folder / "s"), protocol=2, driver_info=None)
@@ -76,14 +84,16 @@ async def link(folder: Path) -> AsyncIterator[Link]:
     made: list[Link] = []
     connection = PipelinedConnection(
         opened,
-        deadline=0.6,
+        deadline=deadline,
         on_lost=lambda _, kind: made[0].lost.append(kind),
         on_reply=lambda verb, seconds: made[0].seconds.append((verb, seconds)),
     )
     made.append(Link(connection, peer))
-    yield made[0]
-    connection.close()
-    server.close()
+    try:
+        yield made[0]
+    finally:
+        connection.close()
+        server.close()
 
 
 async def test_one_write_for_all_commands_of_a_turn(link: Link) -> None:
@@ -95,7 +105,7 @@ async def test_one_write_for_all_commands_of_a_turn(link: Link) -> None:
     link.peer.say(b"".join(b":%d\r\n" % n for n in range(100)))
     await until(lambda: len(link.log.events) == 100)
     assert link.log.events == [(n, n) for n in range(100)]
-    assert all(verb == "verb" and 0 <= seconds < 0.6 for verb, seconds in link.seconds)
+    assert all(verb == "verb" and 0 <= seconds < PATIENT for verb, seconds in link.seconds)
 
 
 async def test_replies_in_pieces(link: Link) -> None:
@@ -125,28 +135,30 @@ async def test_a_forgotten_script_is_sent_whole_once(link: Link) -> None:
     assert isinstance(link.log.events[0][1], ServerError)
 
 
-async def test_no_reply_within_the_deadline(link: Link) -> None:
-    loop = asyncio.get_running_loop()
-    start = loop.time()
-    for n in range(3):
-        link.send(n)
-    await until(lambda: bool(link.peer.reads))
-    link.peer.say(b":0\r\n")
-    await until(lambda: len(link.log.events) == 3)
-    assert 0.59 <= loop.time() - start < 3.0
-    assert link.log.events == [(0, 0), (1, "timeout"), (2, "timeout")]
-    assert link.lost == ["timeout"]
-    assert link.connection.lost
+async def test_no_reply_within_the_deadline(folder: Path) -> None:
+    async with linked(folder, 1.2) as link:
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        for n in range(3):
+            link.send(n)
+        await until(lambda: bool(link.peer.reads))
+        link.peer.say(b":0\r\n")
+        await until(lambda: len(link.log.events) == 3)
+        assert 1.19 <= loop.time() - start < 6.0
+        assert link.log.events == [(0, 0), (1, "timeout"), (2, "timeout")]
+        assert link.lost == ["timeout"]
+        assert link.connection.lost
 
 
-async def test_replies_in_time_keep_it_open_past_the_first_deadline(link: Link) -> None:
-    for n in range(6):
-        link.send(n)
-        await asyncio.sleep(0.15)
-        link.peer.say(b":%d\r\n" % n)
-    await until(lambda: len(link.log.events) == 6)
-    await asyncio.sleep(0.65)
-    assert link.lost == []
+async def test_replies_in_time_keep_it_open_past_the_first_deadline(folder: Path) -> None:
+    async with linked(folder, 1.2) as link:
+        for n in range(6):
+            link.send(n)
+            await asyncio.sleep(0.25)
+            link.peer.say(b":%d\r\n" % n)
+        await until(lambda: len(link.log.events) == 6)
+        await asyncio.sleep(1.25)
+        assert link.lost == []
 
 
 @pytest.mark.parametrize("garbage", [b"HTTP/1.1 400 Bad Request\r\n", b":1\r\n:2\r\n"])
@@ -216,12 +228,16 @@ async def test_rubbish_behind_many_replies_is_seen(link: Link) -> None:
 
 
 async def test_what_nobody_waits_for_leaves_with_the_next_write(link: Link) -> None:
-    link.send(0)
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    link.send(1)
-    link.connection.flush()
-    await until(lambda: bool(link.peer.reads))
+    for _ in range(10):  # now and then a busy machine lets the milliseconds pass that it would wait for more
+        link.peer.reads.clear()
+        link.send(0)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        link.send(1)
+        link.connection.flush()
+        await until(lambda: b"".join(link.peer.reads) == PING * 2)
+        if link.peer.reads == [PING * 2]:
+            break
     assert link.peer.reads == [PING * 2]
 
 
