@@ -34,7 +34,7 @@ def registration(ref: str, *, spent: int = 0, hold: int = 0, moved: int = 0, epo
 @pytest.fixture
 async def orphaned(server: Server, opener: Opener) -> tuple[RedisLedger, RedisLedger]:
     """An instance with a call whose lease lapsed, and one that lives."""
-    dead = await opener(server.url, "dead", lease_seconds=0.15)
+    dead = await opener(server.url, "dead", lease_seconds=0.5)
     lives = await opener(server.url, "lives")
     await dead.reserve(claim("r1", *TRUNK, hold=100))
     dead.answered("r1", asyncio.get_running_loop().time(), state=b"dialog 1")
@@ -136,18 +136,18 @@ async def test_nobody_adopts_then_it_is_settled(server: Server, opener: Opener) 
 
 async def test_who_comes_after_all_were_gone_adopts(server: Server, opener: Opener) -> None:
     """However long nobody was there: the calls may live, and each could be adopted before it is given up."""
-    dead = await opener(server.url, "dead", lease_seconds=0.1)
+    dead = await opener(server.url, "dead", lease_seconds=0.3)
     for ref in ("r1", "r2", "rang"):
         await dead.reserve(claim(ref, *TRUNK, hold=100))
     for ref in ("r1", "r2"):
         dead.answered(ref, 0.0, state=b"x")
     await settled(dead)
-    await asyncio.sleep(0.8)  # its lease and more than four
-    late = await opener(server.url, "late", lease_seconds=0.1)
+    await asyncio.sleep(1.8)  # its lease and more than four
+    late = await opener(server.url, "late", lease_seconds=0.3)
     assert await late.sweep() == 1
     assert await numbers(late) == (2, 0, 200)
     assert sorted(call.ref for call in await late.adopt(await late.lapsed())) == ["r1", "r2"]
-    await asyncio.sleep(0.55)
+    await asyncio.sleep(1.6)
     assert await late.sweep() == 2  # it had its time
 
 

@@ -111,17 +111,17 @@ async def test_script_flush_fails_no_call(server: Server, opener: Opener) -> Non
 
 async def test_no_sweep_in_the_first_lease_after_a_reconnection(server: Server, opener: Opener) -> None:
     server.client().config_set("appendfsync", "always")  # else it may forget what it did last
-    ledger = await opener(server.url, lease_seconds=0.6)
+    ledger = await opener(server.url, lease_seconds=1.2)
     trunk = scope()
     await ledger.reserve(claim("r1", trunk))
     server.kill()
-    await asyncio.sleep(0.7)
+    await asyncio.sleep(1.3)
     server.start()
     await until(lambda: ledger.connected)
     assert await ledger.sweep() == 0
     assert await ledger.renew([Renewal("r1", 0, 0, (trunk,))]) == [Renewed.GRANTED]
     await ledger.reserve(claim("r2", trunk))
-    await asyncio.sleep(0.65)
+    await asyncio.sleep(1.25)
     assert await ledger.sweep() == 2
 
 

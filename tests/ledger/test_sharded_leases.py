@@ -13,7 +13,7 @@ from tests.ledger.servers import Server
 
 
 async def test_another_instance_adopts(server: Server, sharded_opener: ShardedOpener) -> None:
-    first = await sharded_opener(server.url, "first", lease_seconds=0.3)
+    first = await sharded_opener(server.url, "first", lease_seconds=0.6)
     scopes = sharded("acme", provider(), threshold=1000)
     for ref in ("r1", "r2", "ringing"):
         await first.reserve(claim(ref, scopes, 100))
@@ -73,7 +73,7 @@ async def test_a_call_of_no_account_can_be_adopted(server: Server, sharded_opene
     await settled(first)
     assert await first.renew([Renewal("sos", 6, 6, ())]) == [Renewed.GRANTED]
     assert (await first.leases(), await second.leases()) == (1, 0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while await second.lapsed() != ["sos"]:  # noqa: ASYNC110 -- the ledger tells nobody
             await asyncio.sleep(0.02)
     (call,) = await second.adopt(["sos"])
