@@ -86,15 +86,15 @@ async def test_many_at_once_start_one(folder: Path) -> None:
 async def test_a_killed_server_is_started_again_by_the_ledger(folder: Path, opener: Opener) -> None:
     ledger = await opener("embedded")
     trunk = scope()
+    server = Redis(unix_socket_path=str(socket_path(folder / "data")))
+    server.config_set("appendfsync", "always")  # else it may forget what it did last
     await ledger.reserve(claim("r1", trunk, hold=5))
     visitor = await connect_ledger("embedded", folder / "data")
     assert [call.ref for call in await visitor.calls()] == ["r1"]
-    await asyncio.sleep(1.1)  # the append-only file is written through every second
-    first = Redis(unix_socket_path=str(socket_path(folder / "data"))).info()["process_id"]
-    os.kill(first, signal.SIGKILL)
+    os.kill(server.info()["process_id"], signal.SIGKILL)
     await until(lambda: not ledger.connected)
     ledger.settle("r1", 4)
-    await until(lambda: ledger.connected, 5.0)
+    await until(lambda: ledger.connected)
     await settled(ledger)
     (usage,) = await ledger.usage([trunk])
     assert (usage.active_calls, usage.spent) == (0, 4)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from redis import Redis
 
 from proxy.ledger.endpoint import Endpoint, inspect_server, shown
 from proxy.ledger.ledger import LedgerRefused, LedgerUnavailable, Reservation
+from tests.ledger.fleet import free_port
 from tests.ledger.servers import Opener, Server, claim, scope
 
 GOOD = {"redis_version": "7.0.15", "maxmemory_policy": "noeviction", "aof_enabled": "1", "loading": "0"}
@@ -133,7 +133,7 @@ def tls(folder: Path) -> Iterator[Server]:
         check=True,
         capture_output=True,
     )
-    port = 20000 + os.getpid() % 10000
+    port = free_port()
     started = Server(
         "redis",
         folder,

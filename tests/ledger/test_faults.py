@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from redis import Redis
+from redis.exceptions import ResponseError
 
 from proxy.ledger.ledger import LedgerUnavailable, Registration, Renewal, Renewed, Reservation
 from proxy.ledger.redis_ledger import RedisLedger
@@ -24,7 +26,7 @@ from tests.ledger.servers import claim, scope, settled
 TRUNK = (scope(threshold=1000, capacity=50),)
 
 async def main(url, folder):
-    ledger = await open_ledger(url, Path(folder), lease_seconds=0.4, owner="child")
+    ledger = await open_ledger(url, Path(folder), lease_seconds=0.4, owner="child", deadline=10.0)
     for n in range(3):
         await ledger.reserve(claim(f"r{n}", *TRUNK, hold=100))
         ledger.answered(f"r{n}", asyncio.get_running_loop().time(), state=b"dialog")
@@ -203,6 +205,14 @@ async def test_every_refusal_of_the_server_closes_and_opens_again(server: Server
     await right_again("i")
 
 
+def is_busy(client: Redis) -> bool:
+    try:
+        client.ping()
+    except ResponseError as error:
+        return str(error).startswith("BUSY ")
+    return False
+
+
 async def test_a_script_that_runs_for_ever_is_busy(server: Server, opener: Opener) -> None:
     ledger = await opener(server.url)
     client = server.client()
@@ -210,7 +220,7 @@ async def test_a_script_that_runs_for_ever_is_busy(server: Server, opener: Opene
     waiting = asyncio.gather(
         asyncio.to_thread(server.client().eval, "while true do end", 0), return_exceptions=True
     )
-    await asyncio.sleep(0.2)
+    await until(lambda: is_busy(client))
     assert await refused(ledger, "a") == "busy"
     client.script_kill()
     await waiting

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from proxy.ledger.ledger import LedgerUnavailable, Refused, Renewal, Renewed
 from proxy.ledger.redis_ledger import RedisLedger, open_ledger
-from tests.ledger.servers import Server, claim, scope
+from tests.ledger.servers import PATIENT, Server, claim, scope
 
 SCOPES = (
     scope("account:a", capacity=5, threshold=200),
@@ -123,7 +123,10 @@ async def reserved(ledger: RedisLedger, ref: str, side: str, hold: int) -> tuple
 
 
 async def replay(server: Server, steps: list[tuple[object, ...]]) -> None:
-    ledgers = [await open_ledger(server.url, server.folder, lease_seconds=30, owner="same") for _ in range(3)]
+    ledgers = [
+        await open_ledger(server.url, server.folder, lease_seconds=30, owner="same", deadline=PATIENT)
+        for _ in range(3)
+    ]
     model = Model()
     try:
         for n, step in enumerate(steps):

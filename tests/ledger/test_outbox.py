@@ -79,12 +79,12 @@ async def test_answered_keeps_its_moment_over_an_outage(server: Server, opener: 
     await until(lambda: not ledger.connected)
     at = loop.time()
     ledger.answered("r1", at)
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(2.0)
     server.start()
     await settled(ledger)
     (call,) = await ledger.calls()
     assert call.answered_ms is not None
-    assert at - reserved - 0.05 < (call.answered_ms - call.reserved_ms) / 1000 < at - before + 0.5
+    assert at - reserved - 0.05 < (call.answered_ms - call.reserved_ms) / 1000 < at - before + 1.5
 
 
 async def test_a_server_that_refuses_is_tried_again(server: Server, opener: Opener) -> None:
@@ -95,7 +95,7 @@ async def test_a_server_that_refuses_is_tried_again(server: Server, opener: Open
     ledger.settle("r1", 10)
     ledger.append_records("calls", [b"{}"])
     await asyncio.sleep(0.3)
-    assert ledger.waiting == 1
+    await until(lambda: ledger.waiting == 1)
     assert ledger.records_dropped <= 1
     server.client().replicaof("NO", "ONE")
     await settled(ledger)
@@ -168,6 +168,9 @@ async def test_close_sends_what_is_queued(server: Server, opener: Opener) -> Non
 
 async def test_records_share_commands_and_keep_their_streams(server: Server, opener: Opener) -> None:
     ledger = await opener(server.url)
+    keeping = ledger._membership._keeping
+    assert keeping is not None
+    keeping.cancel()  # it runs a script each second
     client = server.client()
     client.config_resetstat()
     ledger.append_records("decisions", [b"d%d" % n for n in range(outbox.RECORDS_AT_ONCE + 1)])

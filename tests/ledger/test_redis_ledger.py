@@ -281,7 +281,7 @@ async def test_close_twice(server: Server, opener: Opener) -> None:
     ledger = await opener(server.url)
     await ledger.close()
     ledger.settle("r1", 1)
-    await asyncio.wait_for(ledger.close(), 0.5)
+    await asyncio.wait_for(ledger.close(), 5.0)
     with pytest.raises(LedgerUnavailable):
         await ledger.ping()
 

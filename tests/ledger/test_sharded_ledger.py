@@ -81,7 +81,7 @@ from proxy.ledger.sharded_ledger import open_sharded_ledger
 from tests.ledger.parts import claim, provider, sharded
 
 async def main(url, folder):
-    ledger = await open_sharded_ledger(url, Path(folder), lease_seconds=0.5, owner="child")
+    ledger = await open_sharded_ledger(url, Path(folder), lease_seconds=0.5, owner="child", deadline=10.0)
     scopes = sharded("acme", provider(capacity=3))
     part = await ledger._shards.get("account:acme")
     await ledger._shards.get("provider:p")
