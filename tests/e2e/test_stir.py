@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -65,7 +66,7 @@ def call(proxy, provider, new_peer):
         if response.status == 100:
             incoming(provider, proxy.address, one).respond("486 Busy Here")
         final = one.final() if response.status == 100 else response
-        return final, provider.requests("INVITE", one.call_id)
+        return final, provider.transactions("INVITE", one.call_id)
 
     return place
 
@@ -185,14 +186,6 @@ def test_a_changed_signature_is_refused(call) -> None:
     assert (answered.status, invites) == (403, [])
 
 
-def reloaded(proxy: Trunkwarden, result: str) -> None:
-    before = proxy.metric("trunkwarden_policy_reloads_total", result=result)
-    proxy.reload()
-    eventually(
-        lambda: proxy.metric("trunkwarden_policy_reloads_total", result=result) > before, 20.0, "the reload"
-    )
-
-
 def test_a_certificate_that_is_not_the_keys_changes_nothing(
     call, proxy, authority: Authority, tmp_path: Path
 ) -> None:
@@ -200,8 +193,11 @@ def test_a_certificate_that_is_not_the_keys_changes_nothing(
     file = authority.folder / "shaken.pem"
     good = file.read_bytes()
     file.write_bytes((authority.folder / "pbx.pem").read_bytes())
+    refused = partial(proxy.metric, "trunkwarden_policy_reloads_total", result="failure")
+    before = refused()
     try:
-        reloaded(proxy, "failure")
+        proxy.reload()
+        eventually(lambda: refused() > before, what="the refusal")
     finally:
         file.write_bytes(good)
 
@@ -215,7 +211,7 @@ def test_certificate_is_read_again(call, proxy, authority: Authority, tmp_path: 
     old.write_bytes((authority.folder / "shaken.pem").read_bytes())
     _, (first,) = call(DESK, OWN)
     authority.issue("shaken")
-    reloaded(proxy, "success")
+    proxy.reload_and_wait()
 
     _, (invite,) = call(DESK, OWN)
 

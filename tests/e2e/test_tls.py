@@ -90,15 +90,14 @@ def test_certificates_by_name_and_all_of_them_read_again(
 
     for name in ("first", "second"):
         authority.issue(name, f"DNS:{name}.example", f"DNS:new-{name}.example")
-    proxy.reload()
-    _reloaded(proxy, "success", 1)
+    proxy.reload_and_wait()
     assert shown(authority, target, "new-second.example") == {"second.example", "new-second.example"}
     assert shown(authority, target, "first.example") == {"first.example", "new-first.example"}
 
     authority.issue("first", "DNS:newest.example")
     shutil.copy(files["first"]["key_file"], files["second"]["key_file"])
     proxy.reload()
-    _reloaded(proxy, "failure", 1)
+    eventually(lambda: proxy.metric("trunkwarden_policy_reloads_total", result="failure") == 1, WAIT)
     assert "is not the key of the first certificate" in str(proxy.get("/v1/policy")["problems"])
     assert shown(authority, target, "newest.example") == {"first.example", "new-first.example"}
     assert shown(authority, target, "new-second.example") == {"second.example", "new-second.example"}
@@ -108,13 +107,6 @@ def test_certificates_by_name_and_all_of_them_read_again(
     hang_up(placed, dialog, far_end)  # the connection of before, and the call on it
     desk.close()
     proxy.wait_until_idle()
-
-
-def _reloaded(proxy: Trunkwarden, result: str, count: int) -> None:
-    def done() -> bool:
-        return proxy.metric("trunkwarden_policy_reloads_total", result=result) == count
-
-    eventually(done, WAIT, f"{count} reloads with {result}")
 
 
 def test_each_provider_is_verified_by_its_own_authority_and_sees_its_own_certificate(

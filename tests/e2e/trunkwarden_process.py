@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import signal
@@ -47,6 +48,12 @@ def _socket(text: str) -> tuple[str, tuple[str, int]]:
     transport, _, place = text.partition(":")
     host, _, port = place.rpartition(":")
     return transport, (host.strip("[]"), int(port))
+
+
+def record_lines(path: Path) -> list[dict[str, Any]]:
+    """The records in this file, none when there is no such file. A last line without its end is being
+    written: it is left for another time."""
+    return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]] if path.exists() else []
 
 
 class Trunkwarden:
@@ -133,9 +140,14 @@ class Trunkwarden:
         return str(self.get("/v1/policy")["version"])
 
     def metric(self, name: str, **labels: str) -> float:
-        """The sum of a metric's samples that carry these labels."""
+        """The sum of a metric's samples that carry these labels; NaN, which is like nothing, when it does
+        not answer just now."""
+        answer = self.http.get("/metrics")
+        if answer.status_code == 503:
+            return math.nan
+        assert answer.status_code == 200, f"GET /metrics: {answer.status_code} {answer.text}"
         total = 0.0
-        for line in self.http.get("/metrics").text.splitlines():
+        for line in answer.text.splitlines():
             series, _, value = line.rpartition(" ")
             if line.startswith("#") or series.partition("{")[0] != name:
                 continue
@@ -153,8 +165,7 @@ class Trunkwarden:
 
     def records(self) -> list[dict[str, Any]]:
         """The lines of records.file, where the configuration names `records.jsonl` in this folder."""
-        path = self.folder / "records.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return record_lines(self.folder / "records.jsonl")
 
     # --- signals ---
 
@@ -162,9 +173,20 @@ class Trunkwarden:
         """SIGHUP."""
         self.process.send_signal(signal.SIGHUP)
 
+    def reload_and_wait(self, limit: float = 20.0) -> None:
+        """SIGHUP, until what was read is in force: a reload is counted before that."""
+        before = self.get("/v1/policy")["loaded_at"]
+        self.reload()
+        eventually(lambda: self.get("/v1/policy")["loaded_at"] != before, limit, "the reload")
+
     def terminate(self) -> None:
         """SIGTERM: drain."""
         self.process.send_signal(signal.SIGTERM)
+
+    def terminate_and_wait(self, limit: float = 20.0) -> None:
+        """SIGTERM, until it is heeded: new calls are refused."""
+        self.terminate()
+        eventually(lambda: not self.http.get("/readyz").json()["parts"]["accepting"], limit, "the drain")
 
     def wait(self, limit: float = STOP_SECONDS) -> int:
         """The exit code, once it has ended. Raises subprocess.TimeoutExpired."""
