@@ -124,6 +124,7 @@ def test_secrets_are_told_to_nobody(proxy, new_peer, tmp_path) -> None:
         told.append(proxy.http.get(path, headers={"Authorization": "Bearer wrong"}).text)
     told.append(proxy.http.post("/v1/explain", json={"source": DESK, "to": "\x00"}).text)
     told.append(proxy.http.post("/v1/explain", content=b"{").text)
+    eventually(lambda: len(proxy.records()) >= 2, what="the records of the call that was admitted")
     good = proxy.file.read_text()
     broken = tmp_path / "broken.yaml"
     for spoilt in (good + "\ntrunks: 1", good.replace("auth: ip_and_digest", "auth: [x]"), good + "\n\t:"):
