@@ -151,6 +151,10 @@ class Peer:
             if not message.is_response and message.method == method and message.one("call-id") == call_id
         ]
 
+    def transactions(self, method: str, call_id: str) -> list[Message]:
+        """As `requests`, each once, however often it was repeated: a repetition has the same branch."""
+        return list({message.all("via")[0]: message for message in self.requests(method, call_id)}.values())
+
     def stays_quiet(self, seconds: float = QUIET_SECONDS) -> None:
         """Nothing new arrives for this long. Raises AssertionError at the first datagram."""
         with self._news:

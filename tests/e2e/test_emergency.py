@@ -84,12 +84,10 @@ def test_every_form_of_it(proxy, rescue, new_peer, called: str) -> None:
 
 
 def test_stranger_gets_no_emergency_call(proxy, rescue, new_peer) -> None:
-    arrived = rescue.count("INVITE")
+    call = dial(proxy, new_peer(STRANGER), "112")
 
-    response = dial(proxy, new_peer(STRANGER), "112").final()
-
-    assert response.start == "SIP/2.0 403 Source Not Authorized"
-    assert rescue.count("INVITE") == arrived
+    assert call.final().start == "SIP/2.0 403 Source Not Authorized"
+    assert rescue.requests("INVITE", call.call_id) == []
 
 
 def test_cost_stays_out_of_the_window(proxy, rescue, new_peer) -> None:

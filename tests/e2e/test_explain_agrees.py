@@ -119,7 +119,7 @@ def test_table(proxy, far_end, explain, new_peer, policy: str, called: str) -> N
 
     call = OutgoingCall(new_peer(source), proxy.address, called).send()
     response = call.final()
-    invites = far_end.requests("INVITE", call.call_id)
+    invites = far_end.transactions("INVITE", call.call_id)
 
     if said["decision"] == "admitted":
         assert code == ADMITTED

@@ -122,23 +122,29 @@ def ask(proxy, new_peer):
         if not answered:
             peer.stays_quiet(0.1)
             return DROPPED
-        return eventually(finals, 3.0, "a final response")[0]
+        return eventually(finals, what="a final response")[0]
 
     return send
 
 
+def admitted(far_end: Peer) -> int:
+    """How many INVITEs it got, repetitions left out: T1 is shorter than a busy machine takes to answer."""
+    messages = [datagram.message for datagram in list(far_end.received)]
+    return len({message.all("via")[0] for message in messages if message.method == "INVITE"})
+
+
 def put_to_the_question(ask, far_end: Peer, data: bytes, expected: int) -> None:
-    before = far_end.count("INVITE")
+    before = admitted(far_end)
     if expected == DROPPED:
         assert ask(data, answered=False) == DROPPED
-        assert far_end.count("INVITE") == before
+        assert admitted(far_end) == before
         return
     as_it_is = ask(data)
     assert as_it_is in JUDGED if expected == RELAYED else as_it_is == expected
     assert ask(as_invite(data, PARIS, next(_sources))) == (403 if expected == RELAYED else expected)
-    assert far_end.count("INVITE") == before
+    assert admitted(far_end) == before
     assert ask(as_invite(data, WASHINGTON, next(_sources))) == (486 if expected == RELAYED else expected)
-    assert far_end.count("INVITE") == before + (expected == RELAYED)
+    assert admitted(far_end) == before + (expected == RELAYED)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
@@ -162,11 +168,12 @@ def test_own_message_over_tcp(proxy, far_end, case: Case) -> None:
     expected = 486 if case.expected == RELAYED else case.expected
     number = next(_sources)
     source = (f"127.1.{number // 250}.{1 + number % 250}", 0)
-    with socket.create_connection(proxy.sockets["tcp"], 3.0, source_address=source) as connection:
+    before = admitted(far_end)
+    with socket.create_connection(proxy.sockets["tcp"], 15.0, source_address=source) as connection:
         connection.sendall(as_invite(case.data, WASHINGTON, number))
         data = b""
         while f"SIP/2.0 {expected} ".encode() not in data:
             more = connection.recv(65536)
             assert more, data
             data += more
-    assert far_end.count("INVITE") >= 1
+    assert admitted(far_end) == before + (case.expected == RELAYED)

@@ -141,7 +141,7 @@ def test_number_that_is_shown_when_the_caller_has_none(proxy, admin, acme, provi
     def shown() -> str:
         call = OutgoingCall(desk, proxy.address, WASHINGTON).send()
         call.final()
-        (invite,) = provider.requests("INVITE", call.call_id)
+        (invite,) = provider.transactions("INVITE", call.call_id)
         return str(invite.all("from")[0].partition("sip:")[2].partition("@")[0])
 
     seconds_until(LONDON_DID, shown)
