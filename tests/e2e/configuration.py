@@ -10,6 +10,9 @@ LONDON = "+442079460123"
 PARIS = "+33142685300"
 BERLIN = "+493012345678"
 
+# For cases of providers that are silent, or ring for ever.
+IMPATIENT = {"provider_response_seconds": 1, "no_answer_seconds": 3}
+
 # What one call of ten seconds costs by each row stands beside it.
 DECK = """\
 prefix,destination,rate_per_minute,connect_fee,initial_increment,subsequent_increment
@@ -44,14 +47,15 @@ def configuration(
     trunks: list[dict[str, Any]],
     **sections: Any,
 ) -> dict[str, Any]:
-    """A whole configuration: system-chosen ports, short timers, records in `folder`, the deck `retail`."""
+    """A whole configuration: system-chosen ports, a short T1, patience with peers on a busy machine, records
+    in `folder`, the deck `retail`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "retail.csv").write_text(DECK)
     ledger_section = {"url": ledger_url, "data_dir": str(folder / "var"), **sections.pop("ledger", {})}
     timers = {
         "t1_ms": 100,
-        "provider_response_seconds": 1,
-        "no_answer_seconds": 3,
+        "provider_response_seconds": 5,
+        "no_answer_seconds": 30,
         **sections.pop("timers", {}),
     }
     return {

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.configuration import WASHINGTON, configuration, trunk
+from tests.e2e.configuration import IMPATIENT, WASHINGTON, configuration, trunk
 from tests.e2e.configuration import provider as provider_entry
 from tests.e2e.ports import PROVIDER, free_udp_port
 from tests.e2e.sipp import SippResult
@@ -31,6 +31,7 @@ def proxy(request, serve_module, redis_server, carrier, tmp_path_factory) -> Ite
         ledger,
         [provider_entry("carrier", carrier)],
         [trunk("desk", DESK, capacity_limit=50, rate_deck="retail", threshold_amount="1000.00")],
+        timers=IMPATIENT,
     )
     return serve_module(config)
 

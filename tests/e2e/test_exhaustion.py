@@ -34,7 +34,7 @@ FEWEST_CALLS = 6
 DESCRIPTORS = 200
 MORE = 260
 MOST_LINES = 100  # one for each half second
-PATIENT = {"provider_response_seconds": 5, "no_answer_seconds": 30}
+PATIENT = {"provider_response_seconds": 20, "no_answer_seconds": 30}
 
 
 @pytest.fixture

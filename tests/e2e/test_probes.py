@@ -54,7 +54,7 @@ def proxy(serve_module, redis_server, carrier, tmp_path_factory) -> Trunkwarden:
         redis_server.url,
         [provider_entry("carrier", carrier[0].address)],
         trunks,
-        timers={"t1_ms": 10},
+        timers={"t1_ms": 20},
     )
     return serve_module(config)
 

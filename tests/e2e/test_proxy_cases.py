@@ -1,7 +1,7 @@
 """What a correct proxy does, judged by what its peers receive: transactions (RFC 3261 §16, §17, §9).
 
 One program and one provider serve all cases. T1 is 50 ms, so that 64·T1 is 3.2 s; a provider may be silent
-for one second, and ring for two.
+for two seconds, and ring for three.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from tests.e2e.waiting import eventually
 DESK = "127.0.0.10"
 T1 = 0.05
 TIMER_H = 64 * T1
-RINGING = 2.0
-SLACK = 1.5
+SILENCE, RINGING = 2, 3
+SLACK = 3.0
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def proxy(serve_module, redis_server, provider, second, tmp_path_factory) -> Tru
         redis_server.url,
         [provider_entry("carrier", provider.address), provider_entry("second", second.address)],
         [trunk("desk", DESK, capacity_limit=50, rate_deck="retail", threshold_amount="100.00")],
-        timers={"t1_ms": 50, "provider_response_seconds": 1, "no_answer_seconds": 2},
+        timers={"t1_ms": 50, "provider_response_seconds": SILENCE, "no_answer_seconds": RINGING},
         emergency={"numbers": ["112"], "providers": ["second", "carrier"]},
     )
     return serve_module(config)
@@ -50,7 +50,7 @@ def proxy(serve_module, redis_server, provider, second, tmp_path_factory) -> Tru
 @pytest.fixture(autouse=True)
 def _nothing_is_left(proxy) -> Iterator[None]:
     yield
-    proxy.wait_until_idle("desk", limit=8.0)
+    proxy.wait_until_idle("desk")
     usage = proxy.usage("desk")
     assert (usage["active_calls"], float(usage["reserved_amount"])) == (0, 0.0)
 
@@ -120,12 +120,18 @@ def test_p02_seven_repetitions_while_the_ledger_stalls(proxy, provider, redis_se
     """P02: one reservation, one INVITE downstream, the last provisional replayed."""
     eventually(lambda: proxy.http.get("/readyz").status_code == 200, 10.0, "the ledger")
     call = OutgoingCall(new_peer(DESK), proxy.address, WASHINGTON)
+    took: list[float] = []
     redis_server.pause()
     try:
-        assert min(seconds_to_100(call) for _ in range(8)) < 0.2
+        while len(took) < 8 and (not took or min(took) >= 0.2):  # the quickest counts
+            took.append(seconds_to_100(call))
+        for _ in range(8 - len(took)):  # all at once: the stall must end before the ledger's deadline
+            call.send()
+        eventually(lambda: count_of(call.peer, 100, call) == 8, what="a 100 for each")
         assert not provider.requests("INVITE", call.call_id)
     finally:
         redis_server.resume()
+    assert min(took) < 0.2
     far_end = incoming(provider, proxy.address, call)
     assert proxy.usage("desk")["active_calls"] == 1
     far_end.respond("183 Session Progress")
@@ -133,7 +139,7 @@ def test_p02_seven_repetitions_while_the_ledger_stalls(proxy, provider, redis_se
     call.send()
     assert call.provisional(183).raw == progress.raw
     refuse(call, far_end)
-    assert len(provider.requests("INVITE", call.call_id)) == 1
+    assert len(provider.transactions("INVITE", call.call_id)) == 1
 
 
 def test_p01_a_100_is_never_relayed(provider, ringing) -> None:
@@ -171,17 +177,15 @@ def test_p04_refusal_is_repeated_until_its_ack_and_forgotten_after_timer_h(proxy
 
     unacknowledged = OutgoingCall(caller, proxy.address, PARIS).send()
     first = caller.expect_response(403, call_id=unacknowledged.call_id)
-    time.sleep(TIMER_H + 0.4)  # Timer H is what passes here
-    unacknowledged.send()
-    again = eventually(
-        lambda: [
-            d.message
-            for d in caller.received
-            if d.message.one("call-id") == unacknowledged.call_id and d.message.tag("to") != first.tag("to")
-        ],
-        what="an answer of a new transaction",
-    )[0]
-    unacknowledged.acknowledge_failure(again)
+    time.sleep(TIMER_H)  # is what passes here
+
+    def anew() -> Message | None:
+        unacknowledged.send()
+        time.sleep(4 * T1)
+        own = [d.message for d in caller.received if d.message.one("call-id") == unacknowledged.call_id]
+        return next((message for message in own if message.tag("to") != first.tag("to")), None)
+
+    unacknowledged.acknowledge_failure(eventually(anew, what="an answer of a new transaction"))
     assert not provider.requests("ACK", call.call_id)
     assert not provider.requests("INVITE", call.call_id)
 
@@ -281,8 +285,12 @@ def test_p11_timer_c_is_reset_by_provisionals_but_100_and_ends_in_cancel(provide
     time.sleep(0.6 * RINGING)
     far_end.respond("100 Trying")
     assert not provider.requests("CANCEL", call.call_id)
-    cancel = far_end.expect("CANCEL", RINGING + SLACK)
-    assert RINGING * 0.9 <= time.monotonic() - begun <= RINGING + SLACK
+    came = far_end.peer.expect(
+        lambda m: m.method == "CANCEL" and m.one("call-id") == call.call_id, "CANCEL", RINGING + SLACK
+    )
+    cancel = came.message
+    # Had 100 begun it anew, it would have come 1.6 times that long after the 183.
+    assert RINGING * 0.9 <= came.at - begun < RINGING * 1.5
     assert "408" in cancel.one("reason")
     far_end.reply(cancel)
     far_end.respond("487 Request Terminated")
@@ -292,7 +300,7 @@ def test_p11_timer_c_is_reset_by_provisionals_but_100_and_ends_in_cancel(provide
 def test_p11_p12_silent_provider_is_408(proxy, provider, new_peer) -> None:
     """P11, P12: nothing was heard: no CANCEL."""
     call = OutgoingCall(new_peer(DESK), proxy.address, WASHINGTON).send()
-    assert call.final(1 + SLACK).status == 408
+    assert call.final(SILENCE + SLACK).status == 408
     assert not provider.requests("CANCEL", call.call_id)
     assert len({branch_of(invite) for invite in provider.requests("INVITE", call.call_id)}) == 1
 

@@ -19,6 +19,7 @@ from tests.e2e.trunkwarden_process import Trunkwarden
 from tests.e2e.user_agents import IncomingCall, OutgoingCall, hang_up, incoming
 
 DESK, PLAIN, PRIVATE, STREAM, SIX = "127.0.0.10", "127.0.0.11", "127.0.0.12", "127.0.0.13", "::1"
+PATIENCE = 15.0
 IDENTITIES = (
     ("P-Asserted-Identity", "<sip:+12025550117@x>"),
     ("P-Preferred-Identity", "<sip:+12025550117@x>"),
@@ -30,7 +31,7 @@ IDENTITIES = (
 def stream_provider() -> Iterator[socket.socket]:
     """A provider that listens on TCP."""
     with socket.create_server((PROVIDER, 0)) as listener:
-        listener.settimeout(5.0)
+        listener.settimeout(PATIENCE)
         yield listener
 
 
@@ -52,7 +53,7 @@ def proxy(serve_module, redis_server, provider, stream_provider, tmp_path_factor
             trunk("six", SIX),
         ],
         listen=["udp:127.0.0.1:0", "udp:[::1]:0", "tcp:127.0.0.1:0"],
-        timers={"t1_ms": 200, "no_answer_seconds": 5},
+        timers={"t1_ms": 200},
         emergency={"numbers": ["112"], "providers": ["carrier"]},
     )
     return serve_module(config)
@@ -61,7 +62,7 @@ def proxy(serve_module, redis_server, provider, stream_provider, tmp_path_factor
 @pytest.fixture(autouse=True)
 def _nothing_is_left(proxy) -> Iterator[None]:
     yield
-    proxy.wait_until_idle(limit=8.0)
+    proxy.wait_until_idle()
 
 
 @pytest.fixture
@@ -214,7 +215,7 @@ def test_p20_body_of_a_datagram_is_not_read_as_a_message_of_a_stream(udp, new_pe
     call.peer.send(call.invite().replace(b"Content-Length: %d\r\n" % len(premium), b""), udp)
     connection, _ = stream_provider.accept()
     with connection:
-        connection.settimeout(5.0)
+        connection.settimeout(PATIENCE)
         data = b""
         while not data.endswith(premium):
             more = connection.recv(65536)

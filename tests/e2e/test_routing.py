@@ -61,6 +61,7 @@ def proxy(
             ],
             [trunk(name, desk, provider=name, capacity_limit=1) for name, desk in DESKS.items()],
             listen=["udp:127.0.0.1:0", "tcp:127.0.0.1:0"],
+            timers={"provider_response_seconds": 2},
         )
         yield serve_module(config)
 
