@@ -6,8 +6,8 @@ TRUNKWARDEN_ADOPTED_CALLS sets how many calls are up when instances are killed (
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from tests.e2e.peer import Peer
 from tests.e2e.ports import PROVIDER
 from tests.e2e.redis_server import RedisServer
 from tests.e2e.sip_text import Dialog, Message, answer
-from tests.e2e.trunkwarden_process import Trunkwarden
+from tests.e2e.trunkwarden_process import Trunkwarden, record_lines
 from tests.e2e.user_agents import IncomingCall, OutgoingCall, incoming
 from tests.e2e.waiting import eventually
 
@@ -92,8 +92,7 @@ class Site:
 
     def call_records(self, number: int) -> list[dict]:
         """What the instance of this number, from 1, recorded of calls that ended."""
-        path = self._folder / f"instance-{number}" / "records.jsonl"
-        records = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        records = record_lines(self._folder / f"instance-{number}" / "records.jsonl")
         return [record for record in records if record["record"] == "call"]
 
     def call(self, proxy: Trunkwarden, called: str = WASHINGTON) -> LiveCall:
@@ -171,9 +170,9 @@ def test_when_one_side_of_an_adopted_call_is_gone_the_other_gets_bye(site) -> No
 def test_a_call_that_both_sides_have_left_is_freed_in_the_stated_time(site) -> None:
     first, second = site.start(), site.start()
     site.call(first)
+    killed = time.monotonic()
     first.kill()
     site.provider.reaction = site.pbx.reaction = None
-    killed = time.monotonic()
     eventually(lambda: second.usage("office")["active_calls"] == 0, FREED_SECONDS, "the place")
     assert time.monotonic() - killed >= LEASE_SECONDS + 2 * TIMEOUT_SECONDS - 1
     assert Decimal(second.usage("office")["reserved_amount"]) == 0
@@ -239,9 +238,16 @@ def test_a_request_that_comes_to_another_instance_takes_its_call_there(site) -> 
 def test_a_forged_token_takes_no_call_anywhere(site) -> None:
     first, second = site.start(), site.start()
     live = site.call(first)
-    routes = [route.replace(";tw=", ";tw=A") for route in live.near.routes]
-    live.caller.peer.send(live.near.request("BYE", routes=routes), second.address)
-    live.caller.peer.expect_response(481, "BYE", WAIT_SECONDS, live.caller.call_id)
+    others_call = (re.compile(";tw="), ";tw=A")
+    others_signature = (re.compile(r"(;tw=[^.]+\.)(.)"), lambda found: found[1] + found[2].swapcase() * 2)
+    for pattern, forged in (others_call, others_signature):
+        routes = [pattern.sub(forged, route) for route in live.near.routes]
+        assert routes != live.near.routes
+        live.caller.peer.send(live.near.request("BYE", routes=routes), second.address)
+        live.caller.peer.expect_response(481, "BYE", WAIT_SECONDS, live.caller.call_id)
+    assert site.provider.requests("BYE", live.caller.call_id) == []
+    active = [one.metric("trunkwarden_calls_active", trunk="office") for one in (first, second)]
+    assert active == [1, 0]
     live.hang_up_through(first)
 
 
@@ -264,17 +270,19 @@ def test_an_emergency_call_goes_on_through_another(site) -> None:
     and it is hung up; and both instances agree that it costs nothing of the window."""
     first, second = site.start(), site.start()
     live = site.call(first, RESCUE)
-    eventually(lambda: len(second.calls()) == 1, 5.0, "its lease")
+    eventually(
+        lambda: [one for one in second.calls() if one["answered_at"]], what="its lease, and its answer"
+    )
     assert second.usage("office")["active_calls"] == 0
     first.kill()
     live.far.peer.expect_request("OPTIONS", FREED_SECONDS, live.caller.call_id)
     live.caller.peer.send(live.near.request("INFO"), second.address)
-    request = site.provider.expect_request("INFO", 5.0, live.caller.call_id)
+    request = site.provider.expect_request("INFO", WAIT_SECONDS, live.caller.call_id)
     site.provider.send(answer(request, "200 OK"), second.address)
-    live.caller.peer.expect_response(200, "INFO", 5.0, live.caller.call_id)
+    live.caller.peer.expect_response(200, "INFO", WAIT_SECONDS, live.caller.call_id)
     live.hang_up_through(second)
     second.wait_until_idle("office")
-    eventually(lambda: len(site.call_records(2)) == 1, 5.0, "its record")
+    eventually(lambda: len(site.call_records(2)) == 1, WAIT_SECONDS, "its record")
     (record,) = site.call_records(2)
     assert (record["called"], record["ended_by"]) == (RESCUE, "caller")
     assert Decimal(second.usage("office")["spent_amount"]) == 0
