@@ -19,6 +19,7 @@ from tests.e2e.ports import EVIL
 from tests.e2e.redis_server import RedisServer
 from tests.e2e.sip_text import SDP, Message, fresh, text
 from tests.e2e.trunkwarden_process import Trunkwarden
+from tests.e2e.user_agents import fence
 from tests.e2e.waiting import eventually
 
 CASES = Path(__file__).parents[1] / "cases"
@@ -142,15 +143,7 @@ class Stage:
 
     def fence(self, source: str) -> None:
         """What was sent before has been worked on: an OPTIONS behind it is answered."""
-        caller = self.caller(source, "fences")
-        call_id = fresh("fence")
-        headers = [
-            ("Via", f"SIP/2.0/UDP {caller.host_port};rport;branch={fresh('z9hG4bK-fence')}"),
-            ("Max-Forwards", "70"), ("From", "<sip:a@b>;tag=1"), ("To", "<sip:b@b>"), ("Call-ID", call_id),
-            ("CSeq", "1 OPTIONS"),
-        ]  # fmt: skip
-        caller.send(text(f"OPTIONS sip:{caller.host_port} SIP/2.0", headers), self.proxy.address)
-        caller.expect_final("OPTIONS", SETTLE_SECONDS, call_id)
+        fence(self.caller(source, "fences"), self.proxy.address, SETTLE_SECONDS)
 
     def acknowledge(self, caller: Peer, response: Message) -> None:
         """The ACK of a refused INVITE, made of its response, where that has all it takes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -13,10 +14,11 @@ from tests.e2e.configuration import provider as provider_entry
 from tests.e2e.peer import Peer
 from tests.e2e.ports import PROVIDER, STRANGER, free_udp_port
 from tests.e2e.trunkwarden_process import Trunkwarden
-from tests.e2e.user_agents import OutgoingCall, incoming
+from tests.e2e.user_agents import OutgoingCall, fence, incoming
 from tests.e2e.waiting import eventually
 
 PREMIUM = "+19005550123"
+TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -78,45 +80,53 @@ def proxy(serve_module, redis_server, provider, tmp_path_factory) -> Iterator[Tr
     return serve_module(config)
 
 
-def provoke(case: Refusal, proxy: Trunkwarden, provider: Peer, caller: Peer) -> None:
-    """Bring the trunk to where it refuses; most refuse anyhow."""
-    if case.code == "CPS":
-        call = OutgoingCall(caller, proxy.address, case.called).send()
-        incoming(provider, proxy.address, call).respond("486 Busy Here")
-        call.final()
+@contextmanager
+def provoked(case: Refusal, proxy: Trunkwarden, provider: Peer, caller: Peer) -> Iterator[None]:
+    """The trunk is where it refuses, from now on; most refuse anyhow."""
+    if case.code != "CPS":
+        yield
+        return
+    call = OutgoingCall(caller, proxy.address, case.called).send()
+    yield
+    incoming(provider, proxy.address, call).respond("486 Busy Here")
+    call.final()
 
 
 @by_code
 def test_refusal_is_what_the_contract_says(proxy, provider, new_peer, case: Refusal) -> None:
     caller = new_peer(case.source)
-    provoke(case, proxy, provider, caller)
-    invites = provider.count("INVITE")
-
-    response = OutgoingCall(caller, proxy.address, case.called).send().final()
+    with provoked(case, proxy, provider, caller):
+        call = OutgoingCall(caller, proxy.address, case.called).send()
+        response = call.final()
 
     assert response.start == f"SIP/2.0 {case.status}"
     assert re.fullmatch(rf'Q\.850;cause={case.cause};text="[A-Za-z ]+"', response.one("reason"))
     assert re.fullmatch(rf'399 trunkwarden "{case.code} [A-Za-z ]+"', response.one("warning"))
     assert response.all("retry-after") == ([case.retry_after] if case.retry_after else [])
     assert response.tag("to")
-    assert provider.count("INVITE") == invites
+    assert provider.requests("INVITE", call.call_id) == []
 
 
 @by_code
 def test_sipp_sees_the_same(proxy, provider, new_peer, sipp, case: Refusal) -> None:
-    provoke(case, proxy, provider, new_peer(case.source))
-    caller = sipp(
-        "uac_refused",
-        (case.source, free_udp_port(case.source)),
-        target=proxy.address,
-        called=case.called,
-        calls=3,
-        variables={
-            "expected_status": case.status, "expected_cause": str(case.cause), "expected_code": case.code,
-        },
-    )  # fmt: skip
+    for _ in range(TRIES if case.code == "CPS" else 1):  # its second may be over before SIPp is there
+        with provoked(case, proxy, provider, new_peer(case.source)):
+            result = sipp(
+                "uac_refused",
+                (case.source, free_udp_port(case.source)),
+                target=proxy.address,
+                called=case.called,
+                calls=3,
+                rate=100,
+                variables={
+                    "expected_status": case.status, "expected_cause": str(case.cause),
+                    "expected_code": case.code,
+                },
+            ).wait()  # fmt: skip
+        if result.exit_code == 0:
+            break
 
-    caller.wait().assert_all_succeeded(3)
+    result.assert_all_succeeded(3)
 
 
 @pytest.mark.parametrize(
@@ -125,16 +135,14 @@ def test_sipp_sees_the_same(proxy, provider, new_peer, sipp, case: Refusal) -> N
 def test_known_source_is_told_until_it_acknowledges(proxy, provider, new_peer, case: Refusal) -> None:
     """§17.2.1: the refusal is sent again (Timer G) until the ACK, and no more after it."""
     caller = new_peer(case.source)
-    provoke(case, proxy, provider, caller)
     call = OutgoingCall(caller, proxy.address, case.called).send()
     responses = [caller.expect_final(call_id=call.call_id) for _ in range(3)]
 
     call.acknowledge_failure(responses[0])
 
     assert len({response.raw for response in responses}) == 1
-    arrived = len(caller.received)
+    fence(caller, proxy.address)  # what crossed the ACK has come
     caller.stays_quiet(1.0)
-    assert len(caller.received) - arrived <= 1  # one that crossed the ACK
 
 
 def test_refused_call_leaves_nothing_in_the_ledger(proxy, new_peer) -> None:

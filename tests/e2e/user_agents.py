@@ -150,6 +150,18 @@ def incoming(
     return IncomingCall(provider, proxy, provider.expect_request("INVITE", limit, call.call_id))
 
 
+def fence(peer: Peer, proxy: tuple[str, int], limit: float = WAIT_SECONDS) -> None:
+    """What `peer` sent before has been worked on: an OPTIONS behind it is answered."""
+    call_id = fresh("fence")
+    headers = [
+        ("Via", f"SIP/2.0/{peer.transport} {peer.host_port};rport;branch={fresh('z9hG4bK-fence')}"),
+        ("Max-Forwards", "70"), ("From", "<sip:a@b>;tag=1"), ("To", "<sip:b@b>"), ("Call-ID", call_id),
+        ("CSeq", "1 OPTIONS"),
+    ]  # fmt: skip
+    peer.send(text(f"OPTIONS sip:{peer.host_port} SIP/2.0", headers), proxy)
+    peer.expect_final("OPTIONS", limit, call_id)
+
+
 def hang_up(call: OutgoingCall, dialog: Dialog, far_end: IncomingCall) -> Message:
     """The caller's BYE, the provider's 200, the caller's 200; the BYE as the provider saw it."""
     call.peer.send(dialog.request("BYE"), call.proxy)
