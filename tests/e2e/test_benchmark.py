@@ -50,7 +50,9 @@ def test_children_are_counted() -> None:
             time.sleep(0.05)
         members = family(parent.pid)
         assert len(members) == 2
-        assert processor_seconds(members[0]) == pytest.approx(processor_seconds(members[1]), abs=0.2)
+        # The child goes on meanwhile; what is its parent's own is little.
+        before, both, after = (processor_seconds(members[index]) for index in (1, 0, 1))
+        assert before <= both <= after + 0.3
     finally:
         for pid in reversed(family(parent.pid)):
             subprocess.run(["kill", "-9", str(pid)], check=False)

@@ -69,6 +69,7 @@ HUNG_UP_ELSEWHERE = {
     "answered:sent", "answered:answered", "ACK:before", "ACK:after", "renew:before", "renew:sent",
     "renew:answered", "BYE:before",
 }  # fmt: skip
+BEFORE_BYE = HUNG_UP_ELSEWHERE - {"BYE:before"}
 ALL = os.environ.get("TRUNKWARDEN_KILL_POINTS") == "all"
 MOMENTS = {
     moment: costs
@@ -154,7 +155,12 @@ def life(site: Site, moment: str) -> None:
         if final() and final()[0].status == 200:
             dialog = call.dialog(final()[0])
             caller.send(dialog.request("ACK"), victim.address)
-            time.sleep(LEASE_SECONDS / 2 if moment.startswith("renew") else 0.2)
+            if moment in BEFORE_BYE:
+                eventually(
+                    lambda: victim.process.poll() is not None, STEP_SECONDS * 3, f"the end at {moment}"
+                )
+            else:
+                time.sleep(0.2)  # a call that lasts
             over = True
             caller.send(dialog.request("BYE"), victim.address)
             eventually(lambda: victim.process.poll() is not None, STEP_SECONDS * 3, f"the end at {moment}")

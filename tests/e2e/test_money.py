@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -16,7 +17,8 @@ from tests.e2e.user_agents import OutgoingCall, hang_up, incoming
 from tests.e2e.waiting import eventually
 
 HOLD_SECONDS = 1.3  # two seconds begun: with 1/1 they are charged, with 30/6 and 60/60 the first increment is
-CUT_OFF_SECONDS = 5.0
+A_SECOND = Decimal("0.001")  # to London
+CUT_OFF_SECONDS = 8.0
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +71,17 @@ def place(proxy, provider, caller, called):
 def test_call_costs_what_its_increments_say(
     proxy, provider, new_peer, name: str, source: str, called: str, cost: str
 ) -> None:
+    began = time.monotonic()
     call, dialog, far_end = place(proxy, provider, new_peer(source), called)
     time.sleep(HOLD_SECONDS)  # the length of the call is what is measured
 
     hang_up(call, dialog, far_end)
+    lasted = time.monotonic() - began
     proxy.wait_until_idle(name)
 
-    assert amount(proxy, name, "spent_amount") == Decimal(cost)
+    # A busy machine lets the call last longer than it was held, by seconds that are charged where they count.
+    most = Decimal(cost) + (A_SECOND * max(0, math.ceil(lasted) - 2) if called == LONDON else 0)
+    assert Decimal(cost) <= amount(proxy, name, "spent_amount") <= most
     assert amount(proxy, name, "reserved_amount") == 0
 
 

@@ -133,6 +133,8 @@ def test_after_a_lost_ledger_they_go_on_following(pair, redis_server, new_peer) 
     edited(pair[0], redis_server, patched(status="active"))
     for proxy in pair:
         wait_for(proxy, new_peer, ABROAD)
+        # The HTTP process has its own connection.
+        eventually(lambda proxy=proxy: proxy.http.get("/v1/calls").is_success, BUSY, "its list of calls")
 
 
 def test_a_trunk_goes_and_comes_while_it_has_a_call(pair, redis_server, provider, new_peer) -> None:

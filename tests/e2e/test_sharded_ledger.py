@@ -53,8 +53,8 @@ def test_calls_of_two_accounts_over_one_provider(serve, own_redis, tmp_path, new
     first.kill()
     for call, dialog in calls:  # each finds its way, wherever it began
         call.peer.send(dialog.request("BYE"), second.address)
-        provider.expect_request("BYE", 5.0, call.call_id)
-        call.peer.expect_response(200, "BYE", 5.0, call.call_id)
+        provider.expect_request("BYE", call_id=call.call_id)
+        call.peer.expect_response(200, "BYE", call_id=call.call_id)
     second.wait_until_idle("office")
     second.wait_until_idle("other")
     spent = [Decimal(second.usage(name)["spent_amount"]) for name in ("office", "other")]
