@@ -77,5 +77,5 @@ class Scopes:
             return
         known = self.known(key)
         what = key.removesuffix("s").replace("_", " ")
-        hint = nearest(name, known) if known else f"; the file has no `{key}`"
+        hint = nearest(name, known) if known else f"; `{key}` is empty"
         report.problem(path, f"there is no {what} `{name}`{hint}")

@@ -41,6 +41,7 @@ from proxy.admin.models import (
     Usage,
 )
 from proxy.admin.native.mounting import add_native
+from proxy.admin.native.requests import query_of
 from proxy.admin.problems import problem
 from proxy.ledger.hangup import HangupResult
 from proxy.ledger.ledger import LiveCall, ScopeUsage
@@ -215,10 +216,13 @@ class Api:
         return HTMLResponse(page(), headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
 
 
-async def _no_query(request: Request) -> None:
-    """A parameter that is not known is a mistake that would otherwise pass in silence."""
-    if request.query_params:
-        raise HTTPException(422, f"no such query parameter: {next(iter(request.query_params))}")
+def _only(*known: str) -> Any:
+    """A query parameter that is not one of these is a mistake that would otherwise pass in silence."""
+
+    async def look(request: Request) -> None:
+        query_of(request, known)
+
+    return Depends(look)
 
 
 def create_app(api: Api, version: str, editor: PolicyEditor) -> FastAPI:
@@ -239,29 +243,29 @@ def create_app(api: Api, version: str, editor: PolicyEditor) -> FastAPI:
             response_class=PlainTextResponse,
             include_in_schema=shown,
         )
-    app.add_api_route("/v1/trunks/{name}/usage", api.usage, methods=["GET"])
-    app.add_api_route("/v1/calls", api.calls, methods=["GET"])
+    app.add_api_route("/v1/trunks/{name}/usage", api.usage, methods=["GET"], dependencies=[_only()])
+    app.add_api_route("/v1/calls", api.calls, methods=["GET"], dependencies=[_only("limit")])
     app.add_api_route("/v1/calls", api.hang_up_trunk, methods=["DELETE"], status_code=202)
     app.add_api_route(
         "/v1/calls/{ref}",
         api.hang_up_call,
         methods=["DELETE"],
         status_code=202,
-        dependencies=[Depends(_no_query)],
+        dependencies=[_only()],
     )
-    app.add_api_route("/v1/decisions", api.decisions, methods=["GET"])
+    app.add_api_route("/v1/decisions", api.decisions, methods=["GET"], dependencies=[_only("limit")])
     app.add_api_route(
-        "/v1/explain", api.explain, methods=["POST"], dependencies=[Depends(need(READ, whole=True))]
+        "/v1/explain", api.explain, methods=["POST"], dependencies=[_only(), Depends(need(READ, whole=True))]
     )
     app.add_api_route(
         "/v1/reload",
         api.reload,
         methods=["POST"],
         response_model=Reloaded,
-        dependencies=[Depends(need(WRITE, whole=True))],
+        dependencies=[_only(), Depends(need(WRITE, whole=True))],
     )
-    app.add_api_route("/v1/policy", api.policy, methods=["GET"])
-    app.include_router(access_routes(api.ledger, editor))
+    app.add_api_route("/v1/policy", api.policy, methods=["GET"], dependencies=[_only()])
+    app.include_router(access_routes(api.ledger, editor), dependencies=[_only("limit")])
     app.include_router(callback_routes(lambda: api.hooks(), editor))
     add_native(app, editor, api.usages)
     app.include_router(documentation_routes())

@@ -59,12 +59,19 @@ def render(fields: dict[str, Any]) -> None:
     console.print(checks)
     if fields.get("headroom"):
         room = Table(title="headroom")
-        for column in fields["headroom"][0]:
-            room.add_column(column)
-        for row in fields["headroom"]:
-            room.add_row(*(Text("unlimited" if value is None else str(value)) for value in row.values()))
+        rows = [[_value(value) for value in row.values()] for row in fields["headroom"]]
+        for name, column in zip(fields["headroom"][0], zip(*rows, strict=True), strict=True):
+            # Where there is little room headings are wrapped between words, and scopes anywhere, but no number.
+            least = None if name == "scope" else max(map(len, column))
+            room.add_column(name.replace("_", " "), overflow="fold", min_width=least)
+        for row in rows:
+            room.add_row(*map(Text, row))
         console.print(room)
     for name in _FACTS:
         value = fields.get(name)
         if value is not None:
             console.print(Text(f"{name}: {value}"), soft_wrap=True)
+
+
+def _value(value: object) -> str:
+    return "unlimited" if value is None else str(value)

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 from config.rate_deck import ReadDeck, read_deck
 from proxy.ledger.versions import Head, StoredVersion
 from proxy.objects.document import Document
+from proxy.observe.clock import iso
 
 
 class Versions(Protocol):
@@ -53,7 +54,7 @@ class Entry:
         return {
             "number": self.number,
             "etag": self.etag,
-            "at": self.at.isoformat(),
+            "at": iso(self.at),
             "author": self.author,
             "comment": self.comment,
             "changes": list(self.changes),

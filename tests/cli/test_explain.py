@@ -62,6 +62,25 @@ async def test_shows_every_check_and_what_the_caller_sees(
     assert "provider: " not in shown
 
 
+def test_the_headroom_fits_on_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    row = {
+        "scope": "trunk:acme.office",
+        "active_calls": 3,
+        "capacity_left": None,
+        "spent_amount": "1234.567891",
+        "reserved_amount": "0.00",
+        "amount_left": "10.00",
+    }
+    render({"checks": [], "decision": "admitted", "headroom": [row]})
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    for text in ("reserved", "capacity", "1234.567891", "unlimited"):
+        assert text in shown
+
+
 def test_text_of_others_is_not_taken_for_markup(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

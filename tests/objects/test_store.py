@@ -26,7 +26,7 @@ async def test_what_was_committed_comes_back() -> None:
     assert entry.to_json() == {
         "number": 3,
         "etag": "3-t",
-        "at": "2026-01-01T00:00:00+00:00",
+        "at": "2026-01-01T00:00:00.000Z",
         "author": "ops",
         "comment": "why",
         "changes": [{"id": "1"}],

@@ -24,7 +24,8 @@ def query_of(request: Request, known: Collection[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
         if name not in known:
-            raise HTTPException(422, f"no such query parameter: {name}; there are {', '.join(sorted(known))}")
+            hint = f"; there are {', '.join(sorted(known))}" if known else ""
+            raise HTTPException(422, f"no such query parameter: {name}{hint}")
         if name in found:
             raise HTTPException(422, f"the query parameter {name} stands twice")
         found[name] = value

@@ -219,7 +219,7 @@ async def test_files_and_variables_of_the_machine_are_not_for_callers(house: Hou
             assert answer.status_code == 422, answer.text
 
 
-NO_HALL = "there is no trunk `hall`; the file has no `trunks`"
+NO_HALL = "there is no trunk `hall`; `trunks` is empty"
 
 
 async def test_numbers(house: House) -> None:
