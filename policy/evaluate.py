@@ -1,8 +1,8 @@
 """evaluate: judge one call attempt by one compiled policy.
 
-The order is part of the contract: source, dialled number, emergency, gate, status, country, prefix, caller
-identity, rate, window, route. The first check that refuses ends the judgement. Checks that say the same for
-every call are made when the policy is compiled.
+The order is part of the contract: source, dialled number, emergency, gate, status, country, prefix, kind,
+high risk, caller identity, rate, margin, window, route. The first check that refuses ends the judgement.
+Checks that say the same for every call are made when the policy is compiled.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def _emergency(policy: Policy, source: SourceMatch, at: int, called: str, dialle
 def _judge_destination(
     trunk: Trunk, number: str, attempt: CallAttempt, verdict: Verdict
 ) -> ReasonCode | None:
-    """Country, prefix, caller identity, rate, window and route, in that order; fills in the verdict.
+    """From country to route, in the order of this module; fills in the verdict.
 
     Who asks for TLS all the way (`sips`, RFC 5630) gets no less.
     """

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+import typing
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from config.load import load_config
+from config.model import Config
 from policy.compile import compile_policy
 from policy.reasons import REFUSALS, ReasonCode
 from proxy.observe.exposition import NAMES
@@ -121,3 +126,71 @@ def test_the_alerts_are_those_of_the_rules() -> None:
         r"\bTrunkwarden[A-Z]\w+", (ROOT / "docs" / "operators.md").read_text(encoding="utf-8")
     )
     assert sorted(described) == sorted(re.findall(r"^ +- alert: (\w+)$", rules, re.MULTILINE))
+
+
+def sections(model: type[BaseModel], heading: str) -> Iterator[tuple[str, type[BaseModel]]]:
+    """Every section of the configuration, by the heading under which its keys stand."""
+    yield heading, model
+    for name, field in model.model_fields.items():
+        for inner in models_in(field.annotation):
+            yield from sections(inner, name)
+
+
+def models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in typing.get_args(annotation):
+        yield from models_in(argument)
+
+
+def default_of(field: FieldInfo) -> str | None:
+    """A default as the page says it; None: it is a section, whose own defaults stand elsewhere."""
+    value = field.default
+    if field.is_required():
+        return "required"
+    if isinstance(value, BaseModel) or (
+        isinstance(value, tuple) and value and isinstance(value[0], BaseModel)
+    ):
+        return None
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "empty"
+    return str(value) if value not in ("", {}) else "empty"
+
+
+# Sections of a few keys that the row of the section itself names, and defaults that have a word of their own.
+IN_A_ROW = {"source", "trusted", "calls_per_callee", "distinct_callees", "sequential_numbers", "by_country"}
+IN_WORDS = {("dids", "name"): "the digits", ("endpoints", "events"): "all"}
+
+
+def test_every_key_of_the_configuration_is_described_with_its_default() -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    parts = dict(part.split("\n", 1) for part in re.split(r"^##+ ", page, flags=re.MULTILINE)[1:])
+    checked = 0
+    for heading, model in sections(Config, "Top level"):
+        if heading in IN_A_ROW:
+            continue
+        described = {
+            key: default
+            for keys, default in re.findall(r"^\| (`\S.*?`) \| (.*?) ?\|", parts[heading], re.MULTILINE)
+            for key in re.findall(r"`(\w+)`", keys)
+        }
+        assert described.keys() == model.model_fields.keys(), heading
+        for name, field in model.model_fields.items():
+            default = IN_WORDS.get((heading, name), default_of(field))
+            assert default is None or described[name] == default, (heading, name)
+            checked += 1
+    assert checked > 150
+
+
+def test_the_steps_are_named_as_explain_names_them() -> None:
+    page = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"^\| step \| asks \|.*\n((?:\|.*\n)+)", page, re.MULTILINE)
+    steps = re.findall(r"^\| (\w+) \|", table, re.MULTILINE)
+    named: set[str] = set()
+    for source in [*(ROOT / "policy").glob("*.py"), *(ROOT / "proxy" / "admission").glob("*.py")]:
+        named.update(re.findall(r'\bCheck\("(\w+)"', source.read_text(encoding="utf-8")))
+    assert set(steps) == named - {"velocity", "capacity", "spend"}  # those are parts of the ledger's

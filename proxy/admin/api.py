@@ -266,7 +266,7 @@ def create_app(api: Api, version: str, editor: PolicyEditor) -> FastAPI:
     )
     app.add_api_route("/v1/policy", api.policy, methods=["GET"], dependencies=[_only()])
     app.include_router(access_routes(api.ledger, editor), dependencies=[_only("limit")])
-    app.include_router(callback_routes(lambda: api.hooks(), editor))
+    app.include_router(callback_routes(lambda: api.hooks(), editor), dependencies=[_only("account", "trunk")])
     add_native(app, editor, api.usages)
     app.include_router(documentation_routes())
     app.state.policy = editor

@@ -61,7 +61,7 @@ def render(fields: dict[str, Any]) -> None:
         room = Table(title="headroom")
         rows = [[_value(value) for value in row.values()] for row in fields["headroom"]]
         for name, column in zip(fields["headroom"][0], zip(*rows, strict=True), strict=True):
-            # Where there is little room headings are wrapped between words, and scopes anywhere, but no number.
+            # Where there is little room, headings are wrapped between words, scopes anywhere, numbers never.
             least = None if name == "scope" else max(map(len, column))
             room.add_column(name.replace("_", " "), overflow="fold", min_width=least)
         for row in rows:
