@@ -60,9 +60,9 @@ def render(fields: dict[str, Any]) -> None:
     if fields.get("headroom"):
         room = Table(title="headroom")
         rows = [[_value(value) for value in row.values()] for row in fields["headroom"]]
-        for heading, column in zip(fields["headroom"][0], zip(*rows, strict=True), strict=True):
+        for heading, shown in zip(fields["headroom"][0], zip(*rows, strict=True), strict=True):
             # Where there is little room, headings are wrapped between words, scopes anywhere, numbers never.
-            least = None if heading == "scope" else max(map(len, column))
+            least = None if heading == "scope" else max(map(len, shown))
             room.add_column(heading.replace("_", " "), overflow="fold", min_width=least)
         for row in rows:
             room.add_row(*map(Text, row))
