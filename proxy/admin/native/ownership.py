@@ -130,7 +130,9 @@ def check_all(who: Identity, old: Document, new: Document) -> None:
         return
     foreign = "a token for one account may not change this"
     for one in old:
-        if not sees(who, one, old) and new.find(one.kind, one.id) is not one:
+        after = new.find(one.kind, one.id)
+        gone = after is None and one.kind not in _MADE
+        if after is not one and (gone or not sees(who, one, old)):
             raise Forbidden([Finding(one.kind, foreign)])
     for one in new:
         before = old.find(one.kind, one.id)

@@ -8,6 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
+from proxy.admin.access.identity import Identity, everything
+from proxy.admin.native.ownership import Forbidden, check_all
+from proxy.objects.document import Document
 from tests.admin.house import ROOT, House
 
 OWN_SOURCE = ["192.0.2.10"]
@@ -305,3 +308,39 @@ async def test_without_the_scope_nothing_is_written(let: House) -> None:
                 answer = await reader.request(method, f"/v1/{kind}{path}", json={"name": "acme.x"})
                 assert answer.status_code == 403
     assert await _everything(let) == before
+
+
+def test_all_that_differs_is_judged() -> None:
+    """Whatever a carrier's API makes of the policy, who sees one account changes that account's objects."""
+    own, theirs = {"account": "acme", "capacity_limit": 1}, {"account": "umbrella", "capacity_limit": 1}
+    before = Document().create("accounts", "acme", {"destination_whitelist": ["us"]}, id="a")
+    before = before.create("trunks", "acme.desk", own, id="1").create("trunks", "shop", theirs, id="2")
+    before = before.create("dids", "n", {"number": "+12025550100", "account": "acme"}, id="n")
+    who = Identity("portal", frozenset({"write"}), "acme")
+    for after in (
+        before,
+        before.delete("trunks", "1"),
+        before.patch("trunks", "1", {"capacity_limit": 2}),
+        before.create("trunks", "acme.new", own, id="3"),
+        before.patch("dids", "n", {"trunk": "acme.desk"}),
+    ):
+        check_all(who, before, after)
+    for after in (
+        before.delete("trunks", "2"),
+        before.delete("accounts", "a"),
+        before.delete("dids", "n"),
+        before.patch("trunks", "2", {"capacity_limit": 2}),
+        before.create("trunks", "acme.new", theirs, id="3"),
+        before.create("trunks", "new", own, id="3"),
+        before.create("dids", "acme.m", {"number": "+12025550101", "account": "acme"}, id="m"),
+        before.create("providers", "acme.p", {"hostname": "192.0.2.1"}, id="p"),
+        before.patch("trunks", "1", {"account": "umbrella"}),
+        before.patch("trunks", "1", {"provider": "p"}),
+        before.patch("dids", "n", {"account": "umbrella"}),
+        before.patch("dids", "n", {"account": None, "trunk": "shop"}),
+        before.patch("accounts", "a", {"capacity_limit": 5}),
+        before.delete("trunks", "2").create("trunks", "shop", own, id="2"),
+    ):
+        with pytest.raises(Forbidden):
+            check_all(who, before, after)
+        check_all(everything("ops"), before, after)
