@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from config.address import is_address, is_loopback
+from config.address import is_loopback
 from config.credential_rules import check_provider_credentials
 from config.did_rules import check_dids
 from config.listeners import check_listeners, check_provider_certificates
 from config.model import (
     UNENFORCED,
     Admin,
-    Config,
     Emergency,
     LedgerConfig,
     ProfileConfig,
@@ -24,6 +23,7 @@ from config.model import (
     TimersConfig,
     WebhooksConfig,
 )
+from config.places import check_advertised, check_provider_place
 from config.problem import Finding, join
 from config.scopes import Report, Scopes
 from config.served import unserved_ledger, unserved_provider
@@ -42,6 +42,7 @@ def check_references(draft: Draft) -> Report:
     report = Report()
     scopes = Scopes(draft)
     check_listeners(draft, report)
+    check_advertised(draft, report)
     for key, rule in (("admin", _check_admin), ("ledger", _check_ledger), ("timers", _check_timers)):
         if key in draft.sections:
             rule(draft.sections[key], report)
@@ -203,12 +204,7 @@ def _check_provider(provider: ProviderConfig, path: str, draft: Draft, report: R
     if provider.cli_format != "national" and (provider.cli_country_code or provider.cli_national_prefix):
         key = "cli_country_code" if provider.cli_country_code else "cli_national_prefix"
         report.warn(join(path, key), "has no effect unless `cli_format` is `national`")
-    if not is_address(provider.host):
-        return
-    default = [] if "listen" in draft.broken else [("listen", listener) for listener in Config().listen]
-    for other, listener in draft.items.get("listen", default):
-        if (listener.host, listener.port) == (provider.host, provider.port or 5060):
-            report.problem(join(path, "hostname"), f"`{provider.hostname}` is this proxy itself ({other})")
+    check_provider_place(provider, path, draft, report)
 
 
 def _check_profile(profile: ProfileConfig, path: str, report: Report) -> None:
