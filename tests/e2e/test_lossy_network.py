@@ -23,7 +23,7 @@ from tests.e2e.waiting import eventually
 pytestmark = pytest.mark.alone
 
 CALLS = int(os.environ.get("TRUNKWARDEN_LOSSY_CALLS", "2000"))
-RATE = float(os.environ.get("TRUNKWARDEN_LOSSY_RATE", "80"))
+RATE = float(os.environ.get("TRUNKWARDEN_LOSSY_RATE", "110"))
 SEED = 20261121
 COMPLETE = 0.999
 TALK_SECONDS = 0.4

@@ -97,7 +97,8 @@ def test_two_thousand_idle_connections_are_kept_to_the_limit_and_calls_succeed(
         for index in range(CROWD):
             crowd.append(socket.create_connection(target, WAIT, (f"127.0.1.{index % CROWD_ADDRESSES}", 0)))
             if index % 100 == 0:
-                assert held(target) <= STRANGERS + 1 + TAKEN_AT_ONCE
+                # The system's table is read while one batch comes and another leaves.
+                assert held(target) <= STRANGERS + 1 + 2 * TAKEN_AT_ONCE
             if index % 500 == 0:
                 one_call(desk, proxy, carrier)
         eventually(lambda: held(target) <= STRANGERS + 1, WAIT, "the crowd being kept to its limit")
