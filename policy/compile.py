@@ -156,7 +156,8 @@ def _roaming(trunks: Iterable[Trunk | None]) -> dict[str, SourceMatch]:
 
 
 def _refusals(config: Config, problems: list[Finding]) -> dict[ReasonCode, Refusal]:
-    """The table of the contract with the statuses that the configuration replaces; phrase and cause stay."""
+    """The table of the contract with the statuses that the configuration replaces; phrase and cause stay, but
+    for the 401 of who is no proxy to the caller."""
     refusals = dict(REFUSALS)
     for name, status in config.refusals.items():
         code = ReasonCode(name)
@@ -166,5 +167,6 @@ def _refusals(config: Config, problems: list[Finding]) -> dict[ReasonCode, Refus
             )
             continue
         usual = refusals[code]
-        refusals[code] = Refusal(status, usual.phrase, usual.cause, usual.retry_after)
+        phrase = "Unauthorized" if status == 401 else usual.phrase
+        refusals[code] = Refusal(status, phrase, usual.cause, usual.retry_after)
     return refusals

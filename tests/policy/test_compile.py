@@ -83,7 +83,7 @@ def test_trunks_that_cannot_be_told_apart(
 def test_refusals_keep_phrase_and_cause(policy_of: Callable[..., Policy]) -> None:
     policy = policy_of(refusals={"COUNTRY": 603, "AUTH": 401})
     assert policy.refusals[ReasonCode.COUNTRY] == Refusal(603, "Destination Country Not Whitelisted", 21)
-    assert policy.refusals[ReasonCode.AUTH].status == 401
+    assert policy.refusals[ReasonCode.AUTH] == Refusal(401, "Unauthorized", None)
     assert policy.refusals[ReasonCode.PREFIX] == REFUSALS[ReasonCode.PREFIX]
 
 
