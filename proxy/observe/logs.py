@@ -10,6 +10,9 @@ from typing import TextIO
 
 from proxy.observe.clock import iso
 
+# They tell each URL that something is sent to, with whatever secret its owner has put into it.
+_TALKATIVE = ("httpx", "httpcore")
+
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
 _OWN_FIELDS = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {
@@ -63,6 +66,8 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level.upper())
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 class Sampler:

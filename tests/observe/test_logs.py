@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from proxy.observe.logs import Sampler, configure
@@ -61,6 +62,13 @@ def test_a_traceback_stays_on_the_line(stream: io.StringIO) -> None:
 def test_the_level_decides(stream: io.StringIO) -> None:
     logging.getLogger().debug("no")
     assert stream.getvalue() == ""
+
+
+async def test_no_url_that_something_is_sent_to_is_told(stream: io.StringIO) -> None:
+    transport = httpx.MockTransport(lambda request: httpx.Response(204))
+    async with httpx.AsyncClient(transport=transport) as client:
+        await client.post("https://hooks.example.org/T0/secret-part")
+    assert "secret-part" not in stream.getvalue()
 
 
 def test_an_unknown_level_is_refused() -> None:
