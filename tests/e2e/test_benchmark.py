@@ -8,8 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from benchmarks.processes import family, processor_seconds
 
 ROOT = Path(__file__).resolve().parents[2]
