@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from decimal import Decimal
 
 from config.model import AccountConfig, ProfileConfig, ProviderConfig, TrunkConfig
 from policy.cidr_table import CidrTable
@@ -127,32 +128,31 @@ def scopes_of(
     account has a part of the ledger, and so have a trunk without account and a provider."""
     scopes: list[Scope] = []
     if account is not None:
-        threshold = account.threshold_amount
-        scopes.append(
-            Scope(
-                f"account:{account.name}", "account", account.name, account.capacity_limit, account.cps_limit,
-                None if threshold is None else micro(threshold), Window(account.threshold_window),
-            )
-        )  # fmt: skip
+        scopes.append(_scope("account", account, account.capacity_limit, account.threshold_amount))
     if profile is not None:
         threshold = profile.daily_spend_limit if profile.daily_spend_limit_enabled else None
-        scopes.append(
-            Scope(
-                f"profile:{profile.name}", "profile", profile.name, profile.concurrent_call_limit,
-                profile.cps_limit, None if threshold is None else micro(threshold),
-                Window(profile.threshold_window),
-            )
-        )  # fmt: skip
-    threshold = trunk.threshold_amount
-    scopes.append(
-        Scope(
-            f"trunk:{trunk.name}", "trunk", trunk.name, trunk.capacity_limit, trunk.cps_limit,
-            None if threshold is None else micro(threshold), Window(trunk.threshold_window),
-        )
-    )  # fmt: skip
+        scopes.append(_scope("profile", profile, profile.concurrent_call_limit, threshold))
+    scopes.append(_scope("trunk", trunk, trunk.capacity_limit, trunk.threshold_amount))
     if by_account:
         shard = scopes[0].id if account is not None else scopes[-1].id
         scopes = [replace(scope, shard=shard) for scope in scopes]
     if provider is not None:
         scopes.append(provider.scope)
     return tuple(scopes)
+
+
+def _scope(
+    kind: str,
+    section: AccountConfig | ProfileConfig | TrunkConfig,
+    capacity: int | None,
+    threshold: Decimal | None,
+) -> Scope:
+    return Scope(
+        f"{kind}:{section.name}",
+        kind,
+        section.name,
+        capacity,
+        section.cps_limit,
+        None if threshold is None else micro(threshold),
+        Window(section.threshold_window),
+    )
