@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from redis.crc import key_slot
 
+from proxy.ledger.keys import WHOLE
 from proxy.ledger.redis_ledger import RedisLedger, open_ledger
 from proxy.ledger.sharded_ledger import ShardedLedger, open_sharded_ledger
+from tests.ledger.fleet import ClusterFleet
 from tests.ledger.parts import ShardedOpener
-from tests.ledger.servers import FAKETIME, PATIENT, Opener, Server
+from tests.ledger.servers import PATIENT, Opener, Server, need_faketime
 
 
 @pytest.fixture
@@ -34,10 +36,7 @@ def server(request: pytest.FixtureRequest, folder: Path) -> Iterator[Server]:
 @pytest.fixture(params=["redis", "valkey"])
 def timed_server(request: pytest.FixtureRequest, folder: Path) -> Iterator[Server]:
     """A server whose clock the test moves."""
-    if not FAKETIME.exists():
-        if os.environ.get("CI") == "true":
-            pytest.fail("libfaketime is missing: apt-get install faketime")
-        pytest.skip("libfaketime is missing: apt-get install faketime")
+    need_faketime()
     started = Server(request.param, folder, faketime=True)
     yield started
     started.kill()
@@ -86,3 +85,10 @@ async def sharded_opener(folder: Path) -> AsyncIterator[ShardedOpener]:
     yield open_one
     for ledger in opened:
         await ledger.close()
+
+
+@pytest.fixture(params=["redis", "valkey"])
+def cluster(request: pytest.FixtureRequest, folder: Path) -> Iterator[ClusterFleet]:
+    fleet = ClusterFleet(request.param, folder, key_slot(WHOLE.clock))
+    yield fleet
+    fleet.close()

@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 
 from proxy.ledger.ledger import LedgerUnavailable, Registration, Renewal, Renewed, Reservation
 from proxy.ledger.redis_ledger import RedisLedger
-from tests.ledger.servers import FAKETIME, Opener, Server, claim, scope, settled, until
+from tests.ledger.servers import FAKETIME, Opener, Server, claim, need_faketime, scope, settled, until
 
 TRUNK = (scope(threshold=1000, capacity=50),)
 INSTANCE = """
@@ -95,8 +95,8 @@ async def test_instance_killed(server: Server, opener: Opener) -> None:
 @pytest.mark.parametrize("clock", ["", "-3 days"])
 async def test_instance_that_slept_is_fenced(server: Server, opener: Opener, clock: str) -> None:
     """SIGSTOP past the lease, then SIGCONT: it neither charges nor releases, whatever its clock says."""
-    if clock and not FAKETIME.exists():
-        pytest.skip("libfaketime is missing: apt-get install faketime")
+    if clock:
+        need_faketime()
     environment = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": clock, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     survivor = await opener(server.url, "survivor")
     process = await child(server, **(environment if clock else {}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ from policy.compiled import Window
 from proxy.ledger.ledger import Refused, Renewal, Renewed, Reservation
 from proxy.ledger.redis_ledger import RedisLedger
 from proxy.observe.clock import utc_now
-from tests.ledger.servers import FAKETIME, Opener, Server, claim, scope, settled
+from tests.ledger.servers import Opener, Server, claim, need_faketime, scope, settled
 
 
 def utc(year: int, month: int, day: int, hour: int, minute: int) -> datetime:
@@ -45,10 +44,7 @@ def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 @pytest.fixture(params=["redis", "valkey"])
 def zoned_server(request: pytest.FixtureRequest, zone: str, folder: Path) -> Iterator[Server]:
-    if not FAKETIME.exists():
-        if os.environ.get("CI") == "true":
-            pytest.fail("libfaketime is missing: apt-get install faketime")
-        pytest.skip("libfaketime is missing: apt-get install faketime")
+    need_faketime()
     started = Server(request.param, folder, faketime=True)
     yield started
     started.kill()

@@ -5,16 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-from redis.crc import key_slot
-
 from policy.attempts import Threshold, Tries, Velocity
 from policy.reasons import ReasonCode
-from proxy.ledger.keys import WHOLE, Keys
+from proxy.ledger.keys import Keys
 from proxy.ledger.ledger import LedgerUnavailable, Refused, Renewal, Renewed, Reservation
 from proxy.ledger.sharded_ledger import connect_sharded_ledger
 from tests.ledger.fleet import ClusterFleet
@@ -22,13 +18,6 @@ from tests.ledger.parts import ShardedOpener, claim, provider, settled, sharded,
 from tests.ledger.servers import Server, until
 
 ACCOUNTS = ("acme", "blue", "corp", "dove", "echo", "fox")
-
-
-@pytest.fixture(params=["redis", "valkey"])
-def cluster(request: pytest.FixtureRequest, folder: Path) -> Iterator[ClusterFleet]:
-    fleet = ClusterFleet(request.param, folder, key_slot(WHOLE.clock))
-    yield fleet
-    fleet.close()
 
 
 async def test_a_call_from_end_to_end(server: Server, sharded_opener: ShardedOpener) -> None:

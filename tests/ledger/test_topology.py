@@ -29,13 +29,6 @@ def sentinels(request: pytest.FixtureRequest, folder: Path) -> Iterator[Sentinel
     fleet.close()
 
 
-@pytest.fixture(params=["redis", "valkey"])
-def cluster(request: pytest.FixtureRequest, folder: Path) -> Iterator[ClusterFleet]:
-    fleet = ClusterFleet(request.param, folder, key_slot(keys.WHOLE.clock))
-    yield fleet
-    fleet.close()
-
-
 def keeps(ledger: RedisLedger, live: list[str]) -> None:
     """Tell the calls of `live` when the ledger may have lost them."""
 
