@@ -1,4 +1,4 @@
-"""The documents keep to what is there: links, configuration examples, metric names, refusals."""
+"""The documents keep to what is there: links, configuration examples and keys, commands, metrics, refusals."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -16,6 +17,7 @@ from config.load import load_config
 from config.model import Config
 from policy.compile import compile_policy
 from policy.reasons import REFUSALS, ReasonCode
+from proxy.cli.console import app
 from proxy.observe.exposition import NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -194,3 +196,38 @@ def test_the_steps_are_named_as_explain_names_them() -> None:
     for source in [*(ROOT / "policy").glob("*.py"), *(ROOT / "proxy" / "admission").glob("*.py")]:
         named.update(re.findall(r'\bCheck\("(\w+)"', source.read_text(encoding="utf-8")))
     assert set(steps) == named - {"velocity", "capacity", "spend"}  # those are parts of the ledger's
+
+
+def test_every_part_of_the_proxy_has_its_line() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    folders = [f"`proxy/{one.parent.name}/`" for one in (ROOT / "proxy").glob("*/__init__.py")]
+    modules = [one.name for folder in ("proxy", "proxy/call") for one in (ROOT / folder).glob("[!_]*.py")]
+    assert [part for part in (*folders, *modules) if part not in page] == []
+
+
+def test_files_that_are_named_are_there() -> None:
+    for page in PAGES:
+        for name in re.findall(r"`((?:tests|proxy|policy|config|docs|deploy|tools)/[\w./-]+)`", prose(page)):
+            assert (ROOT / name).exists(), f"{named(page)}: {name}"
+
+
+def commands(page: Path) -> list[str]:
+    """What stands behind `trunkwarden` in code, each to the end of its line."""
+    text = page.read_text(encoding="utf-8")
+    return re.findall(r"(?:^|`)(?:[\w./]*/)?trunkwarden ([a-z][^`\n#]*)", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_commands_are_those_of_the_program(page: Path) -> None:
+    for line in commands(page):
+        command: typing.Any = typer.main.get_command(app)
+        words = line.split()
+        while words and words[0] in getattr(command, "commands", ()):
+            command = command.commands[words.pop(0)]
+        assert not hasattr(command, "commands") or words in ([], ["…"]), line
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert {word.strip("[],") for word in words if word.lstrip("[").startswith("-")} <= known, line
+
+
+def test_some_commands_are_checked() -> None:
+    assert sum(len(commands(page)) for page in PAGES) > 30
