@@ -1,4 +1,4 @@
-"""The documents keep to what is there: links, configuration examples and keys, commands, metrics, refusals."""
+"""The documents keep to what is there: links, configurations and their keys, commands, metrics, refusals."""
 
 from __future__ import annotations
 
