@@ -29,9 +29,12 @@ def refusal(error: EditError, kind: str = "", name: str = "", *, invalid: int = 
     status = next((code for known, code in _STATUS.items() if isinstance(error, known)), 500)
     if not isinstance(error, Invalid | Forbidden):
         return problem(status, str(error))
+    detail = str(error)
     if isinstance(error, Invalid):
         status = invalid
-    return problem(status, str(error), problems=list(_shown(error.problems, prefix(kind, name))))
+        if status == 409:  # it would go, and what is wrong then is wrong with others
+            detail = f"without `{name}` the policy would have problems: {detail}"
+    return problem(status, detail, problems=list(_shown(error.problems, prefix(kind, name))))
 
 
 def prefix(kind: str, name: str) -> str:

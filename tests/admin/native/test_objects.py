@@ -196,6 +196,9 @@ async def test_what_is_referred_to_stays(house: House) -> None:
         answer = await root.delete("/v1/accounts/acme")
         assert answer.status_code == 409
         assert "trunks[office].account" in _problems(answer)
+        assert answer.json()["detail"].startswith(
+            "without `acme` the policy would have problems: trunks[office]"
+        )
         assert (await root.delete("/v1/trunks/office")).status_code == 204
         assert (await root.delete("/v1/accounts/acme")).status_code == 204
 
