@@ -23,6 +23,8 @@ _STAND_INS: dict[str, dict[str, Value]] = {
     "dids": {"number": "+999999"},
 }
 """What a faulty field without a default is replaced by, so that the rest of its item is still judged."""
+_SAME_LIMITS = ({"capacity_limit", "concurrent_call_limit"}, {"threshold_amount", "daily_spend_limit"})
+"""What trunks and accounts call otherwise than profiles: no spelling tells that one means the other."""
 _MAY_BE_EMPTY = frozenset({*_SECTIONS, *_LISTS, *_MAPPINGS} - {"listen"})
 """Sections of which nothing may be left, all entries commented out: then they have their defaults."""
 
@@ -177,8 +179,11 @@ def _message(error: ErrorDetails, location: list[str | int]) -> str:
 
 
 def _unknown_key(location: list[str | int]) -> str:
-    key = str(location[-1])
-    return f"unknown key{nearest(key, _known_keys(location[:-1]))}"
+    key, known = str(location[-1]), _known_keys(location[:-1])
+    for names in _SAME_LIMITS:
+        if key in names and not names.isdisjoint(known):
+            return f"unknown key; here it is called `{names.intersection(known).pop()}`"
+    return f"unknown key{nearest(key, known)}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -67,6 +67,8 @@ def render(fields: dict[str, Any]) -> None:
         for row in rows:
             room.add_row(*map(Text, row))
         console.print(room)
+    elif fields["decision"] == "admitted" and fields.get("headroom") is None:
+        console.print("headroom: not asked; --live asks the ledger what the limits leave", soft_wrap=True)
     for name in _FACTS:
         value = fields.get(name)
         if value is not None:

@@ -19,10 +19,13 @@ def compiled(folder: Path, server: Server | None = None, **changes: object) -> C
     return load_policy(write(folder, configuration(ledger=ledger, **changes)))
 
 
-async def test_asks_the_policy_without_a_ledger(tmp_path: Path) -> None:
-    fields = await ask(compiled(tmp_path), PBX_HOST, "+442071838750", None, None, live=False)
+async def test_asks_the_policy_without_a_ledger(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = compiled(tmp_path, trunk={"capacity_limit": "0"})
+    fields = await ask(found, PBX_HOST, "+442071838750", None, None, live=False)
     assert (fields["decision"], fields["request_uri"]) == ("admitted", "sip:+442071838750@127.0.0.1:5999")
     assert not (tmp_path / "data").exists()
+    render(fields)
+    assert "headroom: not asked" in capsys.readouterr().out
 
 
 async def test_asks_the_ledger_for_room(empty_server: Server, tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from tests.e2e.test_tls import client, server
 from tests.e2e.trunkwarden_process import Trunkwarden
 from tests.e2e.user_agents import OutgoingCall, hang_up, incoming
 
+pytestmark = pytest.mark.long
+
 WAIT = 10.0
 HOME4, HOME6 = "127.0.0.10", "::1"
 PATIENT = {"provider_response_seconds": 5, "no_answer_seconds": 30}

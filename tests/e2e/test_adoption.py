@@ -26,6 +26,8 @@ from tests.e2e.trunkwarden_process import Trunkwarden, record_lines
 from tests.e2e.user_agents import IncomingCall, OutgoingCall, incoming
 from tests.e2e.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 PBX = "127.0.0.41"
 RESCUE = "112"
 LEASE_SECONDS = 2

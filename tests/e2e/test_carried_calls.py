@@ -16,6 +16,8 @@ from tests.e2e.test_adoption import LEASE_SECONDS, Site
 from tests.e2e.user_agents import OutgoingCall, incoming
 from tests.e2e.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 MakeSite = Callable[..., Site]
 
 

@@ -23,6 +23,8 @@ from tests.e2e.trunkwarden_process import Trunkwarden
 from tests.e2e.user_agents import OutgoingCall
 from tests.e2e.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 LEASE_SECONDS = 2
 T1_MS = 50
 FREED_SECONDS = LEASE_SECONDS + 3 * 64 * T1_MS / 1000 + 15.0

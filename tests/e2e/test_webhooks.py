@@ -25,6 +25,8 @@ from tests.e2e.user_agents import OutgoingCall, hang_up, incoming
 from tests.e2e.waiting import eventually
 from tests.webhooks.receiver import Answer, Received, Receiver
 
+pytestmark = pytest.mark.long
+
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 CALLBACK_SECRET = "the-secret-that-no-customer-is-told"
 REACHED, FREED = "trunk.threshold_reached", "trunk.threshold_freed"

@@ -14,6 +14,8 @@ from proxy.ledger.ledger import Concerns, LedgerUnavailable, Refused, Registrati
 from proxy.ledger.redis_ledger import RedisLedger
 from tests.ledger.servers import Opener, Server, claim, scope, settled, until
 
+pytestmark = pytest.mark.long
+
 TRUNK = (scope(threshold=10_000, capacity=10), scope("provider:p"))
 
 

@@ -8,6 +8,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from policy.attempts import Threshold, Tries, Velocity
 from policy.reasons import ReasonCode
 from proxy.ledger.keys import Keys
@@ -16,6 +18,8 @@ from proxy.ledger.sharded_ledger import connect_sharded_ledger
 from tests.ledger.fleet import ClusterFleet
 from tests.ledger.parts import ShardedOpener, claim, provider, settled, sharded, used
 from tests.ledger.servers import Server, until
+
+pytestmark = pytest.mark.long
 
 ACCOUNTS = ("acme", "blue", "corp", "dove", "echo", "fox")
 

@@ -18,6 +18,8 @@ from proxy.ledger.topology import topology_of
 from tests.ledger.fleet import ClusterFleet, Node, SentinelFleet
 from tests.ledger.servers import Opener, claim, scope, settled, until
 
+pytestmark = pytest.mark.long
+
 TRUNK = (scope(capacity=3, threshold=1000),)
 AFTER_FAILOVER_SECONDS = 5.0
 

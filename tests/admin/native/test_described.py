@@ -18,6 +18,8 @@ from proxy.ledger.redis_ledger import open_ledger
 from tests.admin.stage import Target
 from tests.ledger.servers import Server
 
+pytestmark = pytest.mark.long
+
 EXAMPLES = int(os.environ.get("TRUNKWARDEN_API_EXAMPLES", "0"))
 LEFT_OUT = ",".join(
     [

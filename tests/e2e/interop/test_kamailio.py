@@ -15,6 +15,8 @@ from tests.e2e.ports import PROVIDER, free_udp_port
 from tests.e2e.sipp import SippResult
 from tests.e2e.trunkwarden_process import Trunkwarden
 
+pytestmark = pytest.mark.long
+
 DESK = "127.0.0.10"
 EDGE = "127.0.0.50"  # Kamailio before us
 FAR_EDGE = "127.0.0.60"  # Kamailio behind us

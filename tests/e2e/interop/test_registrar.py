@@ -20,6 +20,8 @@ from tests.e2e.trunkwarden_process import Trunkwarden
 from tests.e2e.user_agents import IncomingCall, OutgoingCall, hang_up, incoming
 from tests.e2e.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 DESK, MISTAKEN, EDGE = "127.0.0.10", "127.0.0.11", "127.0.0.60"
 USER, PASSWORD = "customer7", "canary secret"
 SECONDS = 8  # that the carrier remembers us, however long we ask for

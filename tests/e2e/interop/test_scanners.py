@@ -21,6 +21,8 @@ from tests.e2e.ports import STRANGER
 from tests.e2e.sip_text import Message, answer, fresh
 from tests.e2e.trunkwarden_process import Trunkwarden
 
+pytestmark = pytest.mark.long
+
 INSTALL_SECONDS = 90.0
 SCAN_SECONDS = 40.0
 KNOWN = "1003"
