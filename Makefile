@@ -4,12 +4,13 @@
 
 BIN := .venv/bin
 
-# Files of tests run beside each other, as many as this machine has processors; empty: one after the other.
-# Their order is that of tests/conftest.py.
+# Files of tests run beside each other, one more than this machine has processors, for some of them wait; empty:
+# one after the other. Their order is that of tests/conftest.py.
 IN_ORDER := --dist loadfile --no-loadscope-reorder
-SIDE_BY_SIDE ?= -n auto $(IN_ORDER)
-# End-to-end tests mostly wait.
-WAITING ?= -n $(shell expr `getconf _NPROCESSORS_ONLN` + 1) $(IN_ORDER)
+PROCESSORS := $(shell getconf _NPROCESSORS_ONLN)
+SIDE_BY_SIDE ?= -n $(shell expr $(PROCESSORS) + 1) $(IN_ORDER)
+# End-to-end tests wait most.
+WAITING ?= -n $(shell expr $(PROCESSORS) + 2) $(IN_ORDER)
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
