@@ -41,7 +41,7 @@ test-e2e: env-dev packages ## the end-to-end tests: SIPp and other peers against
 bench: env-dev packages ## what a call costs, beside Kamailio where that is installed (ARGS='--help' lists the options)
 	@$(BIN)/python -m benchmarks.bench_calls $(ARGS)
 
-soak: env-dev packages ## for an hour: overload, thousands of held calls (HELD=10000), long runs of the ledger's tests
+soak: env-dev packages ## for some 25 minutes: overload, thousands of held calls (HELD=10000), long runs of the ledger's tests
 	@$(BIN)/python -m benchmarks.overload $(ARGS)
 	@$(BIN)/python -m benchmarks.held_calls $(if $(HELD),--calls $(HELD))
 	@TRUNKWARDEN_LEDGER_RUNS=500 $(BIN)/python -m pytest -q --timeout 3600 tests/ledger/test_state_machine.py
