@@ -7,10 +7,7 @@ BIN := .venv/bin
 # Files of tests run beside each other, one more than this machine has processors, for some of them wait; empty:
 # one after the other. Their order is that of tests/conftest.py.
 IN_ORDER := --dist loadfile --no-loadscope-reorder
-PROCESSORS := $(shell getconf _NPROCESSORS_ONLN)
-SIDE_BY_SIDE ?= -n $(shell expr $(PROCESSORS) + 1) $(IN_ORDER)
-# End-to-end tests wait most.
-WAITING ?= -n $(shell expr $(PROCESSORS) + 2) $(IN_ORDER)
+SIDE_BY_SIDE ?= -n $(shell expr `getconf _NPROCESSORS_ONLN` + 1) $(IN_ORDER)
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -35,7 +32,7 @@ test-ledger: env-dev packages ## the ledger's tests, on redis-server and on the 
 	@tools/test_stage.sh ledger $(SIDE_BY_SIDE) tests/ledger
 
 test-e2e: env-dev packages ## the end-to-end tests: SIPp and other peers against the running program
-	@tools/test_stage.sh e2e $(WAITING) -m 'not alone' tests/e2e
+	@tools/test_stage.sh e2e $(SIDE_BY_SIDE) -m 'not alone' tests/e2e
 	@tools/test_stage.sh alone -m alone tests/e2e
 
 bench: env-dev packages ## what a call costs, beside Kamailio where that is installed (ARGS='--help' lists the options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import importlib.util
 import os
 import shutil
@@ -13,6 +14,12 @@ def needs_program(name: str, package: str) -> None:
     """Skip where the program is missing; with CI=true that is a failure."""
     if shutil.which(name) is None:
         _cannot(f"not installed: {name} (Debian: {package})", tools_install_it=True)
+
+
+def needs_file(pattern: str, package: str) -> None:
+    """Skip where no file of this pattern is there."""
+    if not glob.glob(pattern):
+        _cannot(f"not installed: {pattern} (Debian: {package})", tools_install_it=False)
 
 
 def needs_module(name: str) -> None:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 from pathlib import Path
 
+from tests.certificates import Certificates
 from tests.e2e.waiting import eventually, socket_is_bound
 
 READY_SECONDS = 10.0
@@ -78,9 +79,24 @@ request_route {{
 """
 
 
+# Both as a server and as a client it takes certificates of our authority alone, and asks for one.
+_TLS = """\
+enable_tls=yes
+listen=tls:{host}:{port}
+loadmodule "tls.so"
+modparam("tls", "tls_method", "TLSv1.2+")
+modparam("tls", "certificate", "{certificate}")
+modparam("tls", "private_key", "{key}")
+modparam("tls", "ca_list", "{authority}")
+modparam("tls", "verify_certificate", 1)
+modparam("tls", "require_certificate", 1)
+"""
+
+
 class Kamailio:
     """Listens on `host`, UDP and TCP on one port that is free, and sends new calls to `next_hop`; it serves
-    when the constructor returns. `configuration` has {listen}, {host} and {next_…} in it."""
+    when the constructor returns. `configuration` has {listen}, {host} and {next_…} in it. With `certificates`
+    it listens for TLS, too, at `tls_address`."""
 
     def __init__(
         self,
@@ -89,10 +105,21 @@ class Kamailio:
         next_hop: tuple[str, int],
         next_transport: str = "udp",
         configuration: str = _CONFIGURATION,
+        certificates: Certificates | None = None,
     ) -> None:
         folder.mkdir(parents=True)
         self.address = (host, _free_port(host))
+        self.tls_address: tuple[str, int] | None = None
         listen = "".join(f"listen={kind}:{host}:{self.address[1]}\n" for kind in ("udp", "tcp"))
+        if certificates is not None:
+            self.tls_address = (host, _free_port(host))
+            listen += _TLS.format(
+                host=host,
+                port=self.tls_address[1],
+                certificate=certificates.certificate,
+                key=certificates.key,
+                authority=certificates.authority,
+            )
         file = folder / "kamailio.cfg"
         file.write_text(
             configuration.format(
@@ -120,7 +147,10 @@ class Kamailio:
     def _serves(self) -> bool:
         if self.process.poll() is not None:
             raise AssertionError(f"Kamailio ended with {self.process.returncode}")
-        return all(socket_is_bound(transport, *self.address) for transport in ("udp", "tcp"))
+        wanted = [("udp", self.address), ("tcp", self.address)]
+        if self.tls_address is not None:
+            wanted.append(("tcp", self.tls_address))
+        return all(socket_is_bound(transport, *address) for transport, address in wanted)
 
     def diagnostics(self) -> str:
         """The end of its log."""

@@ -138,6 +138,7 @@ def test_hold_and_resume(line: Line) -> None:
 
     line.desk.do("hold")
     line.carrier.expect("media", held=True)
+    line.desk.expect("media", held=True)  # it has the answer by then: one offer at a time
     line.desk.do("resume")
     line.carrier.expect("media", held=False)
     hears(line.desk)
