@@ -8,8 +8,9 @@ from decimal import Decimal
 
 import pytest
 
+from tests.certificates import Certificates, issue_for
 from tests.e2e.configuration import LONDON, PARIS, WASHINGTON, configuration, provider, trunk
-from tests.e2e.interop.installed import needs_program
+from tests.e2e.interop.installed import needs_file, needs_program
 from tests.e2e.interop.kamailio import Kamailio
 from tests.e2e.ports import PROVIDER, free_udp_port
 from tests.e2e.sipp import SippResult
@@ -25,13 +26,13 @@ CALLS = 3
 MANY_CALLS = 100
 RATE = 40
 LIMIT = 60.0
-BOTH = ["udp:127.0.0.1:0", "tcp:127.0.0.1:0"]
 
 
 @dataclass
 class Way:
     """Desk and carrier, with us and Kamailio between them: `entry` is where the desk sends its calls.
-    `transport` is used on every hop; `poor` is the trunk whose money ends soon, the prefix 2 chooses it."""
+    `transport` is that of desk and carrier; `poor` is the trunk whose money ends soon, the prefix 2 chooses
+    it."""
 
     proxy: Trunkwarden
     kamailio: Kamailio
@@ -41,42 +42,64 @@ class Way:
     poor: str
 
 
-def _config(folder, ledger, source: str, next_hop: tuple[str, int], transport: str, poor: str) -> dict:
+def _config(
+    folder, ledger, source: str, carrier: dict[str, object], poor: str, certificates: Certificates
+) -> dict:
     fields = {"rate_deck": "retail"}
+    tls = {
+        "bind": "tls:127.0.0.1:0",
+        "certificate_file": str(certificates.certificate),
+        "key_file": str(certificates.key),
+        "client_ca_file": str(certificates.authority),
+    }
     return configuration(
         folder,
         ledger,
-        [provider("carrier", next_hop, transport=transport)],
+        [carrier],
         [
             trunk("desk", source, **fields, tech_prefix="1", threshold_amount="1000.00", capacity_limit=200),
             trunk(poor, source, **fields, tech_prefix="2", threshold_amount="0.0530", reserve_seconds=2),
         ],
-        listen=BOTH,
+        listen=["udp:127.0.0.1:0", "tcp:127.0.0.1:0", tls],
         timers={"no_answer_seconds": 10},
         ledger={"lease_seconds": 2},
     )
 
 
-@pytest.fixture(scope="module", params=["udp", "tcp"])
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory) -> Certificates:
+    return issue_for(tmp_path_factory.mktemp("edges"), ("127.0.0.1", EDGE, FAR_EDGE))
+
+
+@pytest.fixture(scope="module", params=["udp", "tcp", "tls"])
 def transport(request) -> str:
+    """Between us and Kamailio; over TLS each shows a certificate and verifies the other's."""
+    needs_program("kamailio", "kamailio")
+    if request.param == "tls":
+        needs_file("/usr/lib/*/kamailio/modules/tls.so", "kamailio-tls-modules")
     return request.param
 
 
 @pytest.fixture(scope="module", params=["before", "behind"])
-def way(request, transport, serve_module, redis_server, tmp_path_factory) -> Iterator[Way]:
-    needs_program("kamailio", "kamailio")
+def way(request, transport, certificates, serve_module, redis_server, tmp_path_factory) -> Iterator[Way]:
     folder = tmp_path_factory.mktemp("kamailio")
-    carrier = (PROVIDER, free_udp_port(PROVIDER))
+    address = (PROVIDER, free_udp_port(PROVIDER))
+    outer = "udp" if transport == "tls" else transport
     poor = f"poor-{request.param}-{transport}"  # the ledger, and what was spent, outlives one way
+    shown = certificates if transport == "tls" else None
     if request.param == "before":
-        proxy = serve_module(_config(folder, redis_server.url, EDGE, carrier, transport, poor))
-        kamailio = Kamailio(folder / "edge", EDGE, proxy.sockets[transport], transport)
+        carrier = provider("carrier", address, transport=outer)
+        proxy = serve_module(_config(folder, redis_server.url, EDGE, carrier, poor, certificates))
+        kamailio = Kamailio(folder / "edge", EDGE, proxy.sockets[transport], transport, certificates=shown)
         entry = kamailio.address
     else:
-        kamailio = Kamailio(folder / "edge", FAR_EDGE, carrier, transport)
-        proxy = serve_module(_config(folder, redis_server.url, DESK, kamailio.address, transport, poor))
-        entry = proxy.sockets[transport]
-    yield Way(proxy, kamailio, entry, carrier, transport, poor)
+        kamailio = Kamailio(folder / "edge", FAR_EDGE, address, outer, certificates=shown)
+        trust = {} if shown is None else {"ca_file": str(certificates.authority)}
+        next_hop = kamailio.tls_address or kamailio.address
+        carrier = provider("carrier", next_hop, transport=transport, **trust)
+        proxy = serve_module(_config(folder, redis_server.url, DESK, carrier, poor, certificates))
+        entry = proxy.sockets[outer]
+    yield Way(proxy, kamailio, entry, address, outer, poor)
     kamailio.stop()
 
 
