@@ -22,7 +22,7 @@ async def test_a_token_is_shown_once_used_listed_and_revoked(house: House) -> No
         listed = (await root.get("/v1/tokens")).json()["tokens"]
         assert listed == [{key: made[key] for key in made if key != "token"}]
         assert (await root.get(f"/v1/tokens/{made['id']}")).json() == listed[0]
-        secret = made["token"].rpartition("_")[2]
+        secret = made["token"].split("_", 2)[2]
         kept = await house.ledger.requests.plain("test", b"HGETALL", b"{tw}:tokens")
         assert secret.encode() not in b"".join(kept)  # type: ignore[arg-type]
 
@@ -155,7 +155,7 @@ async def test_tokens_in_places_that_are_told_nobody(house: House, caplog: pytes
         assert [answer.status_code for answer in answers] == [404, 404, 404, 200, 401, 401, 401]
     entries = await _entries(house, 2)
     seen = caplog.text + json.dumps(entries) + "".join(answer.text for answer in answers)
-    assert secret.rpartition("_")[2] not in seen
+    assert secret.split("_", 2)[2] not in seen
 
 
 async def test_revoked_is_revoked_for_all_who_share_the_ledger(house: House) -> None:
