@@ -203,9 +203,11 @@ class Stage:
         client = self.redis.client
         for key in client.scan_iter(match=_SCOPE + "*"):
             name = key.decode().removeprefix(_SCOPE)
-            kept = {field.decode(): int(value) for field, value in client.hgetall(key).items()
+            with client.pipeline() as both:  # of one moment
+                numbers, entries = both.hgetall(key).lrange(_WINDOW + name, 0, -1).execute()
+            kept = {field.decode(): int(value) for field, value in numbers.items()
                     if value.lstrip(b"-").isdigit()}  # fmt: skip
-            buckets = [int(entry.partition(b":")[2]) for entry in client.lrange(_WINDOW + name, 0, -1)]
+            buckets = [int(entry.partition(b":")[2]) for entry in entries]
             assert all(value >= 0 for value in (*kept.values(), *buckets)), (name, kept, buckets)
             assert kept.get("w", 0) == sum(buckets), (name, kept, buckets)
             if self.live == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -69,10 +70,12 @@ def test_refused_call_leaves_a_decision(proxy, new_peer) -> None:
 
 
 def test_answered_call_leaves_a_decision_and_a_detail_record(proxy, provider, new_peer) -> None:
+    began = time.monotonic()
     call = OutgoingCall(new_peer(DESK), proxy.address, WASHINGTON).send()
     far_end = incoming(provider, proxy.address, call)
     far_end.accept()
     hang_up(call, call.answered(), far_end)
+    took = time.monotonic() - began
 
     decision, detail = lines_of(proxy, call.call_id, 2)
 
@@ -85,7 +88,7 @@ def test_answered_call_leaves_a_decision_and_a_detail_record(proxy, provider, ne
     assert detail["destination"] == "Washington"
     assert detail["sip_status"] == 200
     assert detail["decided_at"] <= detail["answered_at"] <= detail["ended_at"]
-    assert 0 <= detail["duration_ms"] < 5_000
+    assert 0 <= detail["duration_ms"] <= took * 1_000
     assert detail["billed_seconds"] == 60
     assert float(detail["cost"]) == 0.1
     assert isinstance(detail["cost"], str)

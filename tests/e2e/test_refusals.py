@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from tests.e2e.user_agents import OutgoingCall, fence, incoming
 from tests.e2e.waiting import eventually
 
 PREMIUM = "+19005550123"
-TRIES = 3
+TRIES = 8
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,12 @@ def provoked(case: Refusal, proxy: Trunkwarden, provider: Peer, caller: Peer) ->
 @by_code
 def test_refusal_is_what_the_contract_says(proxy, provider, new_peer, case: Refusal) -> None:
     caller = new_peer(case.source)
-    with provoked(case, proxy, provider, caller):
-        call = OutgoingCall(caller, proxy.address, case.called).send()
-        response = call.final()
+    for _ in range(TRIES):
+        with provoked(case, proxy, provider, caller):
+            call = OutgoingCall(caller, proxy.address, case.called).send()
+            response = call.final()
+        if response.status != 408:  # else the second of CPS was over, and its call went to the provider
+            break
 
     assert response.start == f"SIP/2.0 {case.status}"
     assert re.fullmatch(rf'Q\.850;cause={case.cause};text="[A-Za-z ]+"', response.one("reason"))
@@ -146,12 +150,15 @@ def test_known_source_is_told_until_it_acknowledges(proxy, provider, new_peer, c
 
 
 def test_refused_call_leaves_nothing_in_the_ledger(proxy, new_peer) -> None:
+    def used() -> dict[str, Any]:
+        return {name: value for name, value in proxy.usage("broke").items() if name != "window_starts_at"}
+
     caller = new_peer("127.0.0.15")
-    before = proxy.usage("broke")
+    before = used()
 
     OutgoingCall(caller, proxy.address, WASHINGTON).send().final()
 
-    assert proxy.usage("broke") == before
+    assert used() == before  # the window itself goes on by the minute
     assert (before["active_calls"], before["spent_amount"]) == (0, before["reserved_amount"])
 
 

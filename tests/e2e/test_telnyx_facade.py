@@ -23,7 +23,7 @@ from tests.e2e.facade_stage import (
     store_configuration,
 )
 from tests.e2e.ports import SECOND_PROVIDER, free_udp_port
-from tests.e2e.trunkwarden_process import Trunkwarden
+from tests.e2e.trunkwarden_process import HTTP_SECONDS, Trunkwarden
 from tests.e2e.waiting import eventually
 
 SIPP_DESK = "127.0.8.2"
@@ -194,7 +194,7 @@ def test_pages(listed) -> None:
 )
 def test_what_cannot_be_asked(proxy, query: str) -> None:
     url = f"{proxy.admin}/telnyx/v2/outbound_voice_profiles?{query}"
-    answer = httpx.get(url, headers={"Authorization": f"Bearer {TOKEN}"})
+    answer = httpx.get(url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=HTTP_SECONDS)
     assert answer.status_code == 400
     (entry,) = answer.json()["errors"]
     assert (entry["code"], entry["source"]) == ("10015", {"parameter": query.partition("=")[0]})
@@ -238,11 +238,12 @@ def test_errors_of_every_kind(proxy, client) -> None:
             attempt()
         assert entries(gone)[0]["code"] == "10005"
     headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
-    broken = httpx.post(f"{proxy.admin}/telnyx/v2/outbound_voice_profiles", headers=headers, content=b"{")
+    profiles = f"{proxy.admin}/telnyx/v2/outbound_voice_profiles"
+    broken = httpx.post(profiles, headers=headers, content=b"{", timeout=HTTP_SECONDS)
     assert (broken.status_code, broken.json()["errors"][0]["code"]) == (400, "10023")
-    nameless = httpx.post(f"{proxy.admin}/telnyx/v2/outbound_voice_profiles", headers=headers, json={})
+    nameless = httpx.post(profiles, headers=headers, json={}, timeout=HTTP_SECONDS)
     assert (nameless.status_code, nameless.json()["errors"][0]["code"]) == (422, "10004")
-    nowhere = httpx.get(f"{proxy.admin}/telnyx/v2/calls", headers=headers)
+    nowhere = httpx.get(f"{proxy.admin}/telnyx/v2/calls", headers=headers, timeout=HTTP_SECONDS)
     assert (nowhere.status_code, nowhere.json()["errors"][0]["code"]) == (404, "10005")
 
 

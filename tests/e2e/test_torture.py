@@ -74,7 +74,6 @@ def proxy(serve_module, redis_server, far_end, tmp_path_factory) -> Iterator[Tru
         [provider_entry("carrier", far_end.address)],
         [trunk("lab", "127.1.0.0/16")],
         listen=["udp:127.0.0.1:0", "tcp:127.0.0.1:0"],
-        timers={"t1_ms": 20},
     )
     server = serve_module(config)
     yield server

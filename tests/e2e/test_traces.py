@@ -154,7 +154,7 @@ def test_scanner_costs_an_answer_and_nothing_else(proxy, provider, redis_server,
 
     flood(stranger, proxy, scan(0, 10 * WINDOW))  # what is made once is made now
     stranger.received.clear()
-    before, keys = redis_server.command_calls(), redis_server.client.dbsize()
+    before, keys = redis_server.command_calls(), redis_server.keys()
     ledger, held = redis_server.client.info("memory")["used_memory"], memory(proxy.process.pid)
     asked = redis_server.client.info("server")["uptime_in_seconds"]
 
@@ -164,7 +164,7 @@ def test_scanner_costs_an_answer_and_nothing_else(proxy, provider, redis_server,
     after = redis_server.command_calls()
     commands = sum(after.get(verb, 0) - before.get(verb, 0) for verb in VERBS)
     assert commands <= COMMANDS_A_SECOND * took
-    assert redis_server.client.dbsize() == keys
+    assert redis_server.keys() <= keys  # what an earlier call left may go meanwhile
     assert redis_server.client.info("memory")["used_memory"] - ledger < 512 * 1024
     assert memory(proxy.process.pid) - held < GROWTH_MEGABYTES
     assert sum(len(datagram.message.raw) for datagram in stranger.received) <= 1.5 * sent

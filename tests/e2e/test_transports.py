@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.configuration import WASHINGTON, configuration, provider, trunk
-from tests.e2e.ports import PROVIDER, PROXY, free_udp_port
+from tests.e2e.ports import PROVIDER, free_udp_port
 
 DESK = "127.0.0.10"
 CALLS = 20
@@ -75,8 +75,7 @@ def test_two_instances_over_tls_with_the_provider_verified_by_name(
         _certificate(tmp_path, name)
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
     carrier = (PROVIDER, free_udp_port(PROVIDER))
-    port = free_udp_port(PROXY)
-    serve(
+    far = serve(
         configuration(
             tmp_path / "far",
             own_redis.url,
@@ -85,18 +84,19 @@ def test_two_instances_over_tls_with_the_provider_verified_by_name(
             listen=[
                 "udp:127.0.0.1:0",
                 {
-                    "bind": f"tls:127.0.0.1:{port}",
+                    "bind": "tls:127.0.0.1:0",
                     **_files(tmp_path, "localhost"),
                     "client_ca_file": str(authority),
                 },
             ],
         )
     )
+    next_hop = ("localhost", far.sockets["tls"][1])
     near = serve(
         configuration(
             tmp_path / "near",
             redis_server.url,
-            [provider("carrier", ("localhost", port), transport="tls", networks=["127.0.0.0/8"])],
+            [provider("carrier", next_hop, transport="tls", networks=["127.0.0.0/8"])],
             [trunk("desk", DESK, capacity_limit=50)],
             listen=["udp:127.0.0.1:0", {"bind": "tls:127.0.0.1:0", **_files(tmp_path, "near.example")}],
         )

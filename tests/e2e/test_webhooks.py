@@ -157,7 +157,7 @@ def test_event_outlives_who_delivers_it(serve, base, receiver, provider, new_pee
     base["trunks"][0]["threshold_amount"] = "0.10"
     proxy = serve(base)
     spend(proxy, provider, new_peer("127.0.0.10"))
-    (first,) = told(receiver, REACHED)
+    first = told(receiver, REACHED)[0]
     os.kill(_http_process(proxy), signal.SIGKILL)
     receiver.answer = lambda _: Answer()
     gate.set()

@@ -159,7 +159,11 @@ class Trunkwarden:
         """Until no lease is left (of this trunk, or at all). Raises AssertionError."""
 
         def no_call_left() -> bool:
-            return not [call for call in self.calls() if trunk is None or call["trunk"] == trunk]
+            answer = self.http.get("/v1/calls")
+            if answer.status_code == 503:
+                return False  # the ledger does not answer just now
+            assert answer.status_code == 200, f"GET /v1/calls: {answer.status_code} {answer.text}"
+            return not [call for call in answer.json()["calls"] if trunk is None or call["trunk"] == trunk]
 
         eventually(no_call_left, limit, "the end of all leases")
 
@@ -186,7 +190,12 @@ class Trunkwarden:
     def terminate_and_wait(self, limit: float = 20.0) -> None:
         """SIGTERM, until it is heeded: new calls are refused."""
         self.terminate()
-        eventually(lambda: not self.http.get("/readyz").json()["parts"]["accepting"], limit, "the drain")
+
+        def heeded() -> bool:
+            # While it is too busy to answer, nothing is said of it.
+            return not self.http.get("/readyz").json()["parts"].get("accepting", True)
+
+        eventually(heeded, limit, "the drain")
 
     def wait(self, limit: float = STOP_SECONDS) -> int:
         """The exit code, once it has ended. Raises subprocess.TimeoutExpired."""
