@@ -18,7 +18,7 @@ from proxy.webhooks.counts import Counts
 from proxy.webhooks.deliverer import AT_ONCE_EACH, Deliverer
 from proxy.webhooks.sender import Sender
 from proxy.webhooks.settings import HookSettings, Recipient
-from tests.ledger.servers import Server, until
+from tests.ledger.servers import PATIENT, Server, until
 from tests.webhooks.receiver import Answer, Receiver
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -32,23 +32,23 @@ class Stage:
         self.keeper = TaskKeeper()
         self.counts = Counts()
         self.deliverer = Deliverer(queue, self.keeper, self.counts)
-        self.deliverer.sender = Sender(Names(), reach=REACH, callback_reach=Reach(), timeout=3.0)
+        self.deliverer.sender = Sender(Names(), reach=REACH, callback_reach=Reach(), timeout=PATIENT)
 
     def tell(self, *retries: int, **urls: str) -> None:
         """Who is told, and the pauses between tries."""
         recipients = {name: Recipient(name, url, SECRET, ("policy.changed",)) for name, url in urls.items()}
-        self.deliverer.settings = HookSettings(recipients, {}, "USD", REACH, Reach(), 3.0, retries, None)
+        self.deliverer.settings = HookSettings(recipients, {}, "USD", REACH, Reach(), PATIENT, retries, None)
 
     async def all_told(self) -> None:
         while await self.deliverer.look():
             pass
-        await until(lambda: len(self.keeper) == 0, 10.0)
+        await until(lambda: len(self.keeper) == 0)
 
 
 @pytest.fixture
 async def stage(server: Server) -> AsyncIterator[Stage]:
     server.client().flushall()
-    made = Stage(await open_hook_queue(server.url, Path(), "one"))
+    made = Stage(await open_hook_queue(server.url, Path(), "one", deadline=PATIENT))
     yield made
     await made.keeper.stop()
     await made.queue.close()
@@ -111,7 +111,7 @@ async def test_slow_endpoint_holds_nobody_up(stage: Stage, receiver: Receiver) -
             await stage.deliverer.look()
             await asyncio.sleep(0.01)
 
-    await asyncio.wait_for(all_quick(), 10)
+    await asyncio.wait_for(all_quick(), 30)
     assert len(slow.received) <= AT_ONCE_EACH
     gate.set()
     while await stage.queue.sizes() != (0, 0):
@@ -133,7 +133,7 @@ async def test_endpoint_that_is_not_known_here_may_be_elsewhere(stage: Stage) ->
 
 
 async def test_what_leads_inside_is_refused(stage: Stage, receiver: Receiver) -> None:
-    stage.deliverer.sender = Sender(Names(), reach=Reach(), callback_reach=REACH, timeout=3.0)
+    stage.deliverer.sender = Sender(Names(), reach=Reach(), callback_reach=REACH, timeout=PATIENT)
     stage.tell(60, ops=receiver.url())
     await stage.queue.put(EVENT, ["ops"])
     await stage.all_told()

@@ -17,7 +17,7 @@ from proxy.routing.names import Names
 from proxy.webhooks import service as module
 from proxy.webhooks.service import Webhooks
 from proxy.webhooks.settings import Recipient, section_of
-from tests.ledger.servers import Server, until
+from tests.ledger.servers import PATIENT, Server, until
 from tests.webhooks.receiver import Receiver
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -57,7 +57,7 @@ class Stage:
         self.opened += 1
         if self.away:
             raise LedgerUnavailable("connection", "away")
-        return await open_hook_queue(self.server.url, Path(), "one")
+        return await open_hook_queue(self.server.url, Path(), "one", deadline=PATIENT)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from proxy.webhooks import watcher as module
 from proxy.webhooks.counts import Counts
 from proxy.webhooks.settings import HookSettings, Recipient, TrunkFacts
 from proxy.webhooks.watcher import Seen, Watcher
-from tests.ledger.servers import Server
+from tests.ledger.servers import PATIENT, Server
 
 LIMIT = 10_000_000
 
@@ -28,8 +27,8 @@ LIMIT = 10_000_000
 class Stage:
     """Several watchers on one queue; `spent` by trunk in micro-units."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, server: Server) -> None:
+        self.server = server
         self.spent: dict[str, int] = {}
         self.queues: list[HookQueue] = []
         self.told: list[tuple[str, dict[str, Any]]] = []
@@ -38,7 +37,7 @@ class Stage:
         return [ScopeUsage(0, self.spent.get(scope.name, 0), 0, 0) for scope in scopes]
 
     async def watcher(self) -> Watcher:
-        queue = await open_hook_queue(self.url, Path(), f"i{len(self.queues)}")
+        queue = await open_hook_queue(self.server.url, Path(), f"i{len(self.queues)}", deadline=PATIENT)
         self.queues.append(queue)
         return Watcher(queue, self.usage, Counts())
 
@@ -53,11 +52,29 @@ class Stage:
         self.told = found
         return [kind for kind, _ in found]
 
+    def nobody_leads(self) -> None:
+        """The time of the one that leads is over."""
+        assert 0 < self.server.client().pttl("{tw}:hooks:leader") <= module.LEAD_MS
+        self.server.client().delete("{tw}:hooks:leader")
+
+    def long_since_up(self, provider: str) -> None:
+        """The last time that anybody could call it was so long ago that it is down."""
+        assert self.server.client().zincrby("{tw}:hooks:up", -module.DOWN_MS - 1, provider) > 0
+
+    def may_tell_again(self, event: str, trunk: str) -> None:
+        """The time in which it is not told another time is over."""
+        key = f"{{tw}}:hooks:once:{event}:{trunk}"
+        assert 0 < self.server.client().pttl(key) <= module.QUIET_MS
+        self.server.client().delete(key)
+
 
 @pytest.fixture
-async def stage(server: Server) -> AsyncIterator[Stage]:
+async def stage(server: Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+    """Whose time is over, and when, says the test: a machine that stands still for some seconds does not."""
+    for name in ("LEAD_MS", "DOWN_MS", "QUIET_MS"):
+        monkeypatch.setattr(module, name, 3_600_000)
     server.client().flushall()
-    made = Stage(server.url)
+    made = Stage(server)
     yield made
     for queue in made.queues:
         await queue.close()
@@ -131,12 +148,11 @@ async def test_higher_threshold_frees(stage: Stage) -> None:
     assert stage.told[2][1]["threshold_amount"] is None
 
 
-async def test_who_watches_next_tells_nothing_twice(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LEAD_MS", 100)
+async def test_who_watches_next_tells_nothing_twice(stage: Stage) -> None:
     one, two = await stage.watcher(), await stage.watcher()
     stage.spent["t"] = LIMIT
     await one.look(seen(), settings())
-    await asyncio.sleep(0.2)
+    stage.nobody_leads()
     await two.look(seen(), settings())
     assert await stage.events() == ["trunk.threshold_reached"]
     stage.spent["t"] = 0
@@ -149,19 +165,20 @@ async def test_who_watches_next_tells_nothing_twice(stage: Stage, monkeypatch: p
 async def test_provider_is_down_when_nobody_can_call_it(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "DOWN_MS", 150)
     monkeypatch.setattr(module, "_SETTLED_SECONDS", 0.0)
     one, two = await stage.watcher(), await stage.watcher()
 
     async def look(first: bool, second: bool) -> list[str]:
-        for _ in range(5):
-            await one.look(seen(providers={"p": first}), settings())
-            await two.look(seen(providers={"p": second}), settings())
-            await asyncio.sleep(0.05)
+        await two.look(seen(providers={"p": second}), settings())
+        await one.look(seen(providers={"p": first}), settings())  # it leads
         return await stage.events()
 
+    await one.look(seen(providers={"p": True}), settings())
     assert await look(True, True) == []
+    assert await look(False, False) == []  # not for long yet
+    stage.long_since_up("p")
     assert await look(False, True) == []
+    stage.long_since_up("p")
     assert await look(False, False) == ["provider.down"]
     assert stage.told == [("provider.down", {"provider": "p"})]
     assert await look(False, True) == ["provider.up"]
@@ -186,7 +203,6 @@ async def test_trunk_is_blocked_and_unblocked(stage: Stage) -> None:
 async def test_rejections_are_told_once_in_a_while_with_their_number(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "QUIET_MS", 300)
     monkeypatch.setattr(module, "_TRY_AGAIN_SECONDS", 0.0)
     one = await stage.watcher()
     kind = "call.outbound_whitelist_rejected"
@@ -201,7 +217,7 @@ async def test_rejections_are_told_once_in_a_while_with_their_number(
     assert stage.told[0][1] == {"trunk": "t", "account": "acme", "count": 3, "last": {"called": "+33"}}
     assert await look(1000) == []
     assert await look(1000) == []
-    await asyncio.sleep(0.4)
+    stage.may_tell_again(kind, "t")
     assert await look(0) == [kind]
     assert stage.told[0][1]["count"] == 2000
 
