@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import tempfile
 from collections import Counter
@@ -10,11 +11,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.ledger.servers import Server
 from tests.live import Line, line
 from tests.routing.dns_server import DnsServer
 from tests.webhooks.receiver import Receiver
+
+# An example that takes long because the machine had something else to do is no failure; and the same tests
+# have the same examples each time, but for soaks (see the Makefile).
+settings.register_profile(
+    "ours",
+    deadline=None,
+    derandomize="TRUNKWARDEN_LEDGER_RUNS" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("ours")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

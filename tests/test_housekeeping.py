@@ -24,7 +24,7 @@ from proxy.observe.metrics import Metrics
 from proxy.observe.tasks import TaskKeeper
 from proxy.routing.resolver import Resolver
 from tests.admission.bench import Bench, policy
-from tests.ledger.servers import Server, settled, until
+from tests.ledger.servers import PATIENT, Server, settled, until
 
 
 class House:
@@ -56,7 +56,9 @@ async def house(own_server: Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
     monkeypatch.setattr(module, "_TICK_SECONDS", 0.01)
     monkeypatch.setattr(module, "_LEDGER_SECONDS", 0.02)
     monkeypatch.setattr(module, "_DRIFT_SECONDS", 0.02)
-    ledger = await open_ledger(own_server.url, own_server.folder, lease_seconds=30, owner="one", deadline=0.2)
+    ledger = await open_ledger(
+        own_server.url, own_server.folder, lease_seconds=30, owner="one", deadline=PATIENT
+    )
     made = House(ledger)
     yield made
     await made.keeper.stop()
@@ -226,7 +228,7 @@ async def test_dated_prices_come_into_force_while_it_runs(
     moment = utc_now() + timedelta(seconds=0.2)
     dated = {str(at): [Dated(Period(moment, None), 0, at)] for at in range(100, 120)}
     table = RateTable("retail", [Rate("", "", "USD", 1)], [""], {}, dated)
-    table.prices_at(utc_now())
+    table.prices_at(moment - timedelta(seconds=1))
     house.store.replace(replace(house.store.policy, decks={"retail": table}))
     house.keeping.start(house.keeper)
     assert len(table) == 0

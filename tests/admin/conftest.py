@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from proxy.admin import api
 from proxy.admin.api import Api, create_app
 from proxy.admin.control_client import ControlClient
 from proxy.admin.control_server import ControlServer
@@ -27,7 +28,8 @@ trunks:
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+    monkeypatch.setattr(api, "HEARTBEAT_SECONDS", 30.0)  # a busy machine may stand still for longer than one
     target, told, tasks = Target(), ToldLedger(), TaskKeeper()
     server, client = ControlServer(target), ControlClient(tasks)
     await server.start(tmp_path / "control")

@@ -137,6 +137,15 @@ class Stage:
         )
 
 
+async def until_ready(http: httpx.AsyncClient) -> None:
+    """The SIP process has a second to answer in, which a busy machine does not always give it."""
+
+    async def ready() -> bool:
+        return (await http.get("/readyz")).status_code == 200
+
+    await until(ready, 30)
+
+
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> None:
     """Wait until the condition holds; a TimeoutError when it does not in time."""
     async with asyncio.timeout(seconds):

@@ -39,8 +39,8 @@ async def pair(tmp_path: Path, tasks: TaskKeeper) -> AsyncIterator[Pair]:
 
 
 async def test_a_call(pair: Pair) -> None:
-    assert (await pair.client.call("policy", within=2))["version"] == "v1"
-    assert await pair.client.call("explain", {"to": "+44"}, within=2) == {
+    assert (await pair.client.call("policy", within=30))["version"] == "v1"
+    assert await pair.client.call("explain", {"to": "+44"}, within=30) == {
         "decision": "refused",
         "reason": "COUNTRY",
     }
@@ -50,14 +50,14 @@ async def test_a_call(pair: Pair) -> None:
 async def test_a_large_answer(pair: Pair) -> None:
     for number in range(5000):
         pair.target.numbers.decision(f"trunk-{number}", "refused", "CAPACITY")
-    snapshot = await pair.client.call("metrics", within=5)
+    snapshot = await pair.client.call("metrics", within=30)
     assert len(snapshot["samples"]["trunkwarden_admission_decisions_total"]) > 5000
 
 
 async def test_an_error_keeps_its_kind(pair: Pair) -> None:
     pair.target.failure = ValueError("bad source")
     with pytest.raises(ControlError, match="bad source") as raised:
-        await pair.client.call("explain", within=2)
+        await pair.client.call("explain", within=30)
     assert raised.value.kind == "invalid"
 
 
@@ -67,12 +67,12 @@ async def test_no_answer_in_time(pair: Pair) -> None:
         await pair.client.call("heartbeat", within=0.05)
     pair.target.gate.set()
     # The late answer disturbs nobody.
-    assert (await pair.client.call("policy", within=2))["version"] == "v1"
+    assert (await pair.client.call("policy", within=30))["version"] == "v1"
 
 
 async def test_the_sip_process_goes_while_it_is_asked(pair: Pair) -> None:
     pair.target.gate = asyncio.Event()
-    asking = asyncio.gather(pair.client.call("heartbeat", within=5), return_exceptions=True)
+    asking = asyncio.gather(pair.client.call("heartbeat", within=30), return_exceptions=True)
     while not pair.target.heartbeats:  # noqa: ASYNC110
         await asyncio.sleep(0)
     await pair.server.stop()
@@ -80,7 +80,7 @@ async def test_the_sip_process_goes_while_it_is_asked(pair: Pair) -> None:
     assert isinstance(outcome, ControlLost)
     assert pair.client.closed.is_set()
     with pytest.raises(ControlLost, match="gone"):
-        await pair.client.call("policy", within=5)
+        await pair.client.call("policy", within=30)
 
 
 async def test_nobody_listens(tmp_path: Path, tasks: TaskKeeper) -> None:
@@ -104,7 +104,7 @@ async def test_many_askers_share_one_question(tasks: TaskKeeper) -> None:
     gate.set()
     assert await waiting == [1] * 20
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + 2
+    deadline = loop.time() + 30
     while await shared.get() == 1:
         assert loop.time() < deadline
         await asyncio.sleep(0.01)

@@ -20,7 +20,7 @@ from proxy.observe.tasks import TaskKeeper
 from tests.certificates import Authority
 
 MOST = 4
-LIMIT = 10.0
+LIMIT = 30.0
 HELLO = bytes.fromhex("1603010200010001fc0303")
 """How a ClientHello begins."""
 
@@ -36,7 +36,9 @@ def authority(tmp_path: Path) -> Authority:
 
 
 @contextlib.asynccontextmanager
-async def serving(authority: Authority, seconds: float, idle: float = 600.0) -> AsyncIterator[int]:
+async def serving(
+    authority: Authority, seconds: float, idle: float = 600.0
+) -> AsyncIterator[tuple[int, Doorway]]:
     files = authority.issue("proxy", "IP:127.0.0.1")
     context = make_context(Path(files["certificate_file"]), Path(files["key_file"]), None)
     doorway = Doorway(socket.create_server(("127.0.0.1", 0)).detach(), MOST, seconds)
@@ -51,7 +53,7 @@ async def serving(authority: Authority, seconds: float, idle: float = 600.0) -> 
     server = uvicorn.Server(config)
     running = TaskKeeper().start(server.serve([doorway]), name="server")
     try:
-        yield doorway.getsockname()[1]
+        yield doorway.getsockname()[1], doorway
     finally:
         server.should_exit = True
         await running
@@ -89,7 +91,7 @@ async def _closed(reader: asyncio.StreamReader) -> None:
 
 @pytest.mark.parametrize("said", [b"", HELLO], ids=["nothing", "half"])
 async def test_who_does_not_finish_keeps_nobody_out(authority: Authority, said: bytes) -> None:
-    async with serving(authority, seconds=600.0) as port:
+    async with serving(authority, seconds=600.0) as (port, _):
         first = await asyncio.to_thread(Client, port)
         waiting = []
         for _ in range(5 * MOST):
@@ -108,8 +110,9 @@ async def test_who_does_not_finish_keeps_nobody_out(authority: Authority, said: 
 
 
 async def test_a_handshake_has_its_time(authority: Authority) -> None:
-    async with serving(authority, seconds=0.3) as port:
+    async with serving(authority, seconds=600.0) as (port, doorway):
         client = await asyncio.to_thread(Client, port)
+        doorway._seconds = 0.3
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(HELLO)
         await _closed(reader)
@@ -119,6 +122,6 @@ async def test_a_handshake_has_its_time(authority: Authority) -> None:
 
 
 async def test_who_does_not_say_goodbye_is_gone_nevertheless(authority: Authority) -> None:
-    async with serving(authority, seconds=600.0, idle=0.3) as port:
+    async with serving(authority, seconds=600.0, idle=0.3) as (port, _):
         client = await asyncio.to_thread(Client, port)
         await asyncio.to_thread(client.rest)

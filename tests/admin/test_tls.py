@@ -44,7 +44,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Starter]:
         admin = AdminProcess(settings, Target())
         started.append(admin)
         url = admin.bind()
-        await admin.start()
+        await admin.start(60)
         return admin, url
 
     yield one
@@ -60,7 +60,7 @@ def _serial(url: str, authority: Authority) -> str:
     """Of the certificate that is shown."""
     address = httpx.URL(url)
     with (
-        socket.create_connection((address.host, address.port), 5) as plain,
+        socket.create_connection((address.host, address.port), 30) as plain,
         _trusting(authority).wrap_socket(plain, server_hostname="127.0.0.1") as secured,
     ):
         return str(secured.getpeercert()["serialNumber"])  # type: ignore[index]
@@ -123,7 +123,7 @@ async def test_a_reload_reads_the_certificate_again(start: Starter, authority: A
     async def renewed() -> bool:
         return _serial(url, authority) != before
 
-    await until(renewed, 10)
+    await until(renewed, 30)
     now = _serial(url, authority)
     _spoil(files["certificate_file"])
     pid = admin.pid

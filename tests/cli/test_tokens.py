@@ -13,7 +13,7 @@ from proxy.admin.spawn import AdminProcess
 from proxy.ledger.redis_ledger import open_ledger
 from proxy.objects.editor import new_id, open_editor
 from proxy.objects.yaml_file import id_by_name
-from tests.admin.stage import Target
+from tests.admin.stage import Target, until
 from tests.cli.test_console import command
 from tests.ledger.servers import Server
 from tests.live import aside, configuration, write
@@ -24,7 +24,7 @@ async def test_from_creation_to_revocation(empty_server: Server, tmp_path: Path)
     ledger = await open_ledger(empty_server.url, tmp_path, lease_seconds=30, owner="test")
     admin = AdminProcess(AdminSettings("127.0.0.1", 0, "root", empty_server.url, tmp_path), Target())
     url = admin.bind()
-    await admin.start()
+    await admin.start(60)
     try:
         made = await aside(command, "tokens", "create", "billing", "--scope", "read", "-c", file)
         assert made.exit_code == 0, made.stderr
@@ -39,7 +39,7 @@ async def test_from_creation_to_revocation(empty_server: Server, tmp_path: Path)
         assert plain.stdout.startswith(f"{one['id']}  billing  read  -  ")
         assert token.split("_", 2)[2] not in listed.stdout + plain.stdout
 
-        async with httpx.AsyncClient(base_url=url, headers=shown) as http:
+        async with httpx.AsyncClient(base_url=url, headers=shown, timeout=30) as http:
             assert (await http.get("/v1/policy")).status_code == 200
             assert (await http.post("/v1/reload")).status_code == 403
             done = await aside(command, "tokens", "revoke", "billing", "-c", file)
@@ -48,15 +48,24 @@ async def test_from_creation_to_revocation(empty_server: Server, tmp_path: Path)
 
         done = await aside(command, "tokens", "revoke", one["id"], "-c", file)
         assert (done.exit_code, done.stdout) == (1, "")
-        told = await aside(command, "audit", "--json", "-c", file)
-        actions = [json.loads(line)["action"] for line in told.stdout.splitlines()]
-        assert {"tokens create billing", "tokens revoke billing", "POST /v1/reload"} <= set(actions)
-        async with httpx.AsyncClient(base_url=url) as stranger:
+        wanted = {"tokens create billing", "tokens revoke billing", "POST /v1/reload"}
+
+        async def told() -> bool:
+            done = await aside(command, "audit", "--json", "-c", file)
+            return wanted <= {json.loads(line)["action"] for line in done.stdout.splitlines()}
+
+        await until(told, 30)
+        async with httpx.AsyncClient(base_url=url, timeout=30) as stranger:
             assert (await stranger.get("/v1/%1B[2J%0Aforged%C2%9B")).status_code == 401
-        told = await aside(command, "audit", "--limit", "1000", "-c", file)
-        assert r"(unknown): GET /v1/\x1b[2J\nforged\x9b status=401" in told.stdout
-        assert "billing: POST /v1/reload status=403" in told.stdout
-        assert token not in told.stdout
+        pages: list[str] = []
+
+        async def told_of_it() -> bool:
+            pages.append((await aside(command, "audit", "--limit", "1000", "-c", file)).stdout)
+            return r"(unknown): GET /v1/\x1b[2J\nforged\x9b status=401" in pages[-1]
+
+        await until(told_of_it, 30)
+        assert "billing: POST /v1/reload status=403" in pages[-1]
+        assert token not in pages[-1]
     finally:
         await admin.stop()
         await ledger.close()

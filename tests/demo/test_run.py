@@ -51,7 +51,7 @@ def first_decision(process: subprocess.Popen[str]) -> list[str]:
 
 
 def test_once_places_every_call_and_ends_well() -> None:
-    done = subprocess.run([*COMMAND, "--once"], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([*COMMAND, "--once"], capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     rows = [line.split() for line in done.stdout.splitlines()]
@@ -94,10 +94,10 @@ def test_a_signal_ends_the_demo_with_0_and_a_summary(number: signal.Signals) -> 
         lines = first_decision(process)
         url = lines[0].split()[-1]
         assert lines[0].startswith("dashboard ")
-        with urllib.request.urlopen(url, timeout=5) as page:
+        with urllib.request.urlopen(url, timeout=30) as page:
             assert page.status == 200
         process.send_signal(number)
-        out, err = process.communicate(timeout=15)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert err == ""
     assert "calls judged" in out
@@ -113,7 +113,7 @@ def test_a_signal_ends_once_with_1_and_leaves_no_files(monkeypatch: pytest.Monke
                     break
                 time.sleep(0.02)
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=15)
+            out, err = process.communicate(timeout=60)
         assert process.returncode == 1, err
         assert err == "interrupted\n"
         assert "as expected" not in out
@@ -125,7 +125,7 @@ def test_a_reader_that_goes_away_ends_the_demo() -> None:
         first_decision(process)
         assert process.stdout is not None
         process.stdout.close()
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=60) == 0
         assert process.stderr is not None
         assert process.stderr.read() == ""
         process.stdout = None

@@ -44,7 +44,7 @@ async def test_decisions_and_ends_are_shown_and_summed_up(capsys: pytest.Capture
         running = stage.keeper.start(show.run(stop), name="show")
         await until(lambda: show.decisions.total() == 5 and show.ended.total() == 2)
         await until(lambda: any(call.dialog is not None for call in stage.office.up))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             stop.set()
             await running
         assert await stage.app.ledger.calls() == []

@@ -16,7 +16,7 @@ async def test_peers_speak_through_the_real_proxy_and_nothing_is_left() -> None:
         folder = stage.app.path.parent
         assert stage.app.config.ledger.data_dir.is_relative_to(folder)
         stage.on_record = records.append
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             outcome = await stage.office.talk(stage.office.dial("+442079460123"), 0.01)
             refused = await stage.office.talk(stage.office.dial("+33199001234"), 0.01)
         await until(lambda: len(records) == 3)

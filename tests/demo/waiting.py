@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 
-async def until(condition: Callable[[], object], seconds: float = 15.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 40.0) -> None:
     """Return as soon as the condition holds; an AssertionError when it does not in time."""
     for _ in range(int(seconds / 0.02)):
         if condition():

@@ -37,7 +37,7 @@ class Wire:
 
     async def next(self, start: bytes) -> bytes:
         """The next message that begins so; others are passed over."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while True:
                 data = await self.received.get()
                 if data.startswith(start):

@@ -107,7 +107,11 @@ def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     started.kill()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(steps=st.lists(verbs, min_size=1, max_size=40))
 def test_any_order_of_verbs(shared: Server, steps: list[tuple[object, ...]]) -> None:
     shared.client().flushall()

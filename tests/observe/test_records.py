@@ -23,7 +23,7 @@ async def test_lines_arrive_within_the_promised_time(tmp_path: Path) -> None:
     writer.write(b'{"a":2}')
     assert path.read_bytes() == b""  # nothing is written on the caller's time
     while path.read_bytes() != b'{"a":1}\n{"a":2}\n':
-        assert loop.time() - began < 3
+        assert loop.time() - began < 10
         await asyncio.sleep(0.005)
     await writer.close()
     assert writer.dropped == 0
@@ -113,7 +113,7 @@ def test_stdout(tmp_path: Path) -> None:
         "async def main():\n    writer = RecordWriter('-')\n    writer.write(b'{\"x\": 1}')\n"
         "    await writer.reopen()\n    await writer.close()\nasyncio.run(main())\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=20, check=True)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, check=True)
     assert json.loads(done.stdout) == {"x": 1}
 
 
@@ -126,6 +126,6 @@ def test_a_paused_reader_of_stdout_does_not_keep_the_program() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as child:
-        assert child.wait(10) == 0
+        assert child.wait(60) == 0
         assert child.stderr is not None
         assert b"takes no more lines" in child.stderr.read()

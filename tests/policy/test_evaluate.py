@@ -354,7 +354,7 @@ def test_emergency_calls_find_a_trunk_with_or_without_tech_prefix(
     assert (verdict.trunk.name, verdict.called) == (trunk, "112")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     source=st.one_of(st.sampled_from(["198.51.100.1", "203.0.113.1", "198.51.100.9"]), st.text(max_size=20)),
     scheme=st.one_of(st.sampled_from(["sip", "sips", "tel", "urn"]), st.text(max_size=8)),

@@ -33,7 +33,7 @@ class Kept:
         async def idle() -> bool:
             return len(self.tasks) == 0
 
-        await until(idle, 5)
+        await until(idle, 30)
 
 
 async def test_a_change() -> None:

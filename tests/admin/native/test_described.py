@@ -47,7 +47,7 @@ async def test_what_is_described_is_done(short_folder: Path, tmp_path: Path) -> 
     )
     admin = AdminProcess(settings, Target())
     url = admin.bind()
-    await admin.start()
+    await admin.start(60)
     how = (
         ["--phases=examples,coverage,fuzzing,stateful", f"--max-examples={EXAMPLES}"]
         if EXAMPLES
