@@ -7,21 +7,26 @@ import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import yaml
 
+from proxy import app as app_module
 from proxy.app import Application
 from proxy.configuration import load_policy
+from proxy.ledger.sharded_ledger import opener_of
 from proxy.sip.message import Flow, SipRequest, SipResponse
 from proxy.sip.parse import parse_message
 from tests.call.playbook import answer, in_dialog, invite
+from tests.ledger.servers import PATIENT
 
 PBX_HOST = "127.0.0.2"
 LONDON = "sip:+442071838750@127.0.0.1"
-PATIENCE = 5.0
+PATIENCE = 20.0
 
 Address = tuple[str, int]
 Message = SipRequest | SipResponse
@@ -188,13 +193,19 @@ def application(path: Path, kind: type[Application] = WithoutHttp) -> Applicatio
     return kind(path, compiled.config, compiled.policy)
 
 
+def _patient_opener(shard_by: str) -> Any:
+    """A busy machine may let the ledger's server stand still for longer than a call waits for it."""
+    return partial(opener_of(shard_by), deadline=PATIENT)
+
+
 @asynccontextmanager
 async def running(
     folder: Path, content: dict[str, Any], line: Line | None = None, kind: type[Application] = WithoutHttp
 ) -> AsyncIterator[Application]:
     """A started instance; the line's peers know its address."""
     app = application(write(folder, content), kind)
-    await app.start()
+    with patch.object(app_module, "opener_of", _patient_opener):
+        await app.start()
     if line is not None:
         line.proxy = next(iter(app.server.endpoints))[1]
     try:

@@ -17,7 +17,7 @@ from proxy.objects.editor import open_editor
 from proxy.observe.tasks import TaskKeeper
 from tests.admin.house import House
 from tests.admin.stage import Stage, Target, ToldLedger
-from tests.ledger.servers import Server
+from tests.ledger.servers import PATIENT, Server
 
 POLICY = """
 emergency: none
@@ -59,7 +59,7 @@ emergency: none
 @pytest.fixture
 async def house(short_folder: Path) -> AsyncIterator[House]:
     server = Server("valkey", short_folder)
-    ledger = await open_ledger(server.url, short_folder, lease_seconds=30, owner="test")
+    ledger = await open_ledger(server.url, short_folder, lease_seconds=30, owner="test", deadline=PATIENT)
     target, tasks = Target(), TaskKeeper()
     control, client = ControlServer(target), ControlClient(tasks)
     await control.start(short_folder / "control")

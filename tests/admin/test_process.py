@@ -24,6 +24,7 @@ from proxy.ledger.hangup import HangupRequest
 from proxy.ledger.ledger import Claim, Reservation
 from proxy.ledger.redis_ledger import RedisLedger, open_ledger
 from tests.admin.stage import Target, until, until_ready
+from tests.ledger.servers import PATIENT
 
 
 class Instance:
@@ -53,7 +54,7 @@ class Instance:
 @pytest.fixture
 async def instance(tmp_path: Path) -> AsyncIterator[Instance]:
     data_dir = tmp_path / "data"
-    ledger = await open_ledger("embedded", data_dir, lease_seconds=30, owner="test")
+    ledger = await open_ledger("embedded", data_dir, lease_seconds=30, owner="test", deadline=PATIENT)
     target = Target()
     admin = AdminProcess(AdminSettings("127.0.0.1", 0, None, "embedded", data_dir), target)
     url = admin.bind()

@@ -10,7 +10,7 @@ from proxy.cli.explain import ask, render
 from proxy.configuration import Compiled, load_policy
 from proxy.ledger import redis_ledger
 from proxy.ledger.redis_ledger import open_ledger
-from tests.ledger.servers import Server
+from tests.ledger.servers import PATIENT, Server
 from tests.live import PBX_HOST, configuration, write
 
 
@@ -30,7 +30,7 @@ async def test_asks_the_policy_without_a_ledger(tmp_path: Path, capsys: pytest.C
 
 async def test_asks_the_ledger_for_room(empty_server: Server, tmp_path: Path) -> None:
     found = compiled(tmp_path, empty_server, trunk={"capacity_limit": "3"})
-    ledger = await open_ledger(empty_server.url, tmp_path, lease_seconds=30, owner="x")
+    ledger = await open_ledger(empty_server.url, tmp_path, lease_seconds=30, owner="x", deadline=PATIENT)
     fields = await ask(found, PBX_HOST, "+442071838750", None, None, live=True)
     await ledger.close()
     assert fields["headroom"][0]["capacity_left"] == 3

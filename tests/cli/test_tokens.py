@@ -15,13 +15,13 @@ from proxy.objects.editor import new_id, open_editor
 from proxy.objects.yaml_file import id_by_name
 from tests.admin.stage import Target, until
 from tests.cli.test_console import command
-from tests.ledger.servers import Server
+from tests.ledger.servers import PATIENT, Server
 from tests.live import aside, configuration, write
 
 
 async def test_from_creation_to_revocation(empty_server: Server, tmp_path: Path) -> None:
     file = str(write(tmp_path, configuration(ledger={"url": empty_server.url})))
-    ledger = await open_ledger(empty_server.url, tmp_path, lease_seconds=30, owner="test")
+    ledger = await open_ledger(empty_server.url, tmp_path, lease_seconds=30, owner="test", deadline=PATIENT)
     admin = AdminProcess(AdminSettings("127.0.0.1", 0, "root", empty_server.url, tmp_path), Target())
     url = admin.bind()
     await admin.start(60)

@@ -108,7 +108,7 @@ def test_a_signal_ends_once_with_1_and_leaves_no_files(monkeypatch: pytest.Monke
     with tempfile.TemporaryDirectory(prefix="tw") as folder:
         monkeypatch.setenv("TMPDIR", folder)
         with demo("--once") as process:
-            for _ in range(1000):
+            for _ in range(3000):
                 if os.listdir(folder):
                     break
                 time.sleep(0.02)

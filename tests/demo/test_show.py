@@ -30,7 +30,10 @@ class Script(Traffic):
 
 
 @pytest.mark.usefixtures("loopback_addresses")
-async def test_decisions_and_ends_are_shown_and_summed_up(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_decisions_and_ends_are_shown_and_summed_up(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.demo.show._CLOSING_SECONDS", 30.0)
     script = Script(
         PlannedCall("office", "+442079460123", 0.05, 5.0),
         PlannedCall("office", "+442079460" + BUSY, 0.05, 5.0),

@@ -16,7 +16,7 @@ from proxy.admin.settings import AdminSettings
 from proxy.admin.spawn import AdminProcess
 from proxy.ledger.redis_ledger import open_ledger
 from tests.admin.stage import Target
-from tests.ledger.servers import Server
+from tests.ledger.servers import PATIENT, Server
 
 pytestmark = pytest.mark.long
 
@@ -37,7 +37,7 @@ expected-statuses = [400, 401, 403, 404, 405, 409, 412, 413, 415, 422]
 @pytest.mark.timeout(3600 if EXAMPLES else 120)
 async def test_what_is_described_is_done(short_folder: Path, tmp_path: Path) -> None:
     server = Server("valkey", short_folder)
-    ledger = await open_ledger(server.url, short_folder, lease_seconds=30, owner="test")
+    ledger = await open_ledger(server.url, short_folder, lease_seconds=30, owner="test", deadline=PATIENT)
     ledger.on_hangup(lambda _: [])
     file = short_folder / "trunkwarden.yaml"
     file.write_text("policy: {source: store}\nemergency: none\n")
