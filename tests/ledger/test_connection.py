@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from redis.asyncio.connection import UnixDomainSocketConnection
 from proxy.ledger.connection import Command, PipelinedConnection
 from proxy.ledger.lua import Script
 from proxy.ledger.resp import ServerError, command
-from tests.ledger.servers import PATIENT, until
+from tests.ledger.servers import PATIENT, Stopwatch, until
 
 PING = command(b"PING")
 SCRIPT = Script("verb", "return 1")
@@ -51,6 +51,39 @@ class Peer:
     def say(self, data: bytes) -> None:
         assert self.writer is not None
         self.writer.write(data)
+
+
+class Timer:
+    def __init__(self, when: float, callback: Callable[[], None]) -> None:
+        self.when = when
+        self.callback = callback
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class Clock:
+    """The loop as a connection knows it, with a time that passes only when the test says so."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.call_soon, self.call_later = loop.call_soon, loop.call_later
+        self._now = 0.0
+        self._timers: list[Timer] = []
+
+    def time(self) -> float:
+        return self._now
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        self._timers.append(Timer(when, callback))
+        return self._timers[-1]
+
+    def pass_by(self, seconds: float) -> None:
+        self._now += seconds
+        while due := [one for one in self._timers if one.when <= self._now and not one.cancelled]:
+            self._timers.remove(due[0])
+            due[0].callback()
 
 
 class Link:
@@ -139,12 +172,14 @@ async def test_no_reply_within_the_deadline(folder: Path) -> None:
     async with linked(folder, 1.2) as link:
         loop = asyncio.get_running_loop()
         start = loop.time()
-        for n in range(3):
-            link.send(n)
-        await until(lambda: bool(link.peer.reads))
-        link.peer.say(b":0\r\n")
-        await until(lambda: len(link.log.events) == 3)
-        assert 1.19 <= loop.time() - start < 6.0
+        async with Stopwatch() as watch:
+            for n in range(3):
+                link.send(n)
+            await until(lambda: bool(link.peer.reads))
+            link.peer.say(b":0\r\n")
+            await until(lambda: len(link.log.events) == 3)
+        assert loop.time() - start >= 1.19
+        assert watch.seconds < 6.0
         assert link.log.events == [(0, 0), (1, "timeout"), (2, "timeout")]
         assert link.lost == ["timeout"]
         assert link.connection.lost
@@ -152,13 +187,16 @@ async def test_no_reply_within_the_deadline(folder: Path) -> None:
 
 async def test_replies_in_time_keep_it_open_past_the_first_deadline(folder: Path) -> None:
     async with linked(folder, 1.2) as link:
+        clock = link.connection._loop = Clock()  # type: ignore[assignment]
         for n in range(6):
             link.send(n)
-            await asyncio.sleep(0.25)
+            await until(lambda n=n: b"".join(link.peer.reads) == PING * (n + 1))  # type: ignore[misc]
+            clock.pass_by(0.25)
             link.peer.say(b":%d\r\n" % n)
-        await until(lambda: len(link.log.events) == 6)
-        await asyncio.sleep(1.25)
+            await until(lambda n=n: len(link.log.events) == n + 1)  # type: ignore[misc]
+        clock.pass_by(1.25)
         assert link.lost == []
+        assert [reply for _, reply in link.log.events] == list(range(6))
 
 
 @pytest.mark.parametrize("garbage", [b"HTTP/1.1 400 Bad Request\r\n", b":1\r\n:2\r\n"])

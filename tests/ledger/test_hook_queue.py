@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -15,17 +15,17 @@ from tests.ledger.servers import PATIENT, Server
 
 # Milliseconds that pass where it is said, and that a busy machine does not let pass elsewhere; a claim that
 # stands as long as the test.
-SPAN, LONG = 1500, 60_000
+SPAN, LONG = 60_000, 3_600_000
 EVENT = b'{"type":"a"}'
 Open = Callable[..., Awaitable[HookQueue]]
 
 
-@pytest.fixture
-async def opened(server: Server, folder: Path) -> AsyncIterator[Open]:
+@asynccontextmanager
+async def queues_of(server: Server) -> AsyncIterator[Open]:
     queues: list[HookQueue] = []
 
     async def one(instance: str = "one") -> HookQueue:
-        queues.append(await open_hook_queue(server.url, folder, instance, deadline=PATIENT))
+        queues.append(await open_hook_queue(server.url, server.folder, instance, deadline=PATIENT))
         return queues[-1]
 
     yield one
@@ -34,13 +34,26 @@ async def opened(server: Server, folder: Path) -> AsyncIterator[Open]:
 
 
 @pytest.fixture
+async def opened(server: Server) -> AsyncIterator[Open]:
+    async with queues_of(server) as opener:
+        yield opener
+
+
+@pytest.fixture
 async def queue(opened: Open) -> HookQueue:
     return await opened()
 
 
-async def pass_by() -> None:
-    """A span passes, which is what is measured."""
-    await asyncio.sleep(SPAN / 1000 + 0.05)
+@pytest.fixture
+async def timed(timed_server: Server) -> AsyncIterator[Open]:
+    """For tests in which time passes."""
+    async with queues_of(timed_server) as opener:
+        yield opener
+
+
+def pass_by(server: Server) -> None:
+    """A span passes, once in a test."""
+    server.move_clock(SPAN / 1000 + 1)
 
 
 @pytest.mark.parametrize("verb", lua.HOOK_VERBS)
@@ -91,20 +104,21 @@ async def test_state_that_nobody_knew_better_is_taken_in_silence(queue: HookQueu
     assert await queue.put(EVENT, ["a"], Guard("state", "status:t", "blocked", quiet=True)) is not None
 
 
-async def test_once_in_so_long(queue: HookQueue) -> None:
+async def test_once_in_so_long(timed: Open, timed_server: Server) -> None:
+    queue = await timed()
     guard = Guard("once", "rejected:t", str(SPAN))
     assert await queue.put(EVENT, ["a"], guard) is not None
     assert await queue.put(EVENT, ["a"], guard) is None
-    await pass_by()
+    pass_by(timed_server)
     assert await queue.put(EVENT, ["a"], guard) is not None
 
 
-async def test_claim_that_is_not_settled_is_due_again(opened: Open) -> None:
-    one, two = await opened("one"), await opened("two")
+async def test_claim_that_is_not_settled_is_due_again(timed: Open, timed_server: Server) -> None:
+    one, two = await timed("one"), await timed("two")
     await one.put(EVENT, ["a"])
     (lost,) = await one.claim(1, SPAN)
     assert await two.claim(1, LONG) == []
-    await pass_by()
+    pass_by(timed_server)
     (again,) = await two.claim(1, LONG)
     assert (again.id, again.attempt) == (lost.id, 2)
     await one.again(lost, 0, "too late")  # whose claim it is no more
@@ -124,12 +138,13 @@ async def test_one_of_each_endpoint_and_none_of_those_that_are_left_alone(queue:
     assert len(await queue.claim(1, LONG)) == 1
 
 
-async def test_pause_between_tries(queue: HookQueue) -> None:
+async def test_pause_between_tries(timed: Open, timed_server: Server) -> None:
+    queue = await timed()
     await queue.put(EVENT, ["a"])
     (one,) = await queue.claim(1, LONG)
     await queue.again(one, SPAN, "answered with 500")
     assert await queue.claim(1, LONG) == []
-    await pass_by()
+    pass_by(timed_server)
     assert [found.attempt for found in await queue.claim(1, LONG)] == [2]
 
 
@@ -147,7 +162,7 @@ async def test_dead_letters_are_kept_and_can_be_told_again(queue: HookQueue) -> 
     assert await queue.replay("msg_other") == 0
     assert await queue.replay(put[0]) == 2
     assert await queue.dead() == []
-    assert sorted((one.endpoint, one.attempt) for one in await queue.claim(2, 1000)) == [("a", 1), ("b", 1)]
+    assert sorted((one.endpoint, one.attempt) for one in await queue.claim(2, LONG)) == [("a", 1), ("b", 1)]
 
 
 async def test_queue_of_an_endpoint_is_bounded(queue: HookQueue) -> None:
@@ -166,33 +181,33 @@ async def test_queue_of_an_endpoint_is_bounded(queue: HookQueue) -> None:
 async def test_dead_letters_are_bounded(queue: HookQueue, server: Server) -> None:
     for _ in range(MOST_DEAD + 3):
         await queue.put(EVENT, ["a"])
-        (one,) = await queue.claim(1, 1000)
+        (one,) = await queue.claim(1, LONG)
         await queue.bury(one, "x")
     assert await queue.sizes() == (0, MOST_DEAD)
     assert len(list(server.client().scan_iter("{tw}:hooks:d:*", 5000))) == MOST_DEAD
 
 
-async def test_one_instance_watches(opened: Open) -> None:
-    one, two = await opened("one"), await opened("two")
+async def test_one_instance_watches(timed: Open, timed_server: Server) -> None:
+    one, two = await timed("one"), await timed("two")
     assert (await one.watch([], [], {}, SPAN)).leads
     assert not (await two.watch([], [], {}, SPAN)).leads
     assert await two.put(EVENT, ["a"], led=True) is None
     assert await one.put(EVENT, ["a"], led=True) is not None
-    await pass_by()
+    pass_by(timed_server)
     assert (await two.watch([], [], {}, LONG)).leads
     assert await one.put(EVENT, ["a"], led=True) is None
 
 
-async def test_what_all_instances_saw(opened: Open) -> None:
-    one, two = await opened("one"), await opened("two")
-    await one.watch(["p"], ["p", "q"], {"t": 500}, 60_000)
-    await pass_by()
-    await two.watch(["q"], ["p", "q"], {"t": 300, "u": 7}, 60_000)
-    watch = await one.watch([], ["p", "q"], {"t": 400}, 60_000)
+async def test_what_all_instances_saw(timed: Open, timed_server: Server) -> None:
+    one, two = await timed("one"), await timed("two")
+    await one.watch(["p"], ["p", "q"], {"t": 500}, LONG)
+    pass_by(timed_server)
+    await two.watch(["q"], ["p", "q"], {"t": 300, "u": 7}, LONG)
+    watch = await one.watch([], ["p", "q"], {"t": 400}, LONG)
     assert watch.idle_ms["p"] >= SPAN > watch.idle_ms["q"]
     assert watch.short == {"t": 300, "u": 7}
     await one.forget((), ["t"])
-    assert (await one.watch([], [], {}, 60_000)).short == {"u": 7}
+    assert (await one.watch([], [], {}, LONG)).short == {"u": 7}
 
 
 async def test_ledger_that_is_away(opened: Open, server: Server) -> None:
@@ -210,7 +225,7 @@ async def test_it_outlives_the_server(opened: Open, server: Server) -> None:
     async with asyncio.timeout(20):
         while True:
             try:
-                (one,) = await queue.claim(1, 1000)
+                (one,) = await queue.claim(1, LONG)
                 break
             except LedgerUnavailable:
                 await asyncio.sleep(0.05)

@@ -123,12 +123,10 @@ async def test_no_sliding_second_holds_more_than_the_limit(server: Server, opene
     ledger = await opener(server.url)
     trunk = scope(cps=5)
     refused = 0
-    loop = asyncio.get_running_loop()
-    end = loop.time() + 2.5
     times: list[int] = []
     client = server.client()
     n = 0
-    while loop.time() < end:
+    while len(times) < 15 or refused <= 20:  # two seconds, unless the machine stands still
         n += 1
         seconds, micros = client.time()
         answer = await ledger.reserve(claim(f"r{n}", trunk))
@@ -140,8 +138,6 @@ async def test_no_sliding_second_holds_more_than_the_limit(server: Server, opene
             await asyncio.sleep(0.003)
         else:
             times.append(int(client.lindex("{tw}:c:trunk:t", -1)))
-    assert refused > 20
-    assert 6 <= len(times) <= 15
     assert all(late - early >= 1_000_000 for early, late in zip(times, times[5:], strict=False))
 
 
@@ -182,12 +178,13 @@ async def charge(ledger: RedisLedger, ref: str, cost: int) -> None:
 
 
 def place(second: float) -> float:
-    """The offset by which the clock shows `second` seconds after the next midnight UTC."""
+    """The offset by which the clock shows `second` seconds after a midnight UTC. Not the next one, which may
+    be too near for the clock to be seen to move."""
     now = utc_now().timestamp()
-    return (DAY - now % DAY) + second
+    return 2 * DAY - now % DAY + second
 
 
-@pytest.mark.parametrize("second", [0.5, 30.0, 59.0])
+@pytest.mark.parametrize("second", [0.5, 20.0, 40.0])  # the rest of the minute is for a slow machine
 async def test_cost_leaves_the_window_within_its_minute(
     timed_server: Server, opener: Opener, second: float
 ) -> None:
@@ -266,20 +263,20 @@ async def test_buckets_leave_one_by_one(timed_server: Server, opener: Opener) ->
 
 
 async def test_a_lease_goes_by_the_ledgers_clock(timed_server: Server, opener: Opener) -> None:
-    ledger = await opener(timed_server.url, lease_seconds=30)
+    ledger = await opener(timed_server.url, lease_seconds=300)
     trunk = scope()
     await ledger.reserve(claim("r1", trunk, hold=10))
     await ledger.reserve(claim("r2", trunk, hold=10))
-    timed_server.move_clock(20)
+    timed_server.move_clock(200)
     assert await ledger.renew([Renewal("r2", 0, 10, (trunk,))]) == [Renewed.GRANTED]
-    timed_server.move_clock(29)
+    timed_server.move_clock(280)
     assert await ledger.sweep() == 0
-    timed_server.move_clock(31)
+    timed_server.move_clock(301)
     assert await ledger.sweep() == 1
     assert [call.ref for call in await ledger.calls()] == ["r2"]
     timed_server.move_clock(-7200)
     assert await ledger.sweep() == 0
-    timed_server.move_clock(51)
+    timed_server.move_clock(520)
     assert await ledger.sweep() == 1
 
 

@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 
 from proxy.ledger.ledger import LedgerUnavailable, Refused, Registration, Renewal, Renewed
 from proxy.ledger.redis_ledger import RedisLedger, open_ledger
-from tests.ledger.servers import Server, claim, scope, settled, until
+from tests.ledger.servers import PATIENT, Server, claim, scope, settled, until
 
 pytestmark = pytest.mark.long
 
@@ -71,7 +71,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.server.folder,
             lease_seconds=1000,
             owner=f"i{n}-{self.drawn}",
-            deadline=2.0,
+            deadline=PATIENT,
         )
 
         async def restore(remembered: bool, _: object) -> None:
@@ -270,7 +270,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert set(kinds) <= {"rebuilding"}
 
     async def all_are_right(self) -> None:
-        await until(lambda: all(one.connected for one in self.ledgers), 10)
+        await until(lambda: all(one.connected for one in self.ledgers))
         for ledger in self.ledgers:
             await settled(ledger)
 
@@ -324,6 +324,7 @@ def test_any_order_with_faults() -> None:
                     deadline=None,
                     phases=[Phase.generate],
                     database=None,
+                    derandomize="TRUNKWARDEN_LEDGER_RUNS" not in os.environ,
                     suppress_health_check=list(HealthCheck),
                 ),
             )
