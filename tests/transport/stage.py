@@ -18,17 +18,7 @@ from proxy.transport.limits import StreamLimits
 from proxy.transport.tcp import Messages, TcpEndpoint
 from proxy.transport.tls import TlsEndpoint
 
-PATIENCE = 5.0
-STEP = 0.002
-
-
-async def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
-    """Wait until `condition` holds; AssertionError when it does not in time."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
-    while not condition():
-        assert loop.time() < end, "what was waited for did not happen"
-        await asyncio.sleep(STEP)
+PATIENCE = 20.0
 
 
 def memory() -> int:
@@ -115,6 +105,19 @@ class Stage:
         endpoint.start()
         self.endpoints.append(endpoint)
         return endpoint
+
+    def pass_by(self, seconds: float) -> None:
+        """So much time passes for every connection; what has outlived its time is closed."""
+        for endpoint in self.endpoints:
+            for connection in endpoint._all:
+                connection.deadline -= seconds
+            if endpoint._sweeper is not None:
+                endpoint._sweeper.cancel()
+            endpoint._sweep()
+
+    def mid_message(self) -> bool:
+        """Whether the beginning of a message has come, and not its end."""
+        return any(connection._mid_message for endpoint in self.endpoints for connection in endpoint._all)
 
     async def close(self) -> None:
         for endpoint in self.endpoints:

@@ -11,10 +11,11 @@ import pytest
 from proxy.sip.message import Flow
 from proxy.transport.connection import LINGER_SECONDS, MOST_PINGS, Cause
 from proxy.transport.limits import StreamLimits
-from tests.transport.stage import Peer, Stage, request, response, until
+from tests.ledger.servers import Stopwatch, until
+from tests.transport.stage import Peer, Stage, request, response
 
-BRIEF = StreamLimits(message_seconds=0.3, idle_seconds=0.6)
 PATIENT = StreamLimits(message_seconds=0.3)
+MESSAGE, IDLE = StreamLimits().message_seconds, StreamLimits().idle_seconds
 OPTIONS = request()
 
 
@@ -129,19 +130,21 @@ async def test_who_talks_on_for_ever_is_cut_off(stage: Stage) -> None:
     endpoint = stage.tcp()
     peer = await Peer.to(endpoint)
     peer.say(OPTIONS.replace(b"Content-Length: 0", b"Content-Length: x"))
-    begun = asyncio.get_running_loop().time()
-    await keep_saying(peer, b"x" * 65536, 0)
-    await until(lambda: endpoint.closed == {Cause.MALFORMED: 1})
-    assert asyncio.get_running_loop().time() - begun < LINGER_SECONDS / 2
+    async with Stopwatch() as watch:
+        await keep_saying(peer, b"x" * 65536, 0)
+        await until(lambda: endpoint.closed == {Cause.MALFORMED: 1})
+    assert watch.seconds < LINGER_SECONDS / 2
 
 
 async def test_who_does_not_hang_up_is_hung_up_on(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.transport.connection.LINGER_SECONDS", 0.2)
-    endpoint = stage.tcp(PATIENT)
+    monkeypatch.setattr("proxy.transport.connection.LINGER_SECONDS", 50.0)
+    endpoint = stage.tcp()
     peer = await Peer.to(endpoint)
     peer.say(OPTIONS.replace(b"Content-Length: 0", b"Content-Length: x"))
     assert await peer.hear_end()
+    stage.pass_by(40.0)
     assert len(endpoint) == 1
+    stage.pass_by(11.0)
     await until(lambda: endpoint.closed == {Cause.MALFORMED: 1})
 
 
@@ -150,69 +153,73 @@ async def test_a_message_has_to_be_whole_in_time_however_it_drips(stage: Stage) 
     peer = await Peer.to(endpoint)
     peer.say(OPTIONS)
     begun = asyncio.get_running_loop().time()
-    peer.say(OPTIONS[:50])
-    await keep_saying(peer, b"x", 0.02)
-    took = asyncio.get_running_loop().time() - begun
-    assert 0.29 < took < 5.0
+    async with Stopwatch() as watch:
+        peer.say(OPTIONS[:50])
+        await keep_saying(peer, b"x", 0.02)
+    assert asyncio.get_running_loop().time() - begun > 0.29
+    assert watch.seconds < 5.0
     await until(lambda: endpoint.closed == {Cause.SLOW: 1})
     assert stage.messages == [OPTIONS]
 
 
 async def test_every_message_has_to_be_whole_in_time(stage: Stage) -> None:
-    endpoint = stage.tcp(PATIENT)
+    endpoint = stage.tcp()
     peer = await Peer.to(endpoint)
     peer.say(OPTIONS[:50])
-    await asyncio.sleep(0.1)
+    await until(stage.mid_message)
+    stage.pass_by(0.6 * MESSAGE)
     peer.say(OPTIONS[50:] + OPTIONS[:50])
-    begun = asyncio.get_running_loop().time()
+    await until(lambda: stage.messages)
+    stage.pass_by(0.6 * MESSAGE)
+    assert len(endpoint) == 1
+    stage.pass_by(0.5 * MESSAGE)
     assert await peer.hear_end() == b""
-    assert 0.25 < asyncio.get_running_loop().time() - begun < 5.0
     await until(lambda: endpoint.closed == {Cause.SLOW: 1})
 
 
 async def test_the_clock_of_a_message_starts_with_its_own_first_byte(stage: Stage) -> None:
-    endpoint = stage.tcp(PATIENT)
+    endpoint = stage.tcp()
     peer = await Peer.to(endpoint)
-    loop = asyncio.get_running_loop()
-    end = loop.time() + 0.9
-    sent = 0
     peer.say(OPTIONS[:20])
-    while loop.time() < end:
-        await asyncio.sleep(0.1)
+    await until(stage.mid_message)
+    for sent in range(1, 6):
+        stage.pass_by(0.6 * MESSAGE)
         peer.say(OPTIONS[20:] + OPTIONS[:20])
-        sent += 1
-    await until(lambda: len(stage.messages) == sent)
+        await until(lambda sent=sent: len(stage.messages) == sent)
     assert endpoint.closed == {}
+    assert len(endpoint) == 1
 
 
 async def test_silence_has_a_limit_and_pings_break_it(stage: Stage) -> None:
-    endpoint = stage.tcp(BRIEF)
+    endpoint = stage.tcp()
     silent, pinging = await Peer.to(endpoint), await Peer.to(endpoint)
     for peer in (silent, pinging):
         peer.say(OPTIONS)
-    talk = asyncio.ensure_future(keep_saying(pinging, b"\r\n\r\n", 0.1))  # noqa: TID251
+    await until(lambda: len(stage.messages) == 2)
+    for closed in ({}, {Cause.IDLE: 1}, {Cause.IDLE: 1}):
+        stage.pass_by(0.6 * IDLE)
+        pinging.say(b"\r\n\r\n")
+        assert await pinging.hear(2) == b"\r\n"
+        await until(lambda closed=closed: endpoint.closed == closed)
     assert await silent.hear_end() == b""
-    await until(lambda: endpoint.closed == {Cause.IDLE: 1})
-    await asyncio.sleep(0.3)
-    assert not talk.done()
     assert len(endpoint) == 1
-    talk.cancel()
 
 
 async def test_what_we_send_breaks_silence_too(stage: Stage) -> None:
-    endpoint = stage.tcp(BRIEF)
+    endpoint = stage.tcp()
     peer = await Peer.to(endpoint)
     peer.say(OPTIONS)
     await until(lambda: stage.flows)
     for _ in range(10):
-        await asyncio.sleep(0.1)
+        stage.pass_by(0.6 * IDLE)
         endpoint.send(response(), stage.flows[0])
     assert endpoint.closed == {}
+    stage.pass_by(1.1 * IDLE)
     assert await peer.hear_end() == 10 * response()
 
 
 async def test_a_connection_that_a_call_counts_on_is_kept(stage: Stage) -> None:
-    endpoint = stage.tcp(StreamLimits(message_seconds=0.2, idle_seconds=0.25))
+    endpoint = stage.tcp()
     kept = [True]
     asked: list[Flow] = []
 
@@ -223,10 +230,13 @@ async def test_a_connection_that_a_call_counts_on_is_kept(stage: Stage) -> None:
     stage.in_use = in_use
     peer = await Peer.to(endpoint)
     peer.say(OPTIONS)
-    await until(lambda: len(asked) > 1)
-    assert asked[0] == stage.flows[0]
-    assert len(endpoint) == 1
+    await until(lambda: stage.flows)
+    for count in (1, 2):
+        stage.pass_by(1.1 * IDLE)
+        assert asked == stage.flows * count
+        assert len(endpoint) == 1
     kept[0] = False
+    stage.pass_by(1.1 * IDLE)
     assert await peer.hear_end() == b""
 
 
@@ -234,10 +244,10 @@ async def test_strangers_get_little_time_whatever_they_ping(stage: Stage) -> Non
     stage.known = lambda host: False
     endpoint = stage.tcp(PATIENT)
     silent, pinging = await Peer.to(endpoint), await Peer.to(endpoint)
-    begun = asyncio.get_running_loop().time()
-    await keep_saying(pinging, b"\r\n\r\n", 0.05)
-    await silent.hear_end()
-    assert asyncio.get_running_loop().time() - begun < 5.0
+    async with Stopwatch() as watch:
+        await keep_saying(pinging, b"\r\n\r\n", 0.05)
+        await silent.hear_end()
+    assert watch.seconds < 5.0
     await until(lambda: endpoint.closed == {Cause.IDLE: 2})
 
 

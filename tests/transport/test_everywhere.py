@@ -10,7 +10,7 @@ import pytest
 from proxy.sip.message import Flow
 from proxy.transport.everywhere import UdpEverywhere
 from proxy.transport.udp import Datagrams
-from tests.transport.stage import until
+from tests.ledger.servers import until
 
 LOST = "192.0.2.77"  # no address of this machine
 

@@ -11,10 +11,11 @@ import pytest
 
 from proxy.sip.message import HURRIED, Flow
 from proxy.transport import tcp as module
-from proxy.transport.connection import Cause
+from proxy.transport.connection import Cause, StreamConnection
 from proxy.transport.limits import StreamLimits
 from proxy.transport.tcp import TcpEndpoint
-from tests.transport.stage import FarEnd, Peer, Stage, memory, request, response, until
+from tests.ledger.servers import Stopwatch, until
+from tests.transport.stage import FarEnd, Peer, Stage, memory, request, response
 
 OPTIONS = request()
 CROWD = 2000
@@ -133,12 +134,12 @@ async def test_connecting_has_a_deadline_and_a_bounded_queue(stage: Stage) -> No
         filler.connect_ex(deaf.getsockname())
     endpoint = stage.tcp(StreamLimits(connect_seconds=0.3, waiting_bytes=10 * len(OPTIONS)))
     flow = towards(endpoint, deaf.getsockname())
+    begun = asyncio.get_running_loop().time()
     for _ in range(15):
         endpoint.send(OPTIONS, flow)
     assert endpoint.unsent == 5
-    begun = asyncio.get_running_loop().time()
-    await until(lambda: stage.closed == [flow])
-    assert 0.2 < asyncio.get_running_loop().time() - begun < 5.0
+    await until(lambda: stage.closed == [flow], 5.0)
+    assert asyncio.get_running_loop().time() - begun > 0.2
     await until(lambda: len(endpoint) == 0)
     for filler in (*fillers, deaf):
         filler.close()
@@ -158,8 +159,8 @@ async def test_mere_try_is_given_up_soon(stage: Stage, monkeypatch: pytest.Monke
     flow = Flow("tcp", endpoint.local, deaf.getsockname(), HURRIED)
     begun = asyncio.get_running_loop().time()
     endpoint.send(OPTIONS, flow)
-    await until(lambda: stage.closed == [flow])
-    assert 0.15 < asyncio.get_running_loop().time() - begun < 2.0
+    await until(lambda: stage.closed == [flow], 2.0)
+    assert asyncio.get_running_loop().time() - begun > 0.15
     for filler in (*fillers, deaf):
         filler.close()
 
@@ -167,11 +168,12 @@ async def test_mere_try_is_given_up_soon(stage: Stage, monkeypatch: pytest.Monke
 async def test_mere_try_that_opens_is_a_connection_like_others(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "HURRY_SECONDS", 0.05)
+    hurried: list[StreamConnection] = []
+    monkeypatch.setattr(StreamConnection, "hurry", lambda connection, seconds: hurried.append(connection))
     endpoint, far = stage.tcp(), await FarEnd.at()
     endpoint.send(OPTIONS, Flow("tcp", endpoint.local, far.address, HURRIED))
     await until(lambda: far.heard and far.heard[0] == OPTIONS)
-    await asyncio.sleep(0.1)  # past the time that it had
+    hurried[0]._give_up_opening()  # the time that it had is over
     endpoint.send(OPTIONS, towards(endpoint, far.address))
     await until(lambda: far.heard[0] == OPTIONS * 2)
     assert len(far.peers) == 1
@@ -246,7 +248,6 @@ async def test_who_breaks_off_cannot_use_up_our_connections(stage: Stage) -> Non
     assert len(endpoint) == 3
     endpoint.send(OPTIONS, towards(endpoint, fars[3].address))
     await until(lambda: all(far.heard and far.heard[0] for far in fars[1:]))
-    await until(lambda: endpoint.closed == {Cause.EVICTED: 1})
     await until(lambda: endpoint.closed == {Cause.EVICTED: 1, Cause.IDLE: 2})
     assert len(endpoint) == 1
     for far in fars:
@@ -337,7 +338,7 @@ async def test_two_thousand_idle_connections_disturb_nobody_and_are_closed(stage
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 3 * CROWD), hard))
     stage.known = lambda host: host == "127.0.0.1"
     stage.react = stage.answer
-    limits = StreamLimits(known=CROWD, known_per_address=CROWD, idle_seconds=4.0)
+    limits = StreamLimits(known=CROWD, known_per_address=CROWD)
     endpoint = stage.tcp(limits)
     before = memory()
     crowd = [socket.socket() for _ in range(CROWD)]
@@ -349,11 +350,12 @@ async def test_two_thousand_idle_connections_disturb_nobody_and_are_closed(stage
     await until(lambda: len(endpoint) == CROWD)
     assert memory() - before < CROWD * 12_000
     caller = await Peer.to(endpoint)  # one more than there is room for
-    begun = asyncio.get_running_loop().time()
-    caller.say(OPTIONS)
-    assert await caller.hear(len(response())) == response()
-    assert asyncio.get_running_loop().time() - begun < 5.0
+    async with Stopwatch() as watch:
+        caller.say(OPTIONS)
+        assert await caller.hear(len(response())) == response()
+    assert watch.seconds < 5.0
     await until(lambda: endpoint.closed == {Cause.EVICTED: 1})
+    stage.pass_by(limits.idle_seconds)
     await until(lambda: endpoint.closed.get(Cause.IDLE, 0) >= CROWD - 1)
     assert stage.closed == []
     for idle in crowd:
@@ -448,9 +450,9 @@ async def test_close_does_not_wait_for_who_does_not_read_or_answer(stage: Stage)
     for _ in range(200):
         endpoint.send(request(body=b"x" * 60_000), flow)
     await until(lambda: far.peers)
-    begun = asyncio.get_running_loop().time()
-    await endpoint.close()
-    assert asyncio.get_running_loop().time() - begun < 3.0
+    async with Stopwatch() as watch:
+        await endpoint.close()
+    assert watch.seconds < 3.0
     assert len(endpoint) == 0
     await far.close()
 

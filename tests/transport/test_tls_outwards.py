@@ -11,7 +11,8 @@ import pytest
 from proxy.sip.message import Flow
 from proxy.transport.connection import Cause
 from proxy.transport.contexts import PeerFiles, TlsContexts
-from tests.transport.stage import FarEnd, Stage, request, response, until
+from tests.ledger.servers import until
+from tests.transport.stage import FarEnd, Stage, request, response
 from tests.transport.tls_stage import OPTIONS, client, connect, proxy, server, towards
 
 
