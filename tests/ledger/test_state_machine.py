@@ -324,7 +324,6 @@ def test_any_order_with_faults() -> None:
                     deadline=None,
                     phases=[Phase.generate],
                     database=None,
-                    derandomize="TRUNKWARDEN_LEDGER_RUNS" not in os.environ,
                     suppress_health_check=list(HealthCheck),
                 ),
             )
