@@ -5,7 +5,7 @@ from __future__ import annotations
 from proxy.call.session import CallSession
 from proxy.ledger.ledger import Adopted
 from proxy.ledger.redis_ledger import RedisLedger, open_ledger
-from tests.ledger.servers import Server, until
+from tests.ledger.servers import PATIENT, Server, until
 
 
 async def stop(server: Server, ledger: RedisLedger) -> None:
@@ -26,7 +26,7 @@ async def rebuilt(ledger: RedisLedger, server: Server) -> None:
 
 async def left(server: Server, call: CallSession) -> Adopted:
     """What another instance would find of the call, its first one being gone."""
-    other = await open_ledger(server.url, server.folder, lease_seconds=30, owner="two", deadline=0.5)
+    other = await open_ledger(server.url, server.folder, lease_seconds=30, owner="two", deadline=PATIENT)
     (found,) = await other.adopt([call.ref], force=True)
     await other.close()
     return found

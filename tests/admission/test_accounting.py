@@ -415,7 +415,7 @@ async def test_idle_when_the_last_call_ended(bench: MakeBench) -> None:
     await b.ledger.ping()
     assert not waiting.done()
     b.bye(second)
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 10)
 
 
 async def test_calls_of_other_instances_are_not_ours_to_renew(

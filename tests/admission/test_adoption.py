@@ -15,7 +15,7 @@ from proxy.ledger.redis_ledger import RedisLedger, open_ledger
 from proxy.observe.metrics import Metrics
 from tests.call.playbook import PBX, Playbook, established, in_dialog
 from tests.call.test_memory import SURVIVOR, TOKENS, left, survivor
-from tests.ledger.servers import Server, settled
+from tests.ledger.servers import PATIENT, Server, settled
 
 LEASE_SECONDS = 2
 
@@ -53,7 +53,9 @@ class Survivor:
 @pytest.fixture
 async def ledgers(own_server: Server) -> AsyncIterator[list[RedisLedger]]:
     made = [
-        await open_ledger(own_server.url, own_server.folder, lease_seconds=LEASE_SECONDS, owner=owner)
+        await open_ledger(
+            own_server.url, own_server.folder, lease_seconds=LEASE_SECONDS, owner=owner, deadline=PATIENT
+        )
         for owner in ("gone", "here")
     ]
     yield made
@@ -74,7 +76,7 @@ async def test_a_lapsed_call_is_adopted_probed_and_counted(ledgers: list[RedisLe
     here = Survivor(ledgers[1])
     assert await here.adoption.adopt_lapsed() == 0
 
-    async with asyncio.timeout(LEASE_SECONDS + 3):
+    async with asyncio.timeout(LEASE_SECONDS + 30):
         while await here.adoption.adopt_lapsed() == 0:  # noqa: ASYNC110 -- the ledger tells nobody
             await asyncio.sleep(0.05)
     assert list(here.play.core.sessions) == ["ref1"]

@@ -7,7 +7,7 @@ from proxy.ledger.redis_ledger import RedisLedger, open_ledger
 from tests.admission.bench import Bench, MakeBench, money
 from tests.admission.outage import back, left, rebuilt, stop
 from tests.call.playbook import CARRIER, PBX, answer, in_dialog
-from tests.ledger.servers import Server, settled
+from tests.ledger.servers import PATIENT, Server, settled
 
 
 async def test_emergency_call_takes_no_local_place_and_costs_outside_the_window(bench: MakeBench) -> None:
@@ -90,7 +90,7 @@ async def test_adopted_emergency_call_is_never_cut_off(
     b = bench(money("1.00"))
     session = await b.talk("sip:112@127.0.0.1")
     await b.run(1)
-    other = await open_ledger(server.url, server.folder, lease_seconds=30, owner="two", deadline=0.5)
+    other = await open_ledger(server.url, server.folder, lease_seconds=30, owner="two", deadline=PATIENT)
     (call,) = await other.adopt([session.ref], force=True)
     heir = Accounting(b.store, other, 30.0, b.hang_up, clock=lambda: b.now)
     session.verdict.trunk = None

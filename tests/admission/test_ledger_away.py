@@ -10,7 +10,7 @@ from proxy.ledger.redis_ledger import RedisLedger, open_ledger
 from proxy.observe.clock import utc_now
 from tests.admission.bench import SECOND, UK, Bench, MakeBench, money, policy
 from tests.admission.outage import back, left, rebuilt, stop
-from tests.ledger.servers import Server, settled, until
+from tests.ledger.servers import PATIENT, Server, settled, until
 
 
 async def test_ledger_away_when_the_block_ends_ends_the_call_where_calls_are_rejected(
@@ -171,7 +171,7 @@ async def test_call_that_another_instance_took_over_is_dropped_in_silence(
     call = await b.talk(UK)
     await b.run(5)
     await settled(ledger)
-    other = await open_ledger(server.url, server.folder, lease_seconds=30, owner="two")
+    other = await open_ledger(server.url, server.folder, lease_seconds=30, owner="two", deadline=PATIENT)
     (taken,) = await other.adopt([call.ref], force=True)
     assert (taken.epoch, taken.trunk, taken.hold) == (2, "office", 60 * SECOND)
     await b.run(6)
@@ -193,7 +193,7 @@ async def test_adopted_call_goes_on_being_counted_charged_and_cut_off(
 ) -> None:
     b = bench(money("1.00"))
     scopes = b.store.policy.trunks["office"].scopes
-    other = await open_ledger(server.url, server.folder, lease_seconds=0.2, owner="dead")
+    other = await open_ledger(server.url, server.folder, lease_seconds=0.2, owner="dead", deadline=PATIENT)
     await other.reserve(Claim("orphan", "office", scopes, 60 * SECOND, b"{}"))
     other.answered("orphan", 0.0, state=b"a dialog")
     await settled(other)

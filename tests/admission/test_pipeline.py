@@ -219,18 +219,18 @@ async def test_ledger_away_refuses(own_server: Server, frail_ledger: RedisLedger
 
 
 async def test_no_answer_in_time_means_unknown_and_gives_back(
-    own_server: Server, frail_ledger: RedisLedger
+    own_server: Server, hasty_ledger: RedisLedger
 ) -> None:
-    b = Bench(frail_ledger, policy(trunk={"capacity_limit": 1, "threshold_amount": "1.00"}))
+    b = Bench(hasty_ledger, policy(trunk={"capacity_limit": 1, "threshold_amount": "1.00"}))
     assert own_server.process is not None
     os.kill(own_server.process.pid, signal.SIGSTOP)
     assert await place(b) is ReasonCode.LEDGER
     assert b.decisions == []
     assert decisions(b) == [("office", "refused", "LEDGER", 503)]
-    assert frail_ledger.waiting == 1
+    assert hasty_ledger.waiting == 1
     os.kill(own_server.process.pid, signal.SIGCONT)  # now it does what it was asked
-    await until(lambda: frail_ledger.connected)
-    await settled(frail_ledger)
+    await until(lambda: hasty_ledger.connected)
+    await settled(hasty_ledger)
     usage = await b.usage()
     assert (usage.active_calls, usage.reserved) == (0, 0)
     assert await place(b, 2) is None
@@ -251,9 +251,9 @@ async def test_local_capacity_is_exact(own_server: Server, frail_ledger: RedisLe
 
 
 async def test_local_capacity_holds_when_all_are_judged_at_once(
-    own_server: Server, frail_ledger: RedisLedger
+    own_server: Server, hasty_ledger: RedisLedger
 ) -> None:
-    b = Bench(frail_ledger, policy(trunk={"on_ledger_unavailable": "admit", "local_capacity_limit": 3}))
+    b = Bench(hasty_ledger, policy(trunk={"on_ledger_unavailable": "admit", "local_capacity_limit": 3}))
     assert own_server.process is not None
     os.kill(own_server.process.pid, signal.SIGSTOP)
     for number in range(20):
@@ -265,8 +265,8 @@ async def test_local_capacity_holds_when_all_are_judged_at_once(
     assert outcomes.count(None) == 3
     assert outcomes.count(ReasonCode.LEDGER) == 17
     os.kill(own_server.process.pid, signal.SIGCONT)
-    await until(lambda: frail_ledger.connected)
-    await settled(frail_ledger)
+    await until(lambda: hasty_ledger.connected)
+    await settled(hasty_ledger)
     await b.run(1.1)
     assert b.accounting.uncounted == {"office": 0}  # told when the ledger was back
     assert (await b.usage()).active_calls == 3

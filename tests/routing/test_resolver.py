@@ -16,6 +16,7 @@ from proxy.routing.names import Addresses, Names
 from proxy.routing.resolver import Resolver
 from proxy.sip.message import HURRIED, Flow
 from tests.admission.bench import policy
+from tests.ledger.servers import Stopwatch
 from tests.routing.dns_server import DnsServer
 
 V4 = ("udp", ("127.0.0.1", 5060))
@@ -246,6 +247,7 @@ async def test_one_bad_target_leaves_the_others(names: Names, zone: DnsServer) -
     assert hop.flow.remote == ("192.0.2.1", 5072)
 
 
+@pytest.mark.usefixtures("hasty")
 async def test_all_addresses_of_the_name_are_its_own(resolver: Resolver, zone: DnsServer) -> None:
     zone.put(SRV, "SRV", "0 0 5071 a.test.", "1 0 5072 b.test.")
     zone.put("a.test", "A", "192.0.2.7", "192.0.2.8", "127.0.0.1")
@@ -274,6 +276,7 @@ async def test_fresh_answer_takes_the_place_of_the_last(resolver: Resolver, zone
         assert remotes(resolver, carrier) == [(address, 5060)]
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("trouble", ["gone", "broken", "truncated", "silent"])
 async def test_name_that_stops_resolving_keeps_its_last_addresses(
     resolver: Resolver, zone: DnsServer, trouble: str
@@ -368,7 +371,7 @@ async def test_lookup_that_takes_too_long_is_given_up(
 ) -> None:
     monkeypatch.setattr(module, "LOOKUP_SECONDS", 0.05)
     zone.silent = True
-    await asyncio.wait_for(resolver.refresh([provider()]), 2)
+    await asyncio.wait_for(resolver.refresh([provider()]), 15)
     assert resolver.hops(provider()) == ()
 
 
@@ -389,12 +392,12 @@ async def test_trouble_is_said_once(
 
 
 class Clock:
-    """The loop's time, moved by hand."""
+    """The loop's time, which passes by hand alone."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         loop = asyncio.get_running_loop()
-        real, self.ahead = loop.time, 0.0
-        monkeypatch.setattr(loop, "time", lambda: real() + self.ahead)
+        begun, self.ahead = loop.time(), 0.0
+        monkeypatch.setattr(loop, "time", lambda: begun + self.ahead)
 
 
 @pytest.mark.parametrize(("ttl", "seconds"), [(0, 5), (60, 60), (86_400, 300)])
@@ -453,9 +456,9 @@ async def test_a_slow_name_server_holds_no_change_up(resolver: Resolver, zone: D
     carrier, forbidden = provider(), provider(networks=["198.51.100.0/24"])
     await resolver.refresh([carrier])
     zone.silent = True
-    began = asyncio.get_running_loop().time()
-    await resolver.renew([forbidden], 0.05)
-    assert asyncio.get_running_loop().time() - began < 2.0
+    async with Stopwatch() as watch:
+        await resolver.renew([forbidden], 0.05)
+    assert watch.seconds < 2.0
     assert resolver.hops(forbidden) == ()  # what is forbidden is not used until there is an answer
     zone.silent = False
     zone.put(NAME, "A", "198.51.100.7")
