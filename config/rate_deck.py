@@ -213,11 +213,11 @@ def _moment(cell: str) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(cell)
-    except ValueError:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):  # the first or the last day of the calendar may be none in UTC
         raise ValueError(
             f"must be a date such as `2027-01-01` or `2027-01-01T06:00:00+01:00`, not {show(cell)}"
         ) from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 _READERS: tuple[Callable[[str], object], ...] = (

@@ -143,6 +143,8 @@ def _read_mapping(draft: Draft, key: str, values: dict[str, Value]) -> Iterator[
 
 def _findings(errors: Iterable[ErrorDetails], index: int = 0) -> Iterator[Finding]:
     for error in errors:
+        if error["type"] == "too_short" and error["input"]:
+            continue  # its entries are faulty, each of which says so
         location = list(error["loc"])
         if index and len(location) > 1:
             location[1] = index

@@ -79,6 +79,12 @@ def test_minimum_charge_and_grace() -> None:
         ("44,0.1,2027-01-01,2026-01-01\n", "end_date", "must be later than effective_date"),
         ("44,0.1,tomorrow,\n", "effective_date",
          "must be a date such as `2027-01-01` or `2027-01-01T06:00:00+01:00`, not `tomorrow`"),
+        ("44,0.1,0001-01-01T00:00:00+01:00,\n", "effective_date",
+         "must be a date such as `2027-01-01` or `2027-01-01T06:00:00+01:00`, "
+         "not `0001-01-01T00:00:00+01:00`"),
+        ("44,0.1,,9999-12-31T23:59:59-05:00\n", "end_date",
+         "must be a date such as `2027-01-01` or `2027-01-01T06:00:00+01:00`, "
+         "not `9999-12-31T23:59:59-05:00`"),
     ],
 )  # fmt: skip
 def test_periods_that_cannot_be(rows: str, column: str, message: str) -> None:
