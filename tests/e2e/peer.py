@@ -15,6 +15,7 @@ QUIET_SECONDS = 0.3
 _DATAGRAM = 65_536
 _BUFFER = 4 * 1024 * 1024
 _TICK_SECONDS = 0.05
+_MOMENT_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Peer:
         self.reaction = reaction
         self.received: list[Datagram] = []
         self._taken: set[int] = set()
+        self._had: set[bytes] = set()
         self._news = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._read, name=f"peer {self.address}", daemon=True)
@@ -82,29 +84,38 @@ class Peer:
                 self.send(reply, source)
 
     def expect(self, fits: Callable[[Message], bool], what: str, limit: float = WAIT_SECONDS) -> Datagram:
-        """The first datagram that fits and was not taken yet. Raises AssertionError after `limit` seconds."""
-        deadline = time.monotonic() + limit
+        """The first datagram that fits and was not taken yet. Raises AssertionError after `limit` seconds and
+        a moment, in which is read what came while the machine stood still."""
+        until, over = time.monotonic() + limit, False
         with self._news:
             while True:
                 for index, datagram in enumerate(self.received):
                     if index not in self._taken and fits(datagram.message):
                         self._taken.add(index)
                         return datagram
-                if not self._news.wait(max(0.0, deadline - time.monotonic())):
-                    seen = [datagram.message.start for datagram in self.received]
-                    raise AssertionError(f"{self.host_port} got no {what} within {limit} s, but {seen}")
+                now = time.monotonic()
+                if now > until:
+                    if over:
+                        seen = [datagram.message.start for datagram in self.received]
+                        raise AssertionError(f"{self.host_port} got no {what} within {limit} s, but {seen}")
+                    until, over = now + _MOMENT_SECONDS, True
+                self._news.wait(max(0.0, until - now))
 
     def expect_request(self, method: str, limit: float = WAIT_SECONDS, call_id: str | None = None) -> Message:
-        """The next request of this method."""
+        """The next request of this method. One that was had before and comes again, because its sender has
+        waited for an answer for longer than T1, is none."""
 
         def fits(message: Message) -> bool:
             return (
                 not message.is_response
                 and message.method == method
                 and (call_id is None or message.one("call-id") == call_id)
+                and message.raw not in self._had
             )
 
-        return self.expect(fits, method, limit).message
+        message = self.expect(fits, method, limit).message
+        self._had.add(message.raw)
+        return message
 
     def expect_response(self, status: int, method: str = "INVITE", limit: float = WAIT_SECONDS,
                         call_id: str | None = None) -> Message:  # fmt: skip

@@ -69,6 +69,7 @@ class StreamPeer(Peer):
         self.pongs = 0
         self.ended = False
         self._taken: set[int] = set()
+        self._had: set[bytes] = set()
         self._news = threading.Condition()
         self._closed = False
         self._using = threading.Lock()

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from proxy.observe.clock import utc_now
+
 T = TypeVar("T")
 
 POLL_SECONDS = 0.02
@@ -16,15 +18,25 @@ _HELD = ("01", "08")
 
 
 def eventually(read: Callable[[], T], limit: float = 20.0, what: str = "the condition") -> T:
-    """The first true value of `read`. Raises AssertionError after `limit` seconds, with the last value."""
+    """The first true value of `read`. Raises AssertionError after `limit` seconds, with the last value: read
+    once more when the time is over, since a machine that stood still has read nothing meanwhile."""
     deadline = time.monotonic() + limit
     while True:
+        late = time.monotonic() > deadline
         value = read()
         if value:
             return value
-        if time.monotonic() > deadline:
+        if late:
             raise AssertionError(f"{what} did not come within {limit} s; last seen: {value!r}")
         time.sleep(POLL_SECONDS)
+
+
+def keep_clear_of_midnight(seconds: float) -> None:
+    """Go on when the day (UTC) lasts so long yet, else in the next one: what is counted by the day must not
+    be spent in one and looked at in another."""
+    left = 86_400 - utc_now().timestamp() % 86_400
+    if left < seconds:
+        time.sleep(left + 1.0)
 
 
 def socket_is_bound(transport: str, host: str, port: int) -> bool:
