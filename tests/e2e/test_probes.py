@@ -20,6 +20,16 @@ WIRE_SECONDS = 20.0
 
 Says = dict[str, str | None]
 
+# What the caller and the provider say to probes, and why the call ends.
+CASES: dict[int, tuple[str | None, str | None, str]] = {
+    1: ("481 Gone", "200 OK", 'SIP;cause=481;text="Caller Has No Such Call"'),
+    2: (None, "500 Invalid CSeq", 'SIP;cause=408;text="Caller Does Not Answer"'),
+    3: ("200 OK", "481 Gone", 'SIP;cause=481;text="Provider Has No Such Call"'),
+    4: ("405 No", None, 'SIP;cause=408;text="Provider Does Not Answer"'),
+    5: ("200 OK", "500 Invalid CSeq", ""),
+}
+LIVING = 5
+
 
 def saying(says: Says) -> Callable[[Message], list[bytes]]:
     """Answers BYE with 200, and OPTIONS as `says` has it for the Call-ID: None is silence."""
@@ -45,51 +55,47 @@ def carrier() -> Iterator[tuple[Peer, Says]]:
 @pytest.fixture(scope="module")
 def proxy(serve_module, redis_server, carrier, tmp_path_factory) -> Trunkwarden:
     trunks = [
-        trunk(f"desk{number}", f"127.0.0.{10 + number}", call_probe_seconds=1, rate_deck="retail",
+        trunk(f"desk{number}", source(number), call_probe_seconds=1, rate_deck="retail",
               threshold_amount="5.00")
-        for number in range(1, 6)
+        for number in CASES
     ]  # fmt: skip
     config = configuration(
         tmp_path_factory.mktemp("probes"),
         redis_server.url,
         [provider_entry("carrier", carrier[0].address)],
         trunks,
-        timers={"t1_ms": 20},
+        # Two probes that are not answered take five seconds: silence, and not a machine that stood still.
+        timers={"t1_ms": 40},
     )
     return serve_module(config)
 
 
-@pytest.fixture
-def place(proxy, carrier, new_peer):
-    """Places a call whose sides answer probes with the given statuses."""
+def source(number: int) -> str:
+    return f"127.0.0.{10 + number}"
 
-    def start(number: int, pbx: str | None, provider_says: str | None) -> OutgoingCall:
-        provider, says = carrier
+
+@pytest.fixture(scope="module")
+def placed(proxy, carrier) -> Iterator[dict[int, OutgoingCall]]:
+    """A call for each case, all at once, so that silence is waited for only once."""
+    provider, says = carrier
+    calls: dict[int, OutgoingCall] = {}
+    for number, (pbx, provider_says, _) in CASES.items():
         pbx_says: Says = {}
-        peer = new_peer(f"127.0.0.{10 + number}", saying(pbx_says))
-        call = OutgoingCall(peer, proxy.address, WASHINGTON)
+        call = OutgoingCall(Peer(source(number), saying(pbx_says)), proxy.address, WASHINGTON)
         pbx_says[call.call_id], says[call.call_id] = pbx, provider_says
-        call.send()
+        calls[number] = call.send()
         far_end = incoming(provider, proxy.address, call)
         far_end.accept()
         call.answered()
         far_end.expect("ACK")
-        return call
+    yield calls
+    for call in calls.values():
+        call.peer.close()
 
-    return start
 
-
-@pytest.mark.parametrize(
-    ("number", "pbx", "provider_says", "reason"),
-    [
-        (1, "481 Gone", "200 OK", 'SIP;cause=481;text="Caller Has No Such Call"'),
-        (2, None, "500 Invalid CSeq", 'SIP;cause=408;text="Caller Does Not Answer"'),
-        (3, "200 OK", "481 Gone", 'SIP;cause=481;text="Provider Has No Such Call"'),
-        (4, "405 No", None, 'SIP;cause=408;text="Provider Does Not Answer"'),
-    ],
-)
-def test_call_with_a_dead_side_ends(proxy, carrier, place, number, pbx, provider_says, reason) -> None:
-    call = place(number, pbx, provider_says)
+@pytest.mark.parametrize("number", [number for number, (*_, reason) in CASES.items() if reason])
+def test_call_with_a_dead_side_ends(proxy, carrier, placed, number: int) -> None:
+    call, reason = placed[number], CASES[number][2]
 
     bye = carrier[0].expect_request("BYE", WIRE_SECONDS, call.call_id)
     assert bye.one("reason") == reason
@@ -103,8 +109,9 @@ def test_call_with_a_dead_side_ends(proxy, carrier, place, number, pbx, provider
     assert (usage["active_calls"], usage["reserved_amount"], usage["spent_amount"]) == (0, "0.00", "0.10")
 
 
-def test_call_that_lives_is_left_alone(proxy, carrier, place) -> None:
-    call = place(5, "200 OK", "500 Invalid CSeq")
-    eventually(lambda: len(carrier[0].requests("OPTIONS", call.call_id)) >= 3, WIRE_SECONDS, "three probes")
+def test_call_that_lives_is_left_alone(proxy, carrier, placed) -> None:
+    call = placed[LIVING]
+    probes = carrier[0].transactions
+    eventually(lambda: len(probes("OPTIONS", call.call_id)) >= 3, WIRE_SECONDS, "three probes")
     assert not carrier[0].requests("BYE", call.call_id)
-    assert proxy.usage("desk5")["active_calls"] == 1
+    assert proxy.usage(f"desk{LIVING}")["active_calls"] == 1
