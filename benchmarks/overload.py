@@ -37,6 +37,8 @@ _NO_LIMIT = 100_000
 _MOST_OFFERED = 20_000
 _POLL_SECONDS = 0.05
 _DRAIN_SECONDS = 45.0
+_FEWEST_SAMPLES = 3
+_HELD_UP = 3  # times the length of a phase, at most, until there are so many
 _ADMITTED, _SHED, _FAREWELLS = "5_200_Recv", "4_503_Recv", "9_200_Recv"
 
 
@@ -122,8 +124,17 @@ def _phase(target: Target, folder: Path, seconds: int, rate: int, at_once: int) 
     generator.go_first(placing)
     samples: list[tuple[float, float, dict[str, int]]] = []
     started = time.monotonic()
+
+    def steady() -> list[tuple[float, float, dict[str, int]]]:
+        return [sample for sample in samples if sample[0] - started > WARM_UP_SECONDS]
+
+    def goes_on() -> bool:
+        """A machine that stood still has seen less than the time that passed."""
+        most = seconds if len(steady()) >= _FEWEST_SAMPLES else _HELD_UP * seconds
+        return time.monotonic() - started < most
+
     try:
-        while placing.poll() is None and time.monotonic() - started < seconds:
+        while placing.poll() is None and goes_on():
             row = _counts(folder)
             if row and (not samples or row != samples[-1][2]):
                 samples.append((time.monotonic(), processor_seconds(target.root), row))
@@ -136,8 +147,8 @@ def _phase(target: Target, folder: Path, seconds: int, rate: int, at_once: int) 
     finally:
         placing.kill()
         placing.wait()
-    samples = [sample for sample in samples if sample[0] - started > WARM_UP_SECONDS]
-    if len(samples) < 3:
+    samples = steady()
+    if len(samples) < _FEWEST_SAMPLES:
         raise LoadFailed((folder / "screen").read_text(errors="replace")[-1000:])
     (began, used_before, before), (ended, used_after, after) = samples[0], samples[-1]
     completed = after[_FAREWELLS] - before[_FAREWELLS]

@@ -153,7 +153,10 @@ def life(site: Site, moment: str) -> None:
             received = [datagram.message for datagram in list(caller.received)]
             return [one for one in received if one.status >= 200 and one.method == "INVITE"]
 
-        eventually(lambda: final() or victim.process.poll() is not None, STEP_SECONDS * 3, "an answer")
+        if MOMENTS[moment] == {ONE_CALL}:
+            eventually(final, STEP_SECONDS * 3, "an answer")  # which it sent before it could be killed
+        else:
+            eventually(lambda: final() or victim.process.poll() is not None, STEP_SECONDS * 3, "an answer")
         if final() and final()[0].status == 200:
             dialog = call.dialog(final()[0])
             caller.send(dialog.request("ACK"), victim.address)
@@ -170,7 +173,7 @@ def life(site: Site, moment: str) -> None:
                 caller.send(dialog.request("BYE"), site.survivor.address)
                 if moment in HUNG_UP_ELSEWHERE:
                     caller.expect_response(200, "BYE")
-        eventually(lambda: victim.process.poll() is not None, STEP_SECONDS, f"the end at {moment}")
+        eventually(lambda: victim.process.poll() is not None, STEP_SECONDS * 3, f"the end at {moment}")
         eventually(lambda: not site.survivor.usage(_name(moment))["active_calls"], FREED_SECONDS, "its end")
     finally:
         caller.close()
