@@ -21,6 +21,7 @@ DESK = "127.0.0.10"
 DISTINCT = 2_000
 SCAN = int(os.environ.get("TRUNKWARDEN_SCAN", "20000"))  # the page's number is 100,000: some minutes more
 WINDOW = 100
+FIRST = 50 * WINDOW
 LIMIT_SECONDS = 20.0
 # The ledger's verbs are scripts. Housekeeping runs a few at any time, whatever arrives.
 VERBS = ("cmdstat_evalsha", "cmdstat_eval", "cmdstat_xadd", "cmdstat_hset", "cmdstat_set")
@@ -152,13 +153,13 @@ def test_scanner_costs_an_answer_and_nothing_else(proxy, provider, redis_server,
             called = f"{prefixes[number % len(prefixes)]}1202555{number:05d}"
             yield request(stranger, "INVITE", called, f"scanner{number}")
 
-    flood(stranger, proxy, scan(0, 10 * WINDOW))  # what is made once is made now
+    flood(stranger, proxy, scan(0, FIRST))  # what is made once is made now
     stranger.received.clear()
     before, keys = redis_server.command_calls(), redis_server.keys()
     ledger, held = redis_server.client.info("memory")["used_memory"], memory(proxy.process.pid)
     asked = redis_server.client.info("server")["uptime_in_seconds"]
 
-    sent = flood(stranger, proxy, scan(10 * WINDOW, 10 * WINDOW + SCAN))
+    sent = flood(stranger, proxy, scan(FIRST, FIRST + SCAN))
 
     took = redis_server.client.info("server")["uptime_in_seconds"] - asked + 1
     after = redis_server.command_calls()
