@@ -74,12 +74,8 @@ class Voipbin:
     async def numbers(self, request: Request, who: Reader) -> dict[str, Any]:
         """The numbers of the customers that the caller sees."""
         document = await self._document()
-        found = [
-            number
-            for account in document.list("accounts")
-            if who.sees(account.name)
-            for number in resources.numbers(account, document)
-        ]
+        seen = (account for account in document.list("accounts") if who.sees(account.name))
+        found = resources.numbers(seen, document)
         return page_of(found, request.query_params.multi_items(), "customer_id", "number")
 
     # --- every customer's, for who sees all -----------------------------------------------------------------

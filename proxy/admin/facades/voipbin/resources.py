@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid5
 
@@ -95,17 +96,22 @@ def numbers_of(account: PolicyObject, document: Document) -> list[str]:
     return sorted(numbers_of_account(document, account.name))
 
 
-def numbers(account: PolicyObject, document: Document) -> Iterable[Resource]:
-    for number in numbers_of(account, document):
-        yield {
-            "id": number_id(number),
-            "customer_id": account.id,
-            "number": number,
-            "status": "active",
-            "tm_create": stamp(account.created_at),
-            "tm_update": NEVER,
-            "tm_delete": NEVER,
-        }
+def numbers(accounts: Iterable[PolicyObject], document: Document) -> Iterator[Resource]:
+    """The numbers of accounts, given the oldest first. They are as old as their account, but no two were made
+    at the same time: lists go by that."""
+    made = datetime.min.replace(tzinfo=UTC)
+    for account in accounts:
+        for number in numbers_of(account, document):
+            made = max(account.created_at, made + timedelta(microseconds=1))
+            yield {
+                "id": number_id(number),
+                "customer_id": account.id,
+                "number": number,
+                "status": "active",
+                "tm_create": stamp(made),
+                "tm_update": NEVER,
+                "tm_delete": NEVER,
+            }
 
 
 # Customers, providers, outplans

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ import pytest
 from proxy.admin.facades.voipbin import resources
 from proxy.admin.facades.voipbin.errors import Refused
 from proxy.admin.facades.voipbin.fields import DialInfo, OutboundConfigFields, ProviderFields
+from proxy.admin.facades.voipbin.listing import page_of
 from proxy.objects.document import Document, new_id
 
 CONFIG = {"id": "c", "name": "n", "detail": "d", "tm_create": "1", "tm_update": "2"}
@@ -69,9 +71,24 @@ def test_number_of_somebody_else() -> None:
 
 def test_numbers_are_those_of_the_account_and_its_trunks() -> None:
     made = document(dids=["+442071838751"])
-    found = list(resources.numbers(made.get("accounts", "acme"), made))
+    found = list(resources.numbers([made.get("accounts", "acme")], made))
     assert [one["number"] for one in found] == ["+442071838750", "+442071838751"]
     assert len({one["id"] for one in found}) == 2
+
+
+def test_no_number_is_lost_between_pages() -> None:
+    made = document(dids=["+442071838751", "+442071838752"])
+    made = made.create("accounts", "other", {"dids": ["+442071838753"]}, id=new_id())
+    made = made.stamped(Document(), datetime(2025, 3, 1, tzinfo=UTC))
+    found, token = [], ""
+    while True:
+        asked = [("page_size", "1"), ("page_token", token)]
+        page = page_of(resources.numbers(made.list("accounts"), made), asked)
+        found += [one["number"] for one in page["result"]]
+        token = page["next_page_token"]
+        if not token:
+            break
+    assert found == [f"+44207183875{last}" for last in "3210"]
 
 
 def test_provider() -> None:
