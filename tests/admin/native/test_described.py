@@ -34,7 +34,7 @@ expected-statuses = [400, 401, 403, 404, 405, 409, 412, 413, 415, 422]
 """
 
 
-@pytest.mark.timeout(3600 if EXAMPLES else 120)
+@pytest.mark.timeout(3600 if EXAMPLES else 300)
 async def test_what_is_described_is_done(short_folder: Path, tmp_path: Path) -> None:
     server = Server("valkey", short_folder)
     ledger = await open_ledger(server.url, short_folder, lease_seconds=30, owner="test", deadline=PATIENT)
