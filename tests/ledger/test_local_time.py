@@ -59,7 +59,7 @@ async def test_a_change_of_the_clocks_changes_nothing(
     zoned_server: Server, zone: str, opener: Opener
 ) -> None:
     """24 hours are 24 hours though the local day has 23, 24.5 or 25, and the day is UTC's."""
-    ledger = await opener(zoned_server.url, lease_seconds=30)
+    ledger = await opener(zoned_server.url, lease_seconds=40)
     for number, change in enumerate(CHANGES[zone]):
         start = (change - utc_now()).total_seconds()
         local = time.localtime(change.timestamp()).tm_gmtoff

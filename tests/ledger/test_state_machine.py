@@ -311,6 +311,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert owned == [sum(call.owner == n for call in self.calls) for n in range(3)]
 
 
+@pytest.mark.timeout(60 + 12 * RUNS)
 def test_any_order_with_faults() -> None:
     for server in ("redis", "valkey"):
         folder = Path(tempfile.mkdtemp(prefix="tw"))

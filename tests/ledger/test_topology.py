@@ -18,7 +18,7 @@ from proxy.ledger.topology import topology_of
 from tests.ledger.fleet import ClusterFleet, Node, SentinelFleet
 from tests.ledger.servers import Opener, Stopwatch, claim, scope, settled, until
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 TRUNK = (scope(capacity=3, threshold=1000),)
 AFTER_FAILOVER_SECONDS = 5.0

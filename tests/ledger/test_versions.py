@@ -219,6 +219,7 @@ async def test_in_a_cluster(folder: Path) -> None:
         fleet.close()
 
 
+@pytest.mark.timeout(300)
 async def test_it_follows_the_primary(folder: Path) -> None:
     fleet = SentinelFleet("valkey", folder)
     try:
