@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from policy.compiled import Window
-from proxy.ledger import outbox
+from proxy.ledger import membership, outbox
 from proxy.ledger.ledger import Concerns, LedgerUnavailable, Refused, Registration, Renewal, Reservation
 from proxy.ledger.redis_ledger import RedisLedger
 from tests.ledger.servers import Opener, Server, Stopwatch, claim, scope, settled, until
@@ -51,6 +51,12 @@ class Instance:
         self.restored += 1
 
 
+@pytest.fixture
+def all_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every instance comes to the rebuild, however long the machine stands still: it is waited for."""
+    monkeypatch.setattr(membership, "AWAITED_SECONDS", 25.0)
+
+
 async def three(server: Server, opener: Opener) -> list[Instance]:
     return [Instance(await opener(server.url, f"i{n}")) for n in range(3)]
 
@@ -80,6 +86,7 @@ async def open_again(server: Server, *instances: Instance, seconds: float = 5.0)
     return watch.seconds
 
 
+@pytest.mark.usefixtures("all_come")
 async def test_emptied_in_mid_call(server: Server, opener: Opener) -> None:
     instances = await three(server, opener)
     for n, instance in enumerate(instances):
@@ -106,6 +113,7 @@ async def test_emptied_in_mid_call(server: Server, opener: Opener) -> None:
     assert isinstance(await instances[0].ledger.reserve(claim("n9", *TRUNK)), Refused)
 
 
+@pytest.mark.usefixtures("all_come")
 async def test_a_settlement_that_was_fenced_ends_nothing_in_an_emptied_ledger(
     server: Server, opener: Opener
 ) -> None:
@@ -149,6 +157,7 @@ async def test_what_was_seen_spent_is_not_forgotten(server: Server, opener: Open
     assert isinstance(await ledger.reserve(claim("r3", trunk, hold=11)), Refused)
 
 
+@pytest.mark.usefixtures("all_come")
 async def test_epoch_alone_lost_doubles_nothing(server: Server, opener: Opener) -> None:
     instances = await three(server, opener)
     for n, instance in enumerate(instances):
@@ -200,6 +209,7 @@ async def test_who_left_is_not_waited_for(server: Server, opener: Opener) -> Non
     assert isinstance(await fresh.reserve(claim("r1", *TRUNK)), Reservation)
 
 
+@pytest.mark.usefixtures("all_come")
 async def test_a_restart_with_the_data_of_a_moment_ago(server: Server, opener: Opener) -> None:
     """As after a crash with `appendfsync everysec`: what was done last is forgotten, and is told again."""
     server.client().config_set("appendfsync", "always")  # else it may forget more than is meant here
@@ -270,6 +280,7 @@ async def test_what_was_settled_is_let_go_of(ledger: RedisLedger, monkeypatch: p
     await until(lambda: not ledger._outbox._done)
 
 
+@pytest.mark.usefixtures("all_come")
 async def test_a_restart_that_lost_nothing_changes_nothing(server: Server, opener: Opener) -> None:
     instances = await three(server, opener)
     for n, instance in enumerate(instances):

@@ -26,6 +26,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from proxy.ledger import membership
 from proxy.ledger.ledger import LedgerUnavailable, Refused, Registration, Renewal, Renewed
 from proxy.ledger.redis_ledger import RedisLedger, open_ledger
 from tests.ledger.servers import PATIENT, Server, claim, scope, settled, until
@@ -312,7 +313,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(60 + 12 * RUNS)
-def test_any_order_with_faults() -> None:
+def test_any_order_with_faults(monkeypatch: pytest.MonkeyPatch) -> None:
+    # All that live come to a rebuild, however long the machine stands still.
+    monkeypatch.setattr(membership, "AWAITED_SECONDS", 25.0)
     for server in ("redis", "valkey"):
         folder = Path(tempfile.mkdtemp(prefix="tw"))
         LedgerMachine.server = Server(server, folder)
