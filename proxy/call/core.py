@@ -354,6 +354,8 @@ class ProxyCore:
                 data = build_response(
                     request, 200, b"OK", to_tag=tag, extra=(ALLOW, b"Accept: application/sdp")
                 )
+            elif request.method.upper() == b"REFER":  # as within a call
+                data = build_response(request, 403, b"Transfer Not Allowed", to_tag=tag)
             else:
                 data = build_response(request, 405, b"Method Not Allowed", to_tag=tag, extra=(ALLOW,))
         self.stack.respond_stateless(request, data)

@@ -208,7 +208,7 @@ def test_redirection_is_the_callers_to_follow(status: int, contact: str) -> None
     assert play.commands == ["Reserve", "Ended"]
 
 
-@pytest.mark.parametrize("method", ["MESSAGE", "SUBSCRIBE", "OPTIONS", "NOTIFY", "PUBLISH", "REFER", "X"])
+@pytest.mark.parametrize("method", ["MESSAGE", "SUBSCRIBE", "OPTIONS", "NOTIFY", "PUBLISH", "X"])
 @pytest.mark.parametrize(
     "uri", ["sip:+19005550100@127.0.0.1", "sip:+442071838750@127.0.0.1", "tel:+442071838750"]
 )

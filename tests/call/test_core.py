@@ -63,7 +63,6 @@ def test_options_to_the_proxy_is_200() -> None:
         ("MESSAGE", "sip:+19005550100@127.0.0.1"),
         ("SUBSCRIBE", "sip:+442071838750@127.0.0.1"),
         ("REGISTER", "sip:127.0.0.1"),
-        ("REFER", "sip:+442071838750@127.0.0.1"),
         ("ODDITY", "sip:127.0.0.1"),
     ],
 )
@@ -74,6 +73,14 @@ def test_anything_else_out_of_a_dialog_is_405(method: str, uri: str) -> None:
     assert refused.status == 405
     assert b"INVITE" in (refused.first(b"allow") or b"")
     assert play.take() == [f"pbx <- 405 ({method})"]
+
+
+@pytest.mark.parametrize("method", ["REFER", "Refer"])
+def test_a_transfer_of_nothing_is_403(method: str) -> None:
+    play = Playbook()
+    play.receive(invite("sip:+442071838750@127.0.0.1", method=method, body=b""))
+    assert play.last(PBX).first(b"allow") is None
+    assert play.take() == [f"pbx <- 403 ({method})"]
 
 
 def test_max_forwards() -> None:

@@ -71,7 +71,7 @@ def test_options_to_the_proxy_is_200(proxy, provider, new_peer) -> None:
 
 
 @pytest.mark.parametrize(
-    "method", ["MESSAGE", "SUBSCRIBE", "REFER", "REGISTER", "PUBLISH", "NOTIFY", "FROBNICATE"]
+    "method", ["MESSAGE", "SUBSCRIBE", "REGISTER", "PUBLISH", "NOTIFY", "FROBNICATE"]
 )
 def test_other_methods_are_405(proxy, provider, new_peer, method: str) -> None:
     caller = new_peer(DESK)
