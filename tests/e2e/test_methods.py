@@ -70,9 +70,7 @@ def test_options_to_the_proxy_is_200(proxy, provider, new_peer) -> None:
     assert provider.count("OPTIONS") == 0
 
 
-@pytest.mark.parametrize(
-    "method", ["MESSAGE", "SUBSCRIBE", "REGISTER", "PUBLISH", "NOTIFY", "FROBNICATE"]
-)
+@pytest.mark.parametrize("method", ["MESSAGE", "SUBSCRIBE", "REGISTER", "PUBLISH", "NOTIFY", "FROBNICATE"])
 def test_other_methods_are_405(proxy, provider, new_peer, method: str) -> None:
     caller = new_peer(DESK)
 
