@@ -10,6 +10,7 @@ from collections import Counter
 from contextlib import suppress
 
 import pytest
+from redis import Redis
 from redis.exceptions import RedisError
 
 from proxy.ledger.lua import VERBS, script
@@ -35,7 +36,8 @@ class Heard:
         self._verbs: Counter[str] = Counter()
         self._marks = itertools.count()
         self._passed = -1
-        self._monitor = server.client.monitor()
+        # Without a timeout: while the program stands still nothing is told.
+        self._monitor = Redis(unix_socket_path=str(server.socket), socket_timeout=None).monitor()
         self._monitor.__enter__()
         threading.Thread(target=self._listen, daemon=True).start()
 
