@@ -13,7 +13,7 @@ from tests.e2e.waiting import eventually, socket_is_bound
 
 SCENARIOS = Path(__file__).resolve().parents[2] / "sipp-scenarios"
 LIMIT_SECONDS = 30.0
-BIND_SECONDS = 5.0
+BIND_SECONDS = 20.0
 GRACE_SECONDS = 5.0
 _TAIL = 3_000
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from pathlib import Path
@@ -58,6 +59,18 @@ def test_free_ports_are_none_that_the_system_hands_out() -> None:
     assert max(ports) < lowest
 
 
+def test_a_port_that_is_free_is_nobody_elses(new_peer) -> None:
+    """Neither UDP's nor TCP's, nor is the next one; and it is given to one alone."""
+    found = [free_udp_port(PROVIDER) for _ in range(20)]
+    assert len({*found, *(port + 1 for port in found)}) == 40
+    for port in found[:2]:
+        new_peer(PROVIDER, port=port)
+    with socket.create_server((PROVIDER, found[2])), socket.create_server((PROVIDER, found[3] + 1)):
+        again = [free_udp_port(PROVIDER) for _ in range(400)]
+    assert not set(found[:4]) & set(again)
+    assert set(found[4:]) & set(again)
+
+
 def test_message_is_read_as_it_came() -> None:
     message = Message.parse(
         b"SIP/2.0 180 Ringing\r\nv: one\r\nVia: two\r\nCSeq: 4 INVITE\r\nTo: <sip:a>;tag=9\r\n\r\nbody"
@@ -98,6 +111,16 @@ def test_peers_keep_order_and_take_each_message_once(new_peer) -> None:
     assert near.expect_response(486).one("call-id") == "1"
     with pytest.raises(AssertionError, match="got no 486 to INVITE within"):
         near.expect_response(486, limit=0.1)
+
+
+def test_a_request_that_is_sent_again_is_had_once(new_peer) -> None:
+    near, far = new_peer(STRANGER), new_peer(PROVIDER)
+    for number in (1, 1, 2):
+        headers = [("Via", f"v{number}"), ("Call-ID", "c"), ("CSeq", f"{number} INFO")]
+        near.send(text("INFO sip:x SIP/2.0", headers), far.address)
+
+    assert [far.expect_request("INFO").one("cseq") for _ in range(2)] == ["1 INFO", "2 INFO"]
+    assert len(far.requests("INFO", "c")) == 3
 
 
 def test_quiet_peer_notices_noise(new_peer) -> None:

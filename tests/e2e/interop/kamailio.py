@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 from pathlib import Path
 
 from tests.certificates import Certificates
+from tests.e2e.ports import free_udp_port
 from tests.e2e.waiting import eventually, socket_is_bound
 
-READY_SECONDS = 10.0
+READY_SECONDS = 40.0
 _TAIL = 4_000
 
 # Everything with a To-tag goes where its Route says; every new INVITE to one next hop. What the next hop
@@ -108,11 +108,11 @@ class Kamailio:
         certificates: Certificates | None = None,
     ) -> None:
         folder.mkdir(parents=True)
-        self.address = (host, _free_port(host))
+        self.address = (host, free_udp_port(host))
         self.tls_address: tuple[str, int] | None = None
         listen = "".join(f"listen={kind}:{host}:{self.address[1]}\n" for kind in ("udp", "tcp"))
         if certificates is not None:
-            self.tls_address = (host, _free_port(host))
+            self.tls_address = (host, free_udp_port(host))
             listen += _TLS.format(
                 host=host,
                 port=self.tls_address[1],
@@ -160,13 +160,3 @@ class Kamailio:
         """It and its children. Asked by SIGTERM it may take seconds, and has nothing to put in order."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-
-
-def _free_port(host: str) -> int:
-    """A port that is free for UDP and for TCP."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream:
-        stream.bind((host, 0))
-        port = int(stream.getsockname()[1])
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram:
-            datagram.bind((host, port))
-    return port
