@@ -45,7 +45,7 @@ def test_a_ringing_call_stays_where_it_is_and_is_counted(site_with) -> None:
     early = call.dialog(call.provisional(180))
     site.pbx.send(early.request("INFO"), second.address)
     # No 481, which would end what lives.
-    site.pbx.expect_response(500, "INFO", 5.0, call.call_id)
+    site.pbx.expect_response(500, "INFO", call_id=call.call_id)
     assert first.usage("office")["active_calls"] == 1
     far.accept()
     near = call.answered()
@@ -70,8 +70,8 @@ def test_a_call_with_the_longest_of_names_is_counted_wherever_it_is(site_with) -
     far.expect("ACK")
     site.pbx.send(near.request("INFO"), second.address)
     far.expect("INFO")
-    site.pbx.expect_response(200, "INFO", 5.0, call.call_id)
-    eventually(lambda: first.metric("trunkwarden_calls_active", trunk="office") == 0, 5.0, "it to be gone")
+    site.pbx.expect_response(200, "INFO", call_id=call.call_id)
+    eventually(lambda: first.metric("trunkwarden_calls_active", trunk="office") == 0, what="it to be gone")
     assert second.usage("office")["active_calls"] == 1
     site.pbx.send(near.request("BYE"), second.address)
     far.expect("BYE")

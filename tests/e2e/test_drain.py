@@ -16,14 +16,15 @@ DRAIN_SECONDS = 30.0  # what does not end by itself is told from what waits for 
 
 
 @pytest.fixture
-def start(serve, redis_server, provider, tmp_path):
-    """Starts the program for one test."""
+def start(serve, own_redis, provider, tmp_path):
+    """Starts the program for one test, on a ledger of its own: calls that others left would be adopted, and
+    waited for."""
 
     def now(*options: str):
         return serve(
             configuration(
                 tmp_path,
-                redis_server.url,
+                own_redis.url,
                 [provider_entry("carrier", provider.address)],
                 [trunk("desk", DESK)],
                 emergency={"numbers": ["112"], "providers": ["carrier"]},
