@@ -21,7 +21,7 @@ from didww.resources.voice_out_trunk_regenerate_credential import VoiceOutTrunkR
 
 from tests.e2e.didww_stage import client_of, made, new_trunk, refused
 from tests.e2e.facade_stage import LONDON_DID, TOKEN, new_token, signed_in, store_configuration
-from tests.e2e.trunkwarden_process import Trunkwarden
+from tests.e2e.trunkwarden_process import HTTP_SECONDS, Trunkwarden
 
 MEDIA_TYPE = "application/vnd.api+json"
 
@@ -254,7 +254,10 @@ def test_what_is_wrong_with_a_request(proxy) -> None:
         url = f"{proxy.admin}/didww/v3/voice_out_trunks"
         sent = {"Api-Key": TOKEN, "Content-Type": MEDIA_TYPE, **headers}
         answer = httpx.post(
-            url, headers=sent, **({"content": body} if isinstance(body, bytes) else {"json": body})
+            url,
+            headers=sent,
+            timeout=HTTP_SECONDS,
+            **({"content": body} if isinstance(body, bytes) else {"json": body}),
         )
         assert answer.status_code == status, answer.text
         (entry,) = answer.json()["errors"]
@@ -268,7 +271,9 @@ def test_what_is_wrong_with_a_request(proxy) -> None:
     post({"data": {**data, "type": "dids"}}, 400, "101")
     post({"data": {**data, "attributes": {"threshold_reached": True}}}, 400, "105")
     post({"data": {**data, "attributes": {"authentication_method": None}}}, 400, "105")
-    gone = httpx.get(f"{proxy.admin}/didww/v3/voice_in_trunks", headers={"Api-Key": TOKEN})
+    gone = httpx.get(
+        f"{proxy.admin}/didww/v3/voice_in_trunks", headers={"Api-Key": TOKEN}, timeout=HTTP_SECONDS
+    )
     assert (gone.status_code, gone.json()["errors"][0]["code"]) == (404, "404")
 
 
@@ -322,7 +327,12 @@ def test_the_flat_shape(proxy) -> None:
         "threshold_amount": "9999.0",
     }  # fmt: skip
     url = f"{proxy.admin}/didww/v3/voice_out_trunks"
-    answer = httpx.post(url, headers=headers, json={"data": {"attributes": said, "type": "voice_out_trunks"}})
+    answer = httpx.post(
+        url,
+        headers=headers,
+        json={"data": {"attributes": said, "type": "voice_out_trunks"}},
+        timeout=HTTP_SECONDS,
+    )
     assert answer.status_code == 201, answer.text
     body = answer.json()
     assert answer.headers["location"] == f"{url}/{body['data']['id']}"
@@ -340,16 +350,26 @@ def test_the_flat_shape(proxy) -> None:
     assert body["data"]["meta"] == {"spent_amount": "0.0"}
     assert body["meta"] == {"api_version": "2021-12-15"}
     links = body["data"]["relationships"]["dids"]["links"]
-    assert httpx.get(links["related"], headers=headers).json()["data"] == []
-    assert httpx.get(links["self"], headers=headers).json()["data"] == []
-    again = httpx.get(f"{url}/{body['data']['id']}", headers=headers | {"X-DIDWW-Api-Version": "2022-05-10"})
+    assert httpx.get(links["related"], headers=headers, timeout=HTTP_SECONDS).json()["data"] == []
+    assert httpx.get(links["self"], headers=headers, timeout=HTTP_SECONDS).json()["data"] == []
+    again = httpx.get(
+        f"{url}/{body['data']['id']}",
+        headers=headers | {"X-DIDWW-Api-Version": "2022-05-10"},
+        timeout=HTTP_SECONDS,
+    )
     read = again.json()
     assert read["meta"] == {"api_version": "2022-05-10"}
     assert read["data"]["attributes"]["password"] == "********"
     assert read["data"]["attributes"]["username"] == shown["username"][:3] + "*******"
-    sparse = httpx.get(f"{url}/{body['data']['id']}?fields[voice_out_trunks]=name,status", headers=headers)
+    sparse = httpx.get(
+        f"{url}/{body['data']['id']}?fields[voice_out_trunks]=name,status",
+        headers=headers,
+        timeout=HTTP_SECONDS,
+    )
     assert sparse.json()["data"]["attributes"].keys() == {"name", "status"}
-    assert httpx.delete(f"{url}/{body['data']['id']}", headers=headers).status_code == 204
+    assert (
+        httpx.delete(f"{url}/{body['data']['id']}", headers=headers, timeout=HTTP_SECONDS).status_code == 204
+    )
 
 
 def test_a_policy_that_is_in_the_file_is_not_written(serve, redis_server, provider, tmp_path) -> None:
