@@ -24,7 +24,7 @@ from tests.e2e.waiting import eventually
 
 CASES = Path(__file__).parents[1] / "cases"
 FIXTURE: dict[str, Any] = yaml.safe_load((CASES / "fixture.yaml").read_text())
-SETTLE_SECONDS = 10.0
+SETTLE_SECONDS = 20.0
 _FILL = re.compile(r"\{fill:(\d+)\}")
 _SCOPE = "{tw}:s:"
 _WINDOW = "{tw}:w:"

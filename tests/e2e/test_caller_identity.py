@@ -215,5 +215,5 @@ def test_record_says_what_was_sent(caller, provider, proxy) -> None:
         lines = [line for line in proxy.records() if line["call_id"] == call.call_id]
         return next((line for line in lines if line["record"] == "call"), None)
 
-    record = eventually(ended, 5.0, "the call's record")
+    record = eventually(ended, what="the call's record")
     assert (record["cli"], record["cli_sent"]) == (CLI, OWN)
