@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+
+from tests.e2e.waiting import eventually
 
 _CLONE_NEWNET = 0x40000000
 _OWN = "/proc/thread-self/ns/net"
@@ -93,6 +97,7 @@ class TranslatedNetwork:
         self.inside.run("ip", "route", "add", "default", "via", "198.19.0.1")
         self.router.run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
         self._translate()
+        self._wait_for_the_cables()
 
     def forget(self) -> None:
         """Another router takes the place of this one: what is sent now gets other ports. (With a
@@ -119,6 +124,24 @@ class TranslatedNetwork:
             }}
         """
         self.router.run("nft", "-f", "-", text=rules)
+
+    def _wait_for_the_cables(self) -> None:
+        """The kernel brings them up a moment later, and drops what is sent before."""
+        with self.outside.entered():
+            there = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with self.inside.entered():
+            here = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with there, here:
+            there.bind((OUTSIDE_TOO, 0))
+            there.setblocking(False)
+
+            def passes() -> bool:
+                with contextlib.suppress(OSError):
+                    here.sendto(b"?", there.getsockname())
+                    return bool(there.recv(1))
+                return False
+
+            eventually(passes, what="the way from inside to outside")
 
     def close(self) -> None:
         """Let go of all three."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 
 def answers(log: str, method: str) -> list[int]:
-    """The statuses of the responses to this method, in the order in which they were logged."""
-    found = []
-    status = ""
+    """The statuses of the responses to this method, in the order in which they were logged. One that is said
+    again, because its request was sent again, counts once."""
+    found: dict[tuple[str, str], int] = {}
+    status = via = ""
     for line in log.splitlines():
         if line.startswith("SIP/2.0 "):
-            status = line.split()[1]
+            status, via = line.split()[1], ""
+        elif line.startswith("Via:") and not via:
+            via = line
         elif line.startswith("CSeq:") and status:
             if line.split()[-1] == method:
-                found.append(int(status))
+                found.setdefault((status, via), int(status))
             status = ""
-    return found
+    return list(found.values())

@@ -62,7 +62,6 @@ def _config(
         ],
         listen=["udp:127.0.0.1:0", "tcp:127.0.0.1:0", tls],
         timers={"no_answer_seconds": 10},
-        ledger={"lease_seconds": 2},
     )
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import functools
 import re
 import subprocess
+import time
 import venv
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -23,13 +25,15 @@ from tests.e2e.trunkwarden_process import Trunkwarden
 
 pytestmark = pytest.mark.long
 
-INSTALL_SECONDS = 90.0
+INSTALL_SECONDS = 60.0  # a test may take two minutes, with all that it waits for
 SCAN_SECONDS = 40.0
 KNOWN = "1003"
 # In the order in which they are tried.
 GUESSES = range(1000, 1030)
 EARLY, LATE = "1004", "1020"
 MOST = ("--maximumtime", "4")
+TIMES = 3
+FORGIVEN_SECONDS = 10  # one failure of an address, again and again
 
 Scan = Callable[..., str]
 Serve = Callable[..., Trunkwarden]
@@ -97,6 +101,15 @@ def found(said: str) -> set[str]:
     return set(re.findall(r"^[|\u2502] *([0-9.:]+) *[|\u2502]", said, re.MULTILINE))
 
 
+def scan_that_finds(scan: Scan, *arguments: Any) -> str:
+    """What it says once it has found something; it does not wait long for an answer that comes late."""
+    for _ in range(TIMES):
+        said = scan(*arguments)
+        if found(said):
+            break
+    return said
+
+
 def arrived(proxy: Trunkwarden, method: str) -> float:
     return proxy.metric("trunkwarden_sip_messages_total", direction="in", kind=method)
 
@@ -107,7 +120,7 @@ def arrived(proxy: Trunkwarden, method: str) -> float:
 def test_servers_are_found(scan: Scan, guarded: Serve) -> None:
     """Strangers are answered, unless `unknown_source` says otherwise; what answers is not said."""
     proxy = guarded(LATE)
-    said = scan("svmap", proxy.address)
+    said = scan_that_finds(scan, "svmap", proxy.address)
     assert found(said) == {f"{proxy.address[0]}:{proxy.address[1]}"}, said
     assert "trunkwarden" not in said.lower()
 
@@ -131,7 +144,8 @@ def gossip(request: Message) -> list[bytes]:
 
 @pytest.mark.parametrize("method", ["REGISTER", "INVITE", "OPTIONS"])
 def test_users_are_found_where_they_can_be_told(scan: Scan, new_peer, method: str) -> None:
-    said = scan("svwar", new_peer("127.0.0.30", gossip).address, "-m", method, "-e", "1000-1010", *MOST)
+    target = new_peer("127.0.0.30", gossip).address
+    said = scan_that_finds(scan, "svwar", target, "-m", method, "-e", "1000-1010", *MOST)
     assert found(said) == {KNOWN}, said
 
 
@@ -165,8 +179,9 @@ def test_a_password_among_the_first_guesses_is_guessed(scan: Scan, guarded: Serv
 
 
 def test_no_password_is_guessed(scan: Scan, guarded: Serve) -> None:
-    said, outcomes = cracked(scan, guarded(LATE))
+    proxy, begun = guarded(LATE), time.monotonic()
+    said, outcomes = cracked(scan, proxy)
     assert outcomes["accepted"] == 0
-    assert outcomes["refused"] == 10
+    assert 10 <= outcomes["refused"] <= 10 + (time.monotonic() - begun) // FORGIVEN_SECONDS
     assert outcomes["throttled"] >= GUESSES.index(int(LATE)) - 10 + 1, said  # the right one among them
     assert found(said) == set(), said

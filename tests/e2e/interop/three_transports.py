@@ -44,6 +44,5 @@ def three_transports(
         ],
         trunks,
         listen=["udp:127.0.0.1:0", "tcp:127.0.0.1:0", {"bind": "tls:127.0.0.1:0", **tls}],
-        ledger={"lease_seconds": 2},
         timers={"no_answer_seconds": 20, "t1_ms": 300, "provider_response_seconds": 5},
     )
