@@ -103,14 +103,14 @@ class Peer:
 
     def expect_request(self, method: str, limit: float = WAIT_SECONDS, call_id: str | None = None) -> Message:
         """The next request of this method. One that was had before and comes again, because its sender has
-        waited for an answer for longer than T1, is none."""
+        waited for an answer for longer than T1, is none; nobody waits for an answer to an ACK."""
 
         def fits(message: Message) -> bool:
             return (
                 not message.is_response
                 and message.method == method
                 and (call_id is None or message.one("call-id") == call_id)
-                and message.raw not in self._had
+                and (method == "ACK" or message.raw not in self._had)
             )
 
         message = self.expect(fits, method, limit).message
