@@ -17,12 +17,16 @@ _OF_STATUS: Final = {
     401: ("UNAUTHENTICATED", "AUTHENTICATION_REQUIRED"),
     403: ("PERMISSION_DENIED", "PERMISSION_DENIED"),
     404: ("NOT_FOUND", "RESOURCE_NOT_FOUND"),
+    405: ("INVALID_ARGUMENT", "METHOD_NOT_ALLOWED"),
+    408: ("INVALID_ARGUMENT", "REQUEST_TIMEOUT"),
     409: ("FAILED_PRECONDITION", "FAILED_PRECONDITION"),
+    413: ("INVALID_ARGUMENT", "REQUEST_TOO_LARGE"),
     422: ("INVALID_ARGUMENT", "INVALID_ARGUMENT"),
     429: ("RESOURCE_EXHAUSTED", "TOO_MANY_REQUESTS"),
     501: ("UNAVAILABLE", "NOT_AVAILABLE"),
     503: ("UNAVAILABLE", "UNAVAILABLE"),
 }
+_SOME_UUID: Final = "d5fb7357-7ddb-4f2d-87b5-8ccbfd6c039e"
 
 
 class Refused(Exception):
@@ -88,6 +92,12 @@ def _told(entry: Mapping[str, Any]) -> str:
         return f"{field} {entry['ctx']['error']}"
     if kind == "tuple_type":
         return f"{field} must be a list"
+    if kind == "too_short":
+        return f"{field} must not be empty"
+    if kind == "too_long":
+        return f"{field} has too many items (at most {entry['ctx']['max_length']})"
+    if kind.startswith("uuid"):
+        return f"{field} must be a UUID such as {_SOME_UUID}"
     text = str(entry["msg"])
     return f"{field} {text[:1].lower()}{text[1:]}"
 

@@ -34,7 +34,12 @@ def _headers(value: Any) -> Any:
     return {} if value is None else value
 
 
+def _or_nobody(value: Any) -> Any:
+    return NOBODY if value is None else value
+
+
 Text = Annotated[str, Field(max_length=_LONGEST)]
+NumberId = Annotated[UUID, BeforeValidator(_or_nobody)]
 Codecs = Annotated[str, BeforeValidator(_codecs)]
 
 
@@ -45,7 +50,7 @@ class OutboundConfigFields(Part):
     detail: Text = ""
     destination_whitelist: Annotated[tuple[Country, ...], Field(max_length=_MOST_COUNTRIES)] = ()
     codecs: Codecs = ""
-    default_outgoing_source_number_id: UUID = NOBODY
+    default_outgoing_source_number_id: NumberId = NOBODY
 
 
 class NewOutboundConfig(OutboundConfigFields):
