@@ -230,19 +230,9 @@ def create_app(api: Api, version: str, editor: PolicyEditor) -> FastAPI:
     # The interactive pages of FastAPI load their code from other hosts: ours are in documentation.py.
     app = FastAPI(title="Trunkwarden", version=version, docs_url=None, redoc_url=None, redirect_slashes=False)
     problems.install(app)
-    for method in ("GET", "HEAD"):  # HEAD is what some probes send; it works and needs no documentation
-        shown = method == "GET"
-        app.add_api_route("/healthz", api.healthz, methods=[method], include_in_schema=shown)
-        app.add_api_route(
-            "/readyz", api.readyz, methods=[method], response_model=Readiness, include_in_schema=shown
-        )
-        app.add_api_route(
-            "/metrics",
-            api.metrics,
-            methods=[method],
-            response_class=PlainTextResponse,
-            include_in_schema=shown,
-        )
+    app.add_api_route("/healthz", api.healthz, methods=["GET"])
+    app.add_api_route("/readyz", api.readyz, methods=["GET"], response_model=Readiness)
+    app.add_api_route("/metrics", api.metrics, methods=["GET"], response_class=PlainTextResponse)
     app.add_api_route("/v1/trunks/{name}/usage", api.usage, methods=["GET"], dependencies=[_only()])
     app.add_api_route("/v1/calls", api.calls, methods=["GET"], dependencies=[_only("limit")])
     app.add_api_route("/v1/calls", api.hang_up_trunk, methods=["DELETE"], status_code=202)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -37,16 +38,22 @@ def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers) if error.headers else None
     if error.status_code == 405:
-        headers = _allow(request) or headers
+        headers = _allowed(request) or headers
     return problem(error.status_code, str(error.detail), headers=headers)
 
 
-def _allow(request: Request) -> dict[str, str] | None:
+def allow(methods: Iterable[str]) -> str:
+    """Allow of a path with these methods (RFC 9110 §10.2.1). The guard makes GET of HEAD."""
+    found = set(methods)
+    return ", ".join(sorted(found | {"HEAD"} if "GET" in found else found))
+
+
+def _allowed(request: Request) -> dict[str, str] | None:
     """Allow with all methods of the path (RFC 9110 §15.5.6), which several routes may share; None: it is not
     described."""
     for path, operations in request.app.openapi()["paths"].items():
         if compile_path(path)[0].fullmatch(request.scope["path"]):
-            return {"Allow": ", ".join(sorted(method.upper() for method in operations))}
+            return {"Allow": allow(method.upper() for method in operations)}
     return None
 
 

@@ -62,8 +62,9 @@ class Guard:
     one or one of the ledger's. Without (a loopback listener) the Host header must name this machine, so that
     no foreign page can reach the API under a name of its own. Whatever changes something must not come from a
     page of another origin: browsers send credentials, and requests to this machine, on behalf of any page.
-    Bodies are bounded in size and time. The application finds who asks in the state of the request
-    (`identity_of`), and no token in its query. What is refused or changed is told to the audit.
+    HEAD reaches the application as GET. Bodies are bounded in size and time. The application finds who asks in
+    the state of the request (`identity_of`), and no token in its query. What is refused or changed is told to
+    the audit.
     """
 
     def __init__(
@@ -113,6 +114,8 @@ class Guard:
         except LedgerUnavailable as error:
             await ledger_unavailable(str(error))(scope, receive, send)
             return
+        if scope["method"] == "HEAD":  # the server sends no body for it (RFC 9110 §9.3.2)
+            scope = {**scope, "method": "GET"}
         await self._app(scope, receive, self._watching(scope, send))
 
     async def _let_in(self, scope: Scope, headers: Mapping[str, str]) -> Scope:

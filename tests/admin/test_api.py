@@ -197,7 +197,7 @@ async def test_unknown_things(stage: Stage, method: str, path: str, detail: str)
 async def test_a_wrong_method_is_a_problem_too(stage: Stage) -> None:
     answer = await stage.http.post("/v1/policy")
     assert answer.status_code == 405
-    assert answer.headers["allow"] == "GET"
+    assert answer.headers["allow"] == "GET, HEAD"
     assert answer.json()["status"] == 405
 
 

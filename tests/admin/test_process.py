@@ -97,6 +97,15 @@ async def test_the_whole_way(instance: Instance) -> None:
     await until(recorded, 30)
 
 
+async def test_head_has_no_body(instance: Instance) -> None:
+    """RFC 9110 §9.3.2. What follows it on the connection is not mistaken for one."""
+    http = instance.http
+    for path in ("/healthz", "/v1/policy", "/v1/nothing", "/"):
+        head, got = await http.head(path), await http.get(path)
+        assert (head.status_code, head.content) == (got.status_code, b"")
+        assert head.headers["content-length"] == str(len(got.content)), path
+
+
 async def test_hanging_up(instance: Instance) -> None:
     async def heard() -> bool:
         return (await instance.http.delete("/v1/calls/early")).status_code != 503

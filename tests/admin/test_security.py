@@ -94,6 +94,19 @@ async def test_health_and_metrics_need_no_token(stage: Stage, method: str, path:
         assert (await http.request(method, path)).status_code == 200
 
 
+async def test_head_is_get(stage: Stage) -> None:
+    """RFC 9110 §9.1: whoever has GET has HEAD. The server leaves the body out."""
+    async with stage.with_token(TOKEN) as http:
+        bearer = {"Authorization": f"Bearer {TOKEN}"}
+        for path, status in (("/v1/policy", 200), ("/", 200), ("/v1/reload", 405), ("/v1/nothing", 404)):
+            answer = await http.head(path, headers=bearer)
+            assert (answer.status_code, (await http.get(path, headers=bearer)).status_code) == (
+                status,
+                status,
+            )
+        assert (await http.head("/v1/policy")).status_code == 401
+
+
 async def test_with_the_token_the_host_does_not_matter(stage: Stage) -> None:
     async with stage.with_token(TOKEN) as http:
         for header in (f"Bearer {TOKEN}", _basic(f"me:{TOKEN}")):

@@ -10,8 +10,10 @@ from fastapi import FastAPI, Request
 from fastapi.datastructures import Default
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from proxy.admin.control_protocol import ControlError, ControlLost
+from proxy.admin.problems import allow
 from proxy.ledger.ledger import LedgerUnavailable
 
 Refusal = Callable[[int, str, Mapping[str, str] | None], Response]
@@ -30,9 +32,12 @@ def application(
     """An application that answers with `answer`. `handlers` are of the errors that the carrier tells in a
     form of their own; all others are told by `refusal`."""
 
-    def http_error(_: Request, error: Exception) -> Response:
+    def http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return refusal(error.status_code, str(error.detail), error.headers)
+        headers = error.headers
+        if error.status_code == 405:
+            headers = {"Allow": allow(_methods(app, request))}
+        return refusal(error.status_code, str(error.detail), headers)
 
     def unavailable(_: Request, error: Exception) -> Response:
         return refusal(503, str(error), {"Retry-After": _RETRY_SECONDS})
@@ -54,3 +59,10 @@ def application(
     for special, handler in handlers.items():
         app.add_exception_handler(special, handler)
     return app
+
+
+def _methods(app: FastAPI, request: Request) -> set[str]:
+    """Those of all routes that the path of a request has."""
+    routes = (route for route in app.routes if isinstance(route, Route))
+    there = (route for route in routes if route.matches(request.scope)[0] is not Match.NONE)
+    return {method for route in there for method in route.methods or ()}

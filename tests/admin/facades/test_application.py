@@ -12,6 +12,7 @@ from proxy.admin.facades.didww import jsonapi
 from proxy.admin.facades.telnyx import errors as telnyx_errors
 from proxy.admin.facades.voipbin import errors as voipbin_errors
 from proxy.ledger.ledger import LedgerUnavailable
+from tests.admin.facades.stage import ask
 
 
 class Odd(Exception):
@@ -61,6 +62,26 @@ async def test_headers_go_along() -> None:
     error = HTTPException(401, "who is it?", {"WWW-Authenticate": "Bearer"})
     answer = await answer_to(error, jsonapi.refusal)
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/didww/v3/voice_out_trunks", "GET, HEAD, POST"),
+        ("/didww/v3/voice_out_trunks/x", "DELETE, GET, HEAD, PATCH"),
+        ("/didww/v3/voice_out_trunk_regenerate_credentials", "POST"),
+        ("/telnyx/v2/outbound_voice_profiles", "GET, HEAD, POST"),
+        ("/telnyx/v2/outbound_voice_profiles/x", "DELETE, GET, HEAD, PATCH"),
+        ("/voipbin/v1.0/outbound_config", "GET, HEAD, PUT"),
+        ("/voipbin/v1.0/outplans/x", "DELETE, GET, HEAD, PUT"),
+        ("/voipbin/v1.0/outplans/x/dial_info", "PUT"),
+    ],
+)
+async def test_other_methods_are_told_what_there_is(path: str, methods: str) -> None:
+    answer = await ask("OPTIONS", path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, methods)
+    assert "INTERNAL" not in answer.text
+    assert "nexpected" not in answer.text
 
 
 async def test_there_are_no_pages() -> None:

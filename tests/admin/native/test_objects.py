@@ -345,10 +345,11 @@ async def test_filters_and_pages(house: House) -> None:
 async def test_other_methods_are_told_what_there_is(house: House) -> None:
     async with house.client(ROOT) as root:
         for path, methods in (
-            ("/v1/trunks", "GET, POST"),
-            ("/v1/trunks/office", "DELETE, GET, PATCH, PUT"),
-            ("/v1/trunks/office/usage", "GET"),
-            ("/v1/calls", "DELETE, GET"),
+            ("/v1/trunks", "GET, HEAD, POST"),
+            ("/v1/trunks/office", "DELETE, GET, HEAD, PATCH, PUT"),
+            ("/v1/trunks/office/usage", "GET, HEAD"),
+            ("/v1/calls", "DELETE, GET, HEAD"),
+            ("/v1/explain", "POST"),
         ):
             answer = await root.options(path)
             assert (answer.status_code, answer.headers["allow"]) == (405, methods)

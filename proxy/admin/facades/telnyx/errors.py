@@ -23,6 +23,7 @@ _OF_STATUS: Final = {
     401: ("10009", "Authentication failed"),
     403: ("10010", "Authorization failed"),
     404: (NOT_FOUND, "Resource not found"),
+    405: (BAD_REQUEST, "Method not allowed"),
     409: ("10010", "Authorization failed"),
     415: ("10014", "Unsupported Media Type"),
     422: (BAD_REQUEST, "Bad Request"),
