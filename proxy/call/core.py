@@ -77,6 +77,11 @@ def _unsupported_scheme(request: SipRequest) -> bytes:
     return build_response(request, 416, b"Unsupported URI Scheme", to_tag=STATELESS_TAG)
 
 
+def _bad_extension(request: SipRequest, wanted: list[bytes]) -> bytes:
+    extra = (b"Unsupported: " + b", ".join(wanted),)
+    return build_response(request, 420, b"Bad Extension", to_tag=STATELESS_TAG, extra=extra)
+
+
 @dataclass(frozen=True, slots=True)
 class CallSettings:
     """Times in seconds: how long a provider may be silent, how long it may ring, how long an ACK may take
@@ -305,8 +310,7 @@ class ProxyCore:
             return build_response(request, 483, b"Too Many Hops", to_tag=STATELESS_TAG)
         wanted = request.all(b"proxy-require")
         if wanted:
-            extra = (b"Unsupported: " + b", ".join(wanted),)
-            return build_response(request, 420, b"Bad Extension", to_tag=STATELESS_TAG, extra=extra)
+            return _bad_extension(request, wanted)
         breadth = request.first(b"max-breadth")
         if breadth and not breadth.strip(b"0"):
             # One branch is one too many (RFC 5393 §5.3.3).
@@ -348,6 +352,9 @@ class ProxyCore:
         for_us = request.method == b"OPTIONS" and not request.parsed_uri.user
         # What asks for the proxy itself goes no hop further (§16.3 item 3).
         data = None if for_us and request.max_forwards == 0 else self.unacceptable(request)
+        if data is None and for_us and (wanted := request.all(b"require")):
+            # Here the proxy is the user agent that has to know them (§8.2.2.3).
+            data = _bad_extension(request, wanted)
         if data is None:
             tag = STATELESS_TAG
             if for_us:

@@ -11,7 +11,13 @@ import re
 from proxy.sip.errors import HeaderError
 from proxy.sip.headers import header_line, parse_params, split_list
 from proxy.sip.message import Header, SipMessage, SipRequest, SipResponse
-from proxy.sip.serialize import build_response, forward_headers, forward_response, serialize_message
+from proxy.sip.serialize import (
+    build_response,
+    forward_headers,
+    forward_response,
+    serialize_message,
+    status_line,
+)
 
 LEAST_SECONDS = 90
 """The shortest interval (§4), and the shortest that this proxy takes."""
@@ -179,4 +185,4 @@ def _expires_line(seconds: int) -> bytes:
 
 
 def _serialized(response: SipResponse, headers: list[Header]) -> bytes:
-    return serialize_message(response.start, headers, response.body)
+    return serialize_message(status_line(response), headers, response.body)

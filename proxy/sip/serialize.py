@@ -83,6 +83,16 @@ def serialize_message(start: bytes, headers: Sequence[Header], body: bytes) -> b
     return start + b"\r\n" + b"\r\n".join([line for _, line in headers]) + b"\r\n\r\n" + body
 
 
+def status_line(response: SipResponse) -> bytes:
+    """The start line by which a response goes on: as it stood, but for a version in small letters and a
+    missing space before an empty phrase. A reader takes both (RFC 3261 §7.1, §7.2), a sender must not write
+    them."""
+    start = response.start
+    if start.startswith(b"SIP/2.0 ") and start.count(b" ", 8):
+        return start
+    return b"SIP/2.0 %d %b" % (response.status, response.reason)
+
+
 def forward_headers(response: SipResponse) -> list[Header]:
     """The response's headers without the topmost Via value (RFC 3261 §16.7 step 3); with a Content-Length,
     which a stream needs (§18.3) and one that came over UDP may lack."""
@@ -112,11 +122,11 @@ def has_another_via(response: SipResponse) -> bool:
 
 def forward_response(response: SipResponse, drop: Container[bytes] = ()) -> bytes:
     """The response as it goes upstream: the topmost Via value and the headers that `drop` names removed,
-    everything else byte for byte."""
+    everything else byte for byte (but see `status_line`)."""
     headers = forward_headers(response)
     if drop:
         headers = [header for header in headers if header[0] not in drop]
-    return serialize_message(response.start, headers, response.body)
+    return serialize_message(status_line(response), headers, response.body)
 
 
 def via_lines(request: SipRequest) -> list[Header]:

@@ -56,6 +56,15 @@ def test_options_to_the_proxy_is_200() -> None:
     assert b"INVITE" in (ok.first(b"allow") or b"")
 
 
+def test_options_to_the_proxy_that_requires_what_it_does_not_know_is_420() -> None:
+    play = Playbook()
+    extra = "Require: 100rel, odd\r\n"
+    play.receive(invite("sip:127.0.0.1:5060", method="OPTIONS", body=b"", extra=extra))
+    refused = play.last(PBX)
+    assert refused.status == 420
+    assert refused.first(b"unsupported") == b"100rel, odd"
+
+
 @pytest.mark.parametrize(
     ("method", "uri"),
     [

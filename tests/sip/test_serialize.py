@@ -101,6 +101,22 @@ def test_a_response_loses_the_topmost_via_and_nothing_else(before: bytes, after:
     assert forward_response(response_of(data)) == start + after + rest + b"l: 6\r\n\r\n" + body
 
 
+@pytest.mark.parametrize(
+    ("came", "goes"),
+    [
+        (b"sip/2.0 200 OK", b"SIP/2.0 200 OK"),
+        (b"SIP/2.0 486", b"SIP/2.0 486 "),
+        (b"SIP/2.0 486 ", b"SIP/2.0 486 "),
+        (b"SIP/2.0 180  two  spaces", b"SIP/2.0 180  two  spaces"),
+    ],
+)
+def test_a_status_line_leaves_as_a_sender_must_write_it(came: bytes, goes: bytes) -> None:
+    rest = b"f: <sip:a@h>;tag=1\r\nT: <sip:b@h>\r\ni: c\r\nCSeq: 1 INVITE\r\nl: 0\r\n\r\n"
+    vias = b"Via: SIP/2.0/UDP us;branch=z9hG4bKp\r\nVia: SIP/2.0/UDP a;branch=1\r\n"
+    forwarded = forward_response(response_of(came + b"\r\n" + vias + rest))
+    assert forwarded.split(b"\r\n", 1)[0] == goes
+
+
 def test_via_lines_are_all_of_them() -> None:
     assert [line for _, line in via_lines(request_of(INVITE))] == [
         b"Via: SIP/2.0/UDP 192.0.2.10:5062;branch=z9hG4bKcaller1",
