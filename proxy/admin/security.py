@@ -62,9 +62,9 @@ class Guard:
     one or one of the ledger's. Without (a loopback listener) the Host header must name this machine, so that
     no foreign page can reach the API under a name of its own. Whatever changes something must not come from a
     page of another origin: browsers send credentials, and requests to this machine, on behalf of any page.
-    HEAD reaches the application as GET. Bodies are bounded in size and time. The application finds who asks in
-    the state of the request (`identity_of`), and no token in its query. What is refused or changed is told to
-    the audit.
+    HEAD reaches the application as GET. Bodies are bounded in size and time. The application finds who asks
+    in the state of the request (`identity_of`), and no token in its query. What is refused or changed is told
+    to the audit.
     """
 
     def __init__(
