@@ -36,7 +36,7 @@ def test_load(serve, redis_server, sipp, tmp_path) -> None:
         )
     )
     calls = RATE * SECONDS
-    far_end = sipp("uas_answering", carrier, calls=None, limit=MOST_ROUNDS * (SECONDS + GRACE_SECONDS))
+    far_end = sipp("uas_patient", carrier, calls=None, limit=MOST_ROUNDS * (SECONDS + GRACE_SECONDS))
     rounds: list[SippResult] = []
     while len(rounds) < MOST_ROUNDS and all(one.messages[SHED] for one in rounds):
         near_end = sipp(
