@@ -42,6 +42,8 @@ def attempt_from(source: str, to: str, from_uri: str | None, message: str | None
         raise Unclear(f"`{source}` is no IP address") from None
     text = message if message is not None else _invite(_uri(to), _checked(from_uri or _INQUIRER))
     data = "\r\n".join(text.split("\n")).replace("\r\r\n", "\r\n").encode("utf-8", "surrogateescape")
+    if b"\r\n\r\n" not in data:
+        data = data.rstrip() + b"\r\n\r\n"  # the empty line is easily lost where nothing follows it
     try:
         request = parse_message(data, Flow("udp", ("127.0.0.1", 5060), (source, 5060)))
     except ParseError as error:

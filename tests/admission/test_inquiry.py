@@ -60,6 +60,13 @@ def test_whole_message_as_it_was_captured_or_edited(ends: str) -> None:
     assert (attempt.user, attempt.cli) == ("+442071838750;npdi", "+15551230001")
 
 
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_whole_message_that_lost_its_empty_line(end: str) -> None:
+    head = invite("sip:+442071838750@127.0.0.1").decode().partition("\r\n\r\n")[0]
+    head = "\n".join(line for line in head.split("\r\n") if not line.startswith("Content-Length"))
+    assert attempt_from("192.0.2.10", "ignored", None, head + end).user == "+442071838750"
+
+
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
