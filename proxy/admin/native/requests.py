@@ -16,7 +16,7 @@ from proxy.objects.document import PolicyObject
 
 MOST_ITEMS: Final = 1000
 _DEEPEST: Final = 32
-_ETAG = re.compile(r'\s*(?:W/)?"([\x21\x23-\x7e]*)"\s*(?:,|$)')
+_ETAG = re.compile(r'\s*(W/)?"([\x21\x23-\x7e]*)"\s*(?:,|$)')
 
 
 def query_of(request: Request, known: Collection[str]) -> dict[str, str]:
@@ -86,8 +86,8 @@ def _encodable(tree: Any) -> bool:
 
 
 def if_match(request: Request) -> frozenset[str] | None:
-    """The entity tags of If-Match (RFC 9110 §13.1.1); None: there is none, or any will do. HTTPException
-    400."""
+    """The entity tags of If-Match that can match: strong ones (RFC 9110 §13.1.1). None: there is no such
+    header, or any tag will do. HTTPException 400."""
     header = ",".join(request.headers.getlist("if-match"))
     if not header or header.strip() == "*":
         return None
@@ -96,7 +96,8 @@ def if_match(request: Request) -> frozenset[str] | None:
         match = _ETAG.match(header, at)
         if match is None:
             raise HTTPException(400, 'If-Match holds entity tags such as "5f0c", with their quotes')
-        found.append(match[1])
+        if match[1] is None:
+            found.append(match[2])
         at = match.end()
     return frozenset(found)
 
