@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from config.values import Capacity, SourceNetwork, TrunkTechPrefix, one_of, read_decimal, show
 from config.web_address import WebUrl
@@ -142,6 +142,13 @@ class TrunkAttributes(Part):
     authentication_method: AuthenticationMethod | None = None
 
 
+class Envelope(Part):
+    """Around what is said, JSON:API may have members of its own (`jsonapi`, `links`, `meta`): not looked
+    at."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
 class Identifier(Part):
     """A JSON:API resource identifier."""
 
@@ -149,11 +156,11 @@ class Identifier(Part):
     id: str = Field(max_length=64)
 
 
-class ToOne(Part):
+class ToOne(Envelope):
     data: Identifier | None
 
 
-class ToMany(Part):
+class ToMany(Envelope):
     data: tuple[Identifier, ...] = Field(max_length=MOST_DIDS)
 
 
@@ -169,7 +176,7 @@ class NewTrunk(Part):
     relationships: TrunkRelationships = TrunkRelationships()
 
 
-class NewTrunkDocument(Part):
+class NewTrunkDocument(Envelope):
     data: NewTrunk
 
 
@@ -180,7 +187,7 @@ class ChangedTrunk(Part):
     relationships: TrunkRelationships = TrunkRelationships()
 
 
-class ChangedTrunkDocument(Part):
+class ChangedTrunkDocument(Envelope):
     data: ChangedTrunk
 
 
@@ -194,7 +201,7 @@ class Rotation(Part):
     relationships: TrunkToRotate
 
 
-class RotationDocument(Part):
+class RotationDocument(Envelope):
     data: Rotation
 
 

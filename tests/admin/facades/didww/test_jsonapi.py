@@ -67,3 +67,13 @@ async def test_all_that_is_wrong_is_said_at_once() -> None:
         "capacity_limit",
         "authentication_method",
     ]
+
+
+async def test_members_of_json_api_around_what_is_said_are_not_looked_at() -> None:
+    relationships = {"dids": {"links": {"self": "/x"}, "meta": {}, "data": []}}
+    said = {"name": "b", "allowed_sip_ips": ["192.0.2.2"], "on_cli_mismatch_action": "reject_call"}
+    data = {"type": "voice_out_trunks", "attributes": said, "relationships": relationships}
+    body = {"jsonapi": {"version": "1.0"}, "meta": {}, "links": {}, "data": data}
+    answer = await ask("POST", TRUNKS, body, **{"content-type": MEDIA_TYPE})
+    assert answer.status_code == 201, answer.text
+    assert (await ask("POST", TRUNKS, {"dato": data}, **{"content-type": MEDIA_TYPE})).status_code == 400
