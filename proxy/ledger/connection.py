@@ -179,7 +179,7 @@ class PipelinedConnection(asyncio.Protocol):
         self._late = None
         self.flush()
 
-    def _check_deadline(self) -> None:
+    def _check_deadline(self, looked_again: bool = False) -> None:
         self._watch = None
         if not self._pending or self._pending[0].sent_at == _UNSENT:
             return
@@ -187,10 +187,13 @@ class PipelinedConnection(asyncio.Protocol):
         now = self._loop.time()
         if self._unread:
             self._watch = self._loop.call_at(now + self._deadline, self._check_deadline)
-        elif due <= now:
+        elif due > now:
+            self._watch = self._loop.call_at(due, self._check_deadline)
+        elif looked_again:
             self.close("timeout")
         else:
-            self._watch = self._loop.call_at(due, self._check_deadline)
+            # A process that was stopped finds its timers due before it has read what came meanwhile.
+            self._watch = self._loop.call_at(now, self._check_deadline, True)
 
     # asyncio.Protocol
 

@@ -323,6 +323,21 @@ def policy_with(second: dict[str, Any]) -> Any:
     return compile_policy(config, {}, version="v", loaded_at=datetime(2026, 1, 1, tzinfo=UTC)).policy
 
 
+def test_credentials_of_who_is_not_asked_stay_here_too() -> None:
+    """A telephone with a login may send it with every call: one to an emergency number, or from an address
+    that is enough."""
+    other = 'Digest username="x", realm="elsewhere", nonce="n", uri="sip:x", response="0"'
+    extra = f"Proxy-Authorization: {other}\r\n"
+    at_home = Caller(HOME, source=PBX, emergency={"numbers": ["112"], "providers": ["carrier"]})
+    elsewhere = Caller()
+    plain = {"name": "plain", "allowed_sip_ips": [STRANGER[0]], "provider": "carrier"}
+    elsewhere.book.store.replace(policy_with({**plain, "destination_whitelist": ["gb"]}))
+    for caller, uri in ((at_home, "sip:112@127.0.0.1"), (elsewhere, LONDON)):
+        credentials = answer(Caller().challenge(), "road", "wide open", "INVITE", uri)
+        assert caller.status(credentials, uri=uri, extra=extra) == 0, uri
+        assert caller.at_provider()[0].all(b"proxy-authorization") == [other.encode()]
+
+
 def test_drop_still_asks_and_tells_no_wrong_password_anything() -> None:
     caller = Caller(settings=CallSettings(drop_strangers=True))
     assert caller.call(password="wrong") == -1
