@@ -16,11 +16,14 @@ from proxy.admin.control_protocol import INVALID, LEDGER, ControlError, ControlL
 from proxy.ledger.ledger import LedgerUnavailable
 
 _RETRY_SECONDS = "2"
+_PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
+"""Of RFC 9110, where HTTPStatus has the older ones before Python 3.13."""
 
 
 def problem(status: int, detail: str, *, headers: dict[str, str] | None = None, **extra: Any) -> JSONResponse:
     """A response that says what went wrong; `extra` are extension members of the problem."""
-    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    title = _PHRASES.get(status) or HTTPStatus(status).phrase
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     return JSONResponse({**body, **extra}, status, headers=headers, media_type="application/problem+json")
 
 

@@ -25,6 +25,14 @@ def test_amounts_are_exact(micro: int, text: str) -> None:
     assert amount(micro) == text
 
 
+@pytest.mark.parametrize(
+    ("status", "title"), [(413, "Content Too Large"), (422, "Unprocessable Content"), (404, "Not Found")]
+)
+def test_titles_are_the_phrases_of_rfc_9110(status: int, title: str) -> None:
+    """RFC 9457 §4.2.1; on whatever Python."""
+    assert json.loads(bytes(problem(status, "x").body))["title"] == title
+
+
 def test_a_problem() -> None:
     response = problem(404, "no such trunk: x", headers={"X-A": "b"}, hint="y")
     assert response.status_code == 404
