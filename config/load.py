@@ -32,6 +32,7 @@ _SECRET_PATH = re.compile(
     r"admin\.token|ledger\.(?:url|secret)|(?:trunks|providers)\[\d+\]\.(?:password|ha1|callback_secret)"
     r"|webhooks\.(?:callback_secret|endpoints\[\d+\]\.secret)"
 )
+_OWN = frozenset({"listen", "advertise", "admin", "records"})
 _SHORTEST_HIDDEN = 3
 
 STORE = "store"
@@ -47,8 +48,9 @@ class Loaded:
     stir: keys and certificates of that section; None where there is none.
     problems: what refuses the file, by file and line. warnings: what deserves a look.
     objects_elsewhere: whether the objects of the policy are in the store and were not given.
-    digest: 16 hexadecimal digits over all that the files say, secrets left out; layout and comments of the
-        YAML file do not change it.
+    digest: 16 hexadecimal digits over all that the files say, secrets left out and what is one instance's own
+        (its addresses, where it writes); layout and comments of the YAML file do not change it. So instances
+        with one policy have one digest.
     """
 
     file: str
@@ -237,6 +239,8 @@ def _in_order(problems: Iterable[Problem], more: Iterable[Problem] = ()) -> list
 
 def _digest(tree: Value, digests: Sequence[bytes]) -> str:
     digest = hashlib.sha256()
+    if isinstance(tree, dict):
+        tree = {key: value for key, value in tree.items() if key not in _OWN}
     for path, text in sorted(_flat(tree, "")):
         digest.update(f"{path}\0{text}\0".encode())
     for data in digests:

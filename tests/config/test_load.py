@@ -98,6 +98,19 @@ def test_the_digest_is_of_what_is_said(folder: Path) -> None:
     assert load(folder).digest != first
 
 
+def test_what_is_an_instance_s_own_does_not_change_the_digest(folder: Path) -> None:
+    """Instances with one policy have one version of it, or none could be told from one that is behind."""
+    first = load(folder)
+    own = (
+        'listen: ["udp:127.0.0.2:5070"]\nadvertise: 192.0.2.1:5070\n'
+        'admin: {listen: "127.0.0.2:8081"}\nrecords: {file: second.jsonl}\n'
+    )
+    second = load(folder, TEXT + own)
+    assert second.config is not None
+    assert second.digest == first.digest != ""
+    assert load(folder, TEXT + "unknown_source: drop\n").digest != first.digest
+
+
 def test_no_secret_goes_into_the_digest(folder: Path) -> None:
     (folder / "token").write_text("one")
     text = TEXT + "ledger: {url: 'redis://:${P}@127.0.0.1'}\nadmin: {token_file: token}\n"
