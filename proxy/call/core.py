@@ -19,7 +19,7 @@ from proxy.call.dialog import Dialog
 from proxy.call.elsewhere import Elsewhere
 from proxy.call.forwarding import Identity
 from proxy.call.hangup import FarewellLeg
-from proxy.call.logins import judge_login
+from proxy.call.logins import judge_login, keep_credentials
 from proxy.call.overload import MOST_CALLS, MOST_JUDGED, MOST_TRANSACTIONS
 from proxy.call.probe import ProbeLeg
 from proxy.call.reach import Hop, Reachability
@@ -252,6 +252,7 @@ class ProxyCore:
         if refusal is not None:
             self.stack.respond_stateless(request, refusal)
             return
+        keep_credentials(self, request)
         ref, token, caller_token = self.mint()
         server = self.stack.accept(request, now)
         session = CallSession(self, request, server, attempt, verdict, ref, token, caller_token, now)

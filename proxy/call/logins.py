@@ -33,15 +33,16 @@ def judge_login(
         attempt.login = proof.login
         verdict = core.judge.judge(attempt)
         if verdict.reason is not ReasonCode.SOURCE:
-            keep_credentials(core, request)
             return verdict, proof.use
         core.authenticator.misplaced(request, now)
     return Verdict(ReasonCode.SOURCE, [_BAD_CREDENTIALS]), b""
 
 
 def keep_credentials(core: ProxyCore, request: SipRequest) -> None:
-    """Take what answers our challenge out of a request that goes on (RFC 3261 §22.3)."""
-    request.headers = without_credentials(request.headers, core.judge.policy.realm, _status(core))
+    """Take what answers our challenge out of a request that goes on (RFC 3261 §22.3), also where nobody was
+    asked: a user agent with a login may send it with every call."""
+    if core.judge.policy.logins:
+        request.headers = without_credentials(request.headers, core.judge.policy.realm, _status(core))
 
 
 def challenge(core: ProxyCore, request: SipRequest, *, stale: bool) -> tuple[bytes, ...]:

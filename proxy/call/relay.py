@@ -282,8 +282,7 @@ def relay_request(
         core.no_such_dialog(request)
         return
     if from_caller:
-        if session.verdict.trunk is not None and session.verdict.trunk.login is not None:
-            keep_credentials(core, request)
+        keep_credentials(core, request)
         rewrite_token(request, session.caller_token, session.token)
     else:
         rewrite_token(request, session.token, session.caller_token)
