@@ -22,8 +22,8 @@ _CALLER_SILENT = b'SIP;cause=408;text="Caller Does Not Answer"'
 _CALLEE_SILENT = b'SIP;cause=408;text="Provider Does Not Answer"'
 
 
-def begin_checkups(session: CallSession, now: float) -> None:
-    """The call has been answered."""
+def next_round(session: CallSession, now: float) -> None:
+    """The call has been answered, or both sides have been asked: when to ask them next, if at all."""
     interval = _probe_interval(session)
     if interval:
         session.probe_at = now + interval
@@ -99,8 +99,7 @@ class _CallProbe:
                 probe.stop()
                 end_dialog(session, self.dialog, reason, now)
         if probe.settled or probe.over:
-            session.probe_at = now + _probe_interval(session)
-            session.look_by(session.probe_at, now)
+            next_round(session, now)
 
 
 def _cause_of_death(probe: Probe, emergency: bool) -> bytes | None:

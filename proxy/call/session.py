@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from policy.reasons import ReasonCode
-from proxy.call.checkup import begin_checkups, checkup, refreshed
+from proxy.call.checkup import checkup, next_round, refreshed
 from proxy.call.commands import Answered, Changed, Ended, Refused
 from proxy.call.dialog import Dialog, calling_party
 from proxy.call.hangup import Farewell
@@ -257,7 +257,7 @@ class CallSession:
                 self.ack_deadline = now + settings.ack_seconds
                 self.max_deadline = now + trunk.max_call_seconds
                 self.core.wake(self, min(self.ack_deadline, self.max_deadline), now)
-            begin_checkups(self, now)
+            next_round(self, now)
             self.core.commands.append(Answered(self))
 
     def _failure(self, response: SipResponse, status: int, now: float) -> None:
@@ -449,7 +449,7 @@ class CallSession:
         if trunk is not None and not self.verdict.emergency and self.answered_at is not None:
             self.max_deadline = self.answered_at + trunk.max_call_seconds
             self.core.wake(self, max(self.max_deadline, now), now)
-        begin_checkups(self, now)
+        next_round(self, now)
         self.probe_at = probe_at
         self.look_by(now, now)
 

@@ -81,6 +81,22 @@ def test_an_adopted_call_is_probed_below_the_last_cseq_and_ended_above_all() -> 
     assert (bye.method, bye.cseq > 60_000) == (b"BYE", True)
 
 
+@pytest.mark.parametrize(("every", "later"), [(0, []), (60, ["carrier <- OPTIONS", "pbx <- OPTIONS"])])
+def test_an_adopted_call_is_probed_once_and_then_as_its_trunk_wants(every: int, later: list[str]) -> None:
+    first = Playbook()
+    established(first)
+    second = survivor(compiled=policy(trunk={"call_probe_seconds": every}))
+    adopted(second, left(first))
+    second.pass_time(0.1)
+    for remote in (CARRIER, PBX):
+        second.receive(answer(second.last(remote), 200), remote, SURVIVOR)
+    second.take()
+    second.pass_time(59)
+    assert second.take() == []
+    second.pass_time(1)
+    assert second.take() == later
+
+
 def test_an_adopted_call_with_the_highest_of_numbers_can_still_be_ended() -> None:
     first = Playbook()
     established(first, cseq=HIGHEST_CSEQ)
