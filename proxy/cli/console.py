@@ -36,6 +36,23 @@ ConfigFile = Annotated[
 _DEFAULT_FILE = Path("trunkwarden.yaml")
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"trunkwarden {version('trunkwarden')}")
+        raise typer.Exit(OK)
+
+
+@app.callback()
+def _of_all_commands(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="print the version")
+    ] = False,
+) -> None:
+    pass
+
+
 @app.command()
 def serve(
     config: ConfigFile = _DEFAULT_FILE,

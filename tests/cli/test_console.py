@@ -8,6 +8,7 @@ import pty
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,11 @@ def test_wrong_command_lines(arguments: list[str]) -> None:
     done = command(*arguments)
     assert done.exit_code == 2
     assert "Usage:" in done.output or done.stderr.startswith(f"{arguments[0]} needs ")
+
+
+def test_version() -> None:
+    done = command("--version")
+    assert (done.exit_code, done.stdout) == (0, f"trunkwarden {version('trunkwarden')}\n")
 
 
 def test_more_than_one_worker_is_refused_clearly(file: Path) -> None:
