@@ -54,9 +54,10 @@ class Peer:
 
 
 class Timer:
-    def __init__(self, when: float, callback: Callable[[], None]) -> None:
+    def __init__(self, when: float, callback: Callable[..., None], args: tuple[object, ...]) -> None:
         self.when = when
         self.callback = callback
+        self.args = args
         self.cancelled = False
 
     def cancel(self) -> None:
@@ -75,15 +76,15 @@ class Clock:
     def time(self) -> float:
         return self._now
 
-    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        self._timers.append(Timer(when, callback))
+    def call_at(self, when: float, callback: Callable[..., None], *args: object) -> Timer:
+        self._timers.append(Timer(when, callback, args))
         return self._timers[-1]
 
     def pass_by(self, seconds: float) -> None:
         self._now += seconds
-        while due := [one for one in self._timers if one.when <= self._now and not one.cancelled]:
-            self._timers.remove(due[0])
-            due[0].callback()
+        for one in [one for one in self._timers if one.when <= self._now and not one.cancelled]:
+            self._timers.remove(one)
+            one.callback(*one.args)
 
 
 class Link:
@@ -183,6 +184,21 @@ async def test_no_reply_within_the_deadline(folder: Path) -> None:
         assert link.log.events == [(0, 0), (1, "timeout"), (2, "timeout")]
         assert link.lost == ["timeout"]
         assert link.connection.lost
+
+
+async def test_a_process_that_was_stopped_reads_what_came_before_it_gives_up(folder: Path) -> None:
+    async with linked(folder, 1.2) as link:
+        clock = link.connection._loop = Clock()  # type: ignore[assignment]
+        for item in ("answered", "late"):
+            link.send(item)
+            await until(lambda: len(link.peer.reads) > len(link.log.events))
+            clock.pass_by(1.25)
+            if item == "answered":
+                link.peer.say(b":0\r\n")
+                await until(lambda: len(link.log.events) == 1)
+            clock.pass_by(0.0)
+        assert link.log.events == [("answered", 0), ("late", "timeout")]
+        assert link.lost == ["timeout"]
 
 
 async def test_replies_in_time_keep_it_open_past_the_first_deadline(folder: Path) -> None:
