@@ -17,6 +17,7 @@ from policy.verdict import PASS, REFUSE, Check, Verdict
 from proxy.admission.account import least_block
 from proxy.admission.velocity import counted
 from proxy.call.attempt import attempt_of
+from proxy.call.validation import unacceptable
 from proxy.ledger.ledger import Ledger, ScopeUsage
 from proxy.observe.clock import now_ms
 from proxy.sip.errors import ParseError
@@ -52,6 +53,10 @@ def attempt_from(source: str, to: str, from_uri: str | None, message: str | None
         raise Unclear("the message is no INVITE: only calls are judged")
     if request.to_tag:
         raise Unclear("the message belongs to a dialog (its To has a tag): the proxy would not judge it")
+    refusal = unacceptable(request)
+    if refusal is not None:
+        seen = refusal[8:].partition(b"\r\n")[0].decode()
+        raise Unclear(f"no proxy may forward the message: the caller would see {seen}")
     attempt = attempt_of(request, None)
     if attempt is None:
         raise Unclear("the Request-URI has a scheme that is no call: the caller would see 416")

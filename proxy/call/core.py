@@ -30,6 +30,7 @@ from proxy.call.roles import Judge, Sleeper
 from proxy.call.session import CallSession
 from proxy.call.session_timer import DEFAULT_SECONDS, too_small
 from proxy.call.shedding import Shedder
+from proxy.call.validation import STATELESS_TAG, bad_extension, unacceptable
 from proxy.call.ways import Ways
 from proxy.sip.events import (
     AckReceived,
@@ -50,13 +51,10 @@ from proxy.sip.transaction_tables import TERMINATED
 
 ALLOW = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE"
 BRANCH_MARK = b"z9hG4bKtw"
-HIGHEST_CSEQ = 2**31 - 2**20  # above it there is room to leap (Dialog.resume)
 # Our Route parameter: the call's ref and one side's signature, base64url around a full stop.
 _TOKEN = re.compile(rb";tw=(([A-Za-z0-9_-]{1,64})\.[A-Za-z0-9_-]{1,64})")
 # What can be understood, if not called.
 _SCHEMES = frozenset({b"sip", b"sips", b"tel", b"urn"})
-# The To-tag of answers without state: the same for each copy of a request (RFC 3261 §8.2.7).
-STATELESS_TAG = b"tw0"
 # In-dialog requests may fill what new calls leave.
 _MOST_TRANSACTIONS_IN_DIALOGS = MOST_TRANSACTIONS + MOST_TRANSACTIONS // 4
 _CLIENT_OWNERS = (CallSession, Relay, FarewellLeg, ProbeLeg, Registration)
@@ -75,11 +73,6 @@ def _token_of(request: SipRequest) -> re.Match[bytes] | None:
 
 def _unsupported_scheme(request: SipRequest) -> bytes:
     return build_response(request, 416, b"Unsupported URI Scheme", to_tag=STATELESS_TAG)
-
-
-def _bad_extension(request: SipRequest, wanted: list[bytes]) -> bytes:
-    extra = (b"Unsupported: " + b", ".join(wanted),)
-    return build_response(request, 420, b"Bad Extension", to_tag=STATELESS_TAG, extra=extra)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +239,7 @@ class ProxyCore:
         ):
             self.shedder.shed(request, verdict, now)
             return
-        refusal = self.unacceptable(request) or self._repeated(request)
+        refusal = unacceptable(request) or self._repeated(request)
         if refusal is None and not verdict.emergency:
             refusal = too_small(request, STATELESS_TAG)
         if refusal is not None:
@@ -299,25 +292,6 @@ class ProxyCore:
 
     # --- what is refused without state ----------------------------------------------------------------------
 
-    def unacceptable(self, request: SipRequest) -> bytes | None:
-        """The response to a request that no proxy may forward (§16.3), or None.
-
-        A CSeq near the end of its range is refused, too: it would leave none for the BYE by which the proxy
-        ends the call.
-        """
-        if request.cseq > HIGHEST_CSEQ:
-            return build_response(request, 400, b"CSeq Too High", to_tag=STATELESS_TAG)
-        if request.max_forwards == 0:
-            return build_response(request, 483, b"Too Many Hops", to_tag=STATELESS_TAG)
-        wanted = request.all(b"proxy-require")
-        if wanted:
-            return _bad_extension(request, wanted)
-        breadth = request.first(b"max-breadth")
-        if breadth and not breadth.strip(b"0"):
-            # One branch is one too many (RFC 5393 §5.3.3).
-            return build_response(request, 440, b"Max-Breadth Exceeded", to_tag=STATELESS_TAG)
-        return None
-
     def no_such_dialog(self, request: SipRequest) -> None:
         """481, without state: no dialog of ours, or not from a side of it. An ACK is dropped."""
         if request.method == b"ACK":
@@ -352,10 +326,10 @@ class ProxyCore:
             return
         for_us = request.method == b"OPTIONS" and not request.parsed_uri.user
         # What asks for the proxy itself goes no hop further (§16.3 item 3).
-        data = None if for_us and request.max_forwards == 0 else self.unacceptable(request)
+        data = None if for_us and request.max_forwards == 0 else unacceptable(request)
         if data is None and for_us and (wanted := request.all(b"require")):
             # Here the proxy is the user agent that has to know them (§8.2.2.3).
-            data = _bad_extension(request, wanted)
+            data = bad_extension(request, wanted)
         if data is None:
             tag = STATELESS_TAG
             if for_us:

@@ -16,6 +16,7 @@ from proxy.call.privacy import withheld_from_caller
 from proxy.call.provider_login import CHALLENGES, answer_challenge
 from proxy.call.renumber import numbered_as
 from proxy.call.session_timer import REFRESHES, Asked, ask, pass_on, too_small
+from proxy.call.validation import unacceptable
 from proxy.sip.message import Header, SipRequest, SipResponse
 from proxy.sip.serialize import build_response, forward_response
 from proxy.sip.transaction_tables import CALLING, PROCEEDING
@@ -300,7 +301,7 @@ def relay_request(
         _pass_ack(session, request, receiver, drop, now, dialog, from_caller)
         return
     refreshes = method in REFRESHES and not session.verdict.emergency
-    refusal = _refusal(core, request, from_caller, refreshes)
+    refusal = _refusal(request, from_caller, refreshes)
     if refusal is not None:
         if method == b"INVITE":
             # Its ACK is ours to take, not the far side's.
@@ -346,9 +347,9 @@ def _pass_ack(
         session.core.stack.send(data, flow)
 
 
-def _refusal(core: ProxyCore, request: SipRequest, from_caller: bool, refreshes: bool) -> bytes | None:
+def _refusal(request: SipRequest, from_caller: bool, refreshes: bool) -> bytes | None:
     """The answer to a request that is not passed on."""
-    refusal = core.unacceptable(request)
+    refusal = unacceptable(request)
     if refusal is None and from_caller and request.method.upper() == b"REFER":
         # The provider would place the call that a transfer asks for, outside of every limit.
         refusal = build_response(request, 403, b"Transfer Not Allowed")

@@ -85,6 +85,11 @@ def test_whole_message_that_lost_its_empty_line(end: str) -> None:
         ({"message": invite(method="BYE").decode()}, "no INVITE"),
         ({"message": invite(to_tag="x").decode()}, "belongs to a dialog"),
         ({"message": invite("mailto:a@b").decode()}, "no call"),
+        (
+            {"message": invite().decode().replace("Forwards: 70", "Forwards: 0")},
+            "would see 483 Too Many Hops",
+        ),
+        ({"message": invite(extra="Proxy-Require: odd\r\n").decode()}, "would see 420 Bad Extension"),
     ],
 )
 def test_what_makes_no_sense_is_said(changes: dict[str, Any], complaint: str) -> None:

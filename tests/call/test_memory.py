@@ -9,10 +9,10 @@ import pytest
 
 from policy.rating.rate import Rate
 from proxy.call.commands import Changed
-from proxy.call.core import HIGHEST_CSEQ
 from proxy.call.forwarding import Identity
 from proxy.call.memory import Forgotten, Terms, recall, remember
 from proxy.call.session import CallSession
+from proxy.call.validation import HIGHEST_CSEQ
 from proxy.ledger.redis_ledger import MOST_STATE
 from tests.call.playbook import CARRIER, PBX, Playbook, answer, established, in_dialog, invite, policy
 
