@@ -12,6 +12,7 @@ from proxy.admin.control_client import ControlClient
 from proxy.admin.control_server import ControlServer
 from proxy.admin.ledger_access import AdminLedger, LedgerAccess
 from proxy.admin.security import Guard
+from proxy.ledger import versions
 from proxy.ledger.redis_ledger import open_ledger
 from proxy.objects.editor import open_editor
 from proxy.observe.tasks import TaskKeeper
@@ -57,7 +58,8 @@ emergency: none
 
 
 @pytest.fixture
-async def house(short_folder: Path) -> AsyncIterator[House]:
+async def house(short_folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+    monkeypatch.setattr(versions, "HEAD_DEADLINE", PATIENT)  # as above
     server = Server("valkey", short_folder)
     ledger = await open_ledger(server.url, short_folder, lease_seconds=30, owner="test", deadline=PATIENT)
     target, tasks = Target(), TaskKeeper()
