@@ -11,7 +11,7 @@ from policy.reasons import ReasonCode
 from proxy.call.checkup import checkup, next_round, refreshed
 from proxy.call.commands import Answered, Changed, Ended, Refused
 from proxy.call.dialog import Dialog, calling_party
-from proxy.call.hangup import Farewell
+from proxy.call.hangup import Farewell, end_dialog
 from proxy.call.logins import challenge
 from proxy.call.presented import restore_party
 from proxy.call.privacy import withheld_from_caller
@@ -244,21 +244,38 @@ class CallSession:
             dialog.confirmed = True
             refreshed(self, dialog, interval, now)
             if self.state is CallState.ANSWERED:
+                self._await_ack(now)
                 self.core.commands.append(Changed(self))
         if self.state is CallState.FORWARDING:
             self.state = MOVES[self.state][SUCCESS]
             self.final_status = response.status
             self.answered_at = now
             self.no_answer_deadline = self.cancel_deadline = None
-            settings = self.core.settings
+            self._await_ack(now)
             trunk = self.verdict.trunk
             if trunk is not None and not self.verdict.emergency:
-                # An ACK that took another way is no reason to cut an emergency call off.
-                self.ack_deadline = now + settings.ack_seconds
                 self.max_deadline = now + trunk.max_call_seconds
-                self.core.wake(self, min(self.ack_deadline, self.max_deadline), now)
+                self.core.wake(self, self.max_deadline, now)
             next_round(self, now)
             self.core.commands.append(Answered(self))
+
+    def _await_ack(self, now: float) -> None:
+        """A branch has answered: its ACK has 64*T1 from now."""
+        if self.verdict.trunk is not None and not self.verdict.emergency:
+            # An ACK that took another way is no reason to cut an emergency call off.
+            self.ack_deadline = now + self.core.settings.ack_seconds
+            self.core.wake(self, self.ack_deadline, now)
+
+    def _ack_never_came(self, now: float) -> None:
+        """End the call that nobody acknowledged, or those of its branches that nobody did: a caller that
+        knows no forking passes them over, and would never hang them up."""
+        reason = b'SIP;cause=408;text="ACK Never Came"'
+        if not any(dialog.acknowledged for dialog in self.dialogs.values()):
+            self.hang_up(reason, now)
+            return
+        for dialog in list(self.dialogs.values()):
+            if dialog.confirmed and not dialog.acknowledged:
+                end_dialog(self, dialog, reason, now)
 
     def _failure(self, response: SipResponse, status: int, now: float) -> None:
         if has_another_via(response):
@@ -365,8 +382,7 @@ class CallSession:
         elif self.state is CallState.ANSWERED:
             if self.ack_deadline is not None and now >= self.ack_deadline:
                 self.ack_deadline = None
-                if not any(dialog.acknowledged for dialog in self.dialogs.values()):
-                    self.hang_up(b'SIP;cause=408;text="ACK Never Came"', now)
+                self._ack_never_came(now)
             elif self.max_deadline is not None and now >= self.max_deadline:
                 self.max_deadline = None
                 self.hang_up(self.hangup_reason or _LONGEST_CALL, now)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from proxy.call.core import CallSettings
 from proxy.call.states import CallState
 from tests.call.playbook import CARRIER, PBX, Playbook, answer, established, in_dialog, invite, policy
@@ -69,6 +71,37 @@ def test_branch_that_answers_after_the_call_is_ended_by_us() -> None:
     assert (bye.to_tag, bye.cseq) == (b"b", 3)
     play.receive(answer(outgoing, 200, tag="b"), CARRIER)  # once is enough
     assert play.take() == []
+
+
+@pytest.mark.parametrize("hung_up_first", [False, True])
+def test_branch_that_is_never_acknowledged_is_ended_by_itself(hung_up_first: bool) -> None:
+    """The caller knows no forking: it takes the first branch, and passes the other over."""
+    play = Playbook()
+    play.receive(invite())
+    outgoing = play.last(CARRIER)
+    play.receive(answer(outgoing, 200, tag="a"), CARRIER)
+    ok = play.last(PBX)
+    play.receive(in_dialog("ACK", ok, cseq=1, branch="z9hG4bK-ack"))
+    play.pass_time(20)
+    play.receive(answer(outgoing, 200, tag="b"), CARRIER)
+    if hung_up_first:
+        play.receive(in_dialog("BYE", ok, cseq=2))
+        play.receive(answer(play.last(CARRIER), 200), CARRIER)
+    play.take()
+    play.pass_time(31)
+    assert play.take() == []
+    play.pass_time(1.5)
+    bye = play.last(CARRIER)
+    assert (bye.to_tag, bye.first(b"reason")) == (b"b", b'SIP;cause=408;text="ACK Never Came"')
+    assert play.take()[:3] == ["carrier <- ACK", "carrier <- BYE", "pbx <- BYE"]
+    play.receive(answer(bye, 200), CARRIER)
+    assert ("Ended" in play.commands) == hung_up_first
+    if not hung_up_first:
+        play.receive(in_dialog("BYE", ok, cseq=2))
+        play.receive(answer(play.last(CARRIER), 200), CARRIER)
+    play.pass_time(200)
+    assert play.commands.count("Ended") == 1
+    assert_nothing_left(play)
 
 
 def test_repeated_2xx_does_not_revive_a_branch_that_was_hung_up() -> None:
