@@ -58,6 +58,10 @@ def _or_none(value: Any) -> Any:
     return None if value == "" else value
 
 
+def _or_active(value: Any) -> Any:
+    return "active" if value is None else value
+
+
 def _or_empty(value: Any) -> Any:
     return [] if value is None else value
 
@@ -117,7 +121,9 @@ class TrunkAttributes(Part):
     """All of them may be absent: what a new trunk must have is judged where it is made."""
 
     name: Text = ""
-    status: Annotated[Literal["active", "blocked"], one_of("active", "blocked")] = "active"
+    status: Annotated[
+        Literal["active", "blocked"], one_of("active", "blocked"), BeforeValidator(_or_active)
+    ] = "active"
     on_cli_mismatch_action: Annotated[
         Literal["send_original_cli", "reject_call", "replace_cli", "randomize_cli"], one_of(*CLI_ACTIONS)
     ] = "send_original_cli"
@@ -134,7 +140,7 @@ class TrunkAttributes(Part):
     allowed_rtp_ips: Networks | None = None
     force_symmetric_rtp: Flag = False
     rtp_ping: Flag = False
-    rtp_timeout: Seconds = 30
+    rtp_timeout: Seconds | None = 30
     callback_url: Annotated[WebUrl | None, BeforeValidator(_or_none)] = None
     external_reference_id: Annotated[Text | None, BeforeValidator(_or_none)] = None
     emergency_enable_all: Flag = False

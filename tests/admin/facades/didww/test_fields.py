@@ -27,6 +27,9 @@ TAKEN: list[dict[str, Any]] = [
     {"dst_prefixes": None},
     {"dst_prefixes": ["1", "0044", "+353"]},
     {"callback_url": None},
+    {"rtp_timeout": None},
+    {"rtp_timeout": 600},
+    {"status": None},
     {"callback_url": "http://example.com"},
     method(allowed_sip_ips=["192.0.2.1"], tech_prefix="1234567#"),
     method(allowed_sip_ips=["192.0.2.1"], tech_prefix=None),
@@ -75,3 +78,7 @@ def test_what_is_refused(said: dict[str, Any], attribute: str) -> None:
     with pytest.raises(ValidationError) as error:
         TrunkAttributes.model_validate(said)
     assert error.value.errors()[0]["loc"][0] == attribute
+
+
+def test_a_status_of_null_is_the_default_one() -> None:
+    assert TrunkAttributes.model_validate({"status": None}).status == "active"
