@@ -33,6 +33,7 @@ class LeaseVerbs:
     _requests: Requests
     _membership: Membership
     _lease_seconds: float
+    _watching_since: float | None
     _keys: Keys
     _leasing: tuple[bytes, bytes]  # the keys that the verbs of leases take
     _lease_arguments: tuple[bytes, bytes]
@@ -71,12 +72,17 @@ class LeaseVerbs:
 
     async def sweep(self) -> int:
         """After a reconnection nothing is swept for one lease: those whose calls lapsed meanwhile renew them
-        first. And who has come only now adopts what can be adopted, however long ago it lapsed."""
-        up = asyncio.get_running_loop().time() - self._link.up_since
+        first. And who looks for the first time only now, however long its start took, adopts what can be
+        adopted, however long ago it lapsed."""
+        now = asyncio.get_running_loop().time()
+        up = now - self._link.up_since
         if self._link.connections_made > 1 and up < self._lease_seconds:
             return 0
+        if self._watching_since is None:
+            self._watching_since = now
         swept = 0
-        leases = ADOPTION_LEASES if up >= ADOPTION_LEASES * self._lease_seconds else _NEVER
+        there = min(up, now - self._watching_since)
+        leases = ADOPTION_LEASES if there >= ADOPTION_LEASES * self._lease_seconds else _NEVER
         patience = b"%d" % int(self._lease_seconds * leases * 1000)
         while True:
             arguments = (b"%d" % SWEPT_AT_ONCE, patience)

@@ -129,6 +129,7 @@ async def test_nobody_adopts_then_it_is_settled(server: Server, opener: Opener) 
     await dead.reserve(claim("r1", *TRUNK, hold=100))
     dead.answered("r1", 0.0, state=b"x")
     await settled(dead)
+    await dead.sweep()
     await asyncio.sleep(0.55)  # its lease and four more
     assert await dead.sweep() == 1
     assert await numbers(dead) == (0, 100, 0)
@@ -149,6 +150,18 @@ async def test_who_comes_after_all_were_gone_adopts(server: Server, opener: Open
     assert sorted(call.ref for call in await late.adopt(await late.lapsed())) == ["r1", "r2"]
     await asyncio.sleep(1.6)
     assert await late.sweep() == 2  # it had its time
+
+
+async def test_who_took_long_to_start_adopts(server: Server, opener: Opener) -> None:
+    """It has been connected for more than four leases, and has had no turn to adopt anything."""
+    late = await opener(server.url, "late", lease_seconds=0.1)
+    dead = await opener(server.url, "dead", lease_seconds=0.1)
+    await dead.reserve(claim("r1", *TRUNK, hold=100))
+    dead.answered("r1", 0.0, state=b"x")
+    await settled(dead)
+    await asyncio.sleep(0.6)
+    assert await late.sweep() == 0
+    assert [call.ref for call in await late.adopt(await late.lapsed())] == ["r1"]
 
 
 async def test_a_swept_call_that_lives_is_charged_what_it_cost_in_all(server: Server, opener: Opener) -> None:
