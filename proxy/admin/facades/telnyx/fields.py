@@ -18,7 +18,8 @@ _LONGEST_NAME: Final = 255
 _MOST_COUNTRIES: Final = 300
 _MOST_TAGS: Final = 100
 _MOST_NUMBERS: Final = 1_000
-_TIME = re.compile(r"((?:[01][0-9]|2[0-3]):[0-5][0-9])(?::00)?Z?", re.ASCII)
+# HH:MM say the descriptions, `08:00:00.00Z` their examples.
+_TIME = re.compile(r"((?:[01][0-9]|2[0-3]):[0-5][0-9])(?::00(?:\.0{1,9})?)?Z?", re.ASCII)
 
 
 def _rate(value: Any) -> Decimal:

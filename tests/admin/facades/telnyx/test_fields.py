@@ -46,6 +46,19 @@ def test_what_is_refused(said: dict[str, Any], field: str) -> None:
     assert error.value.errors()[0]["loc"][0] == field
 
 
+@pytest.mark.parametrize("text", ["08:00", "08:00Z", "08:00:00", "08:00:00Z", "08:00:00.00Z"])
+def test_times_as_descriptions_and_examples_write_them(text: str) -> None:
+    said = ProfileFields.model_validate({"calling_window": {"start_time": text, "end_time": "20:00:00.00Z"}})
+    assert said.calling_window is not None
+    assert (said.calling_window.start_time, said.calling_window.end_time) == ("08:00", "20:00")
+
+
+@pytest.mark.parametrize("text", ["8:00", "08:00:01", "08:00:00.01Z", "08:00:00.", "08:00+01:00", "08:60"])
+def test_times_that_cannot_be_kept(text: str) -> None:
+    with pytest.raises(ValidationError):
+        ProfileFields.model_validate({"calling_window": {"start_time": text, "end_time": "20:00"}})
+
+
 def test_countries_in_any_case() -> None:
     assert ProfileFields.model_validate(
         {"whitelisted_destinations": ["us", "Br"]}
