@@ -211,7 +211,7 @@ class Relay:
         """The sender takes a re-INVITE back."""
         if self.client is not None:
             if reason is None and request is not None:
-                reason = request.first(b"reason")
+                reason = b", ".join(request.all(b"reason")) or None  # one of SIP and one of Q.850, often
             self.session.core.stack.cancel(self.client, reason, now)
 
     def wake(self, now: float) -> float | None:

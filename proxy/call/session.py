@@ -358,7 +358,7 @@ class CallSession:
         self.cancelled = True
         self.cancelled_by = EndedBy.PROXY if request is None else EndedBy.CALLER
         if reason is None and request is not None:
-            reason = request.first(b"reason")
+            reason = b", ".join(request.all(b"reason")) or None  # one of SIP and one of Q.850, often
         if self.state is CallState.JUDGING:
             # The decision is still under way; whatever it reserves is given back when it arrives.
             self._respond_plain(487, b"Request Terminated", now)

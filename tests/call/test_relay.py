@@ -200,7 +200,9 @@ def test_cancelled_reinvite() -> None:
     play.receive(reinvite)
     play.receive(answer(play.last(CARRIER), 180), CARRIER)
     play.take()
-    play.receive(reinvite.replace(b"INVITE", b"CANCEL"))
+    why = b"Reason: SIP;cause=200\r\nReason: Q.850;cause=26\r\nMax-Forwards:"
+    play.receive(reinvite.replace(b"INVITE", b"CANCEL").replace(b"Max-Forwards:", why))
+    assert play.last(CARRIER).all(b"reason") == [b"SIP;cause=200, Q.850;cause=26"]
     assert play.take() == ["pbx <- 200 (CANCEL)", "carrier <- CANCEL"]
 
 

@@ -146,12 +146,13 @@ def test_cancel_waits_for_a_provisional_response() -> None:
     play.receive(invite())
     outgoing = play.last(CARRIER)
     play.take()
-    play.receive(invite(method="CANCEL", body=b"", extra='Reason: SIP;cause=200;text="elsewhere"\r\n'))
+    why = 'Reason: SIP;cause=200;text="elsewhere"\r\nReason: Q.850;cause=26\r\n'  # as Asterisk does
+    play.receive(invite(method="CANCEL", body=b"", extra=why))
     assert play.take() == ["pbx <- 200 (CANCEL)"]
     play.receive(answer(outgoing, 180), CARRIER)
     cancel = play.last(CARRIER)
     assert play.take() == ["carrier <- CANCEL", "pbx <- 180 (INVITE)"]
-    assert cancel.first(b"reason") == b'SIP;cause=200;text="elsewhere"'
+    assert cancel.all(b"reason") == [b'SIP;cause=200;text="elsewhere", Q.850;cause=26']
     assert cancel.uri == outgoing.uri
     assert cancel.via.branch == outgoing.via.branch
     play.receive(answer(cancel, 200), CARRIER)
