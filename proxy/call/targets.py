@@ -170,8 +170,9 @@ def _invite(session: CallSession, provider: Provider, flow: Flow) -> OutgoingReq
         drop |= names
         added = [header for header in added if header[0] not in names] + tech_headers
     uri = provider.request_uri(session.verdict.called or "").encode()
-    if session.attempt.scheme == "sips" and uri.startswith(b"sip:"):
-        # Who asked for TLS all the way asks the next hop for it, too (§16.5, RFC 5630 §5.3).
+    if session.attempt.scheme == "sips" and flow.transport == "tls" and uri.startswith(b"sip:"):
+        # Who asked for TLS all the way asks the next hop for it, too (§16.5, RFC 5630 §5.3). Without TLS only
+        # an emergency call goes on.
         uri = b"sips:" + uri[4:]
     if not session.verdict.emergency:  # one goes out as it came
         session.asked = ask(session.request, core.settings.session_expires_seconds)

@@ -187,6 +187,15 @@ def test_sips_stays_sips(scheme: str) -> None:
     assert inner.startswith(b"<sip:127.0.0.1:5060;lr;tw=")
 
 
+def test_an_emergency_call_to_a_sips_uri_goes_on_where_there_is_no_tls() -> None:
+    """Over UDP nobody would take a sips URI."""
+    play = Playbook(policy(emergency={"numbers": ["112"], "providers": ["carrier"]}))
+    play.receive(invite("sips:112@127.0.0.1"))
+    outgoing = play.last(CARRIER)
+    assert outgoing.uri == b"sip:112@127.0.0.3:5090"
+    assert all(route.startswith(b"<sip:") for route in outgoing.all(b"record-route"))
+
+
 def test_caller_without_a_tag_can_be_hung_up_on() -> None:
     """RFC 3261 §12.1.1: callers of RFC 2543 may have none."""
     play = Playbook()

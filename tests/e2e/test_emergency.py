@@ -22,7 +22,7 @@ OBSTACLES = {
     "no-rate": ("127.0.0.16", {"rate_deck": "retail", "max_destination_rate": "0.00"}),
     "no-provider": ("127.0.0.17", {"provider": "switched-off"}),
 }
-RESCUE = ["112", "911", "urn:service:sos", "urn:service:sos.police", "tel:112"]
+RESCUE = ["112", "911", "urn:service:sos", "urn:service:sos.police", "tel:112", "sips:112@127.0.0.1"]
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +80,7 @@ def test_every_form_of_it(proxy, rescue, new_peer, called: str) -> None:
     far_end = incoming(rescue, proxy.address, call)
     far_end.respond("486 Busy Here")
 
+    assert far_end.invite.uri.startswith("sip:")
     assert call.final().status == 486
 
 
