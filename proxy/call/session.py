@@ -384,7 +384,6 @@ class CallSession:
                 self.ack_deadline = None
                 self._ack_never_came(now)
             elif self.max_deadline is not None and now >= self.max_deadline:
-                self.max_deadline = None
                 self.hang_up(self.hangup_reason or _LONGEST_CALL, now)
             elif self.checkup_at is not None and now >= self.checkup_at:
                 self.checkup_at = checkup(self, now)
@@ -441,12 +440,13 @@ class CallSession:
 
     def dialog_over(self, ended_at: float, by: str, now: float) -> None:
         """The far end accepted a BYE that arrived at `ended_at`. The call is over with its last confirmed
-        dialog."""
+        dialog: for charging no later than its longest duration, whenever our BYE left."""
         if self.state in (CallState.ANSWERED, CallState.ENDING) and not any(
             dialog.confirmed and not dialog.unwanted for dialog in self.dialogs.values()
         ):
             self.ended_by = by
-            self.ended_at = ended_at
+            longest = None if self.survivals else self.max_deadline
+            self.ended_at = ended_at if longest is None else min(ended_at, longest)
             self._end(now)
 
     def survived(self, now: float) -> None:
@@ -463,8 +463,9 @@ class CallSession:
         asked whether they are there."""
         trunk = self.verdict.trunk
         if trunk is not None and not self.verdict.emergency and self.answered_at is not None:
-            self.max_deadline = self.answered_at + trunk.max_call_seconds
-            self.core.wake(self, max(self.max_deadline, now), now)
+            # It has talked until now, whatever was planned.
+            self.max_deadline = max(self.answered_at + trunk.max_call_seconds, now)
+            self.core.wake(self, self.max_deadline, now)
         next_round(self, now)
         self.probe_at = probe_at
         self.look_by(now, now)

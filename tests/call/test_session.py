@@ -328,6 +328,44 @@ def test_longest_call_duration(longest: int) -> None:
     assert bye.first(b"reason") == b'Q.850;cause=31;text="Longest Call Duration Reached"'
 
 
+@pytest.mark.parametrize("by", ["proxy", "caller", "provider"])
+def test_longest_call_is_charged_until_its_end_however_late_we_are(by: str) -> None:
+    play = Playbook(policy(trunk={"max_call_seconds": 3}))
+    ok = established(play)
+    answered = play.sessions[0].answered_at
+    assert answered is not None
+    play.now = answered + 3.25
+    if by != "proxy":  # its BYE is the first to come
+        play.receive(
+            in_dialog("BYE", ok, cseq=2, from_callee=by == "provider", branch="z9hG4bK-late"),
+            CARRIER if by == "provider" else PBX,
+        )
+    else:
+        play.core.handle_alarms(play.now)
+        play.pump()
+    far = PBX if by == "provider" else CARRIER
+    bye = play.last(far)
+    assert bye.method == b"BYE"
+    play.now += 0.5
+    play.receive(answer(bye, 200), far)
+    assert play.commands == ["Reserve", "Answered", "Ended"]
+    assert (play.sessions[0].ended_at, play.sessions[0].ended_by) == (answered + 3, by)
+
+
+def test_longest_call_that_survives_its_hang_up_is_charged_until_the_next() -> None:
+    play = Playbook(policy(trunk={"max_call_seconds": 3}))
+    established(play)
+    answered = play.sessions[0].answered_at
+    assert answered is not None
+    play.pass_time(3.5)
+    play.receive(answer(play.last(CARRIER), 500), CARRIER)
+    play.pass_time(33)
+    again = play.last(CARRIER)
+    assert again.method == b"BYE"
+    play.receive(answer(again, 200), CARRIER)
+    assert play.sessions[0].ended_at == pytest.approx(answered + 35.5, abs=0.1)
+
+
 def test_emergency_call_goes_to_the_next_provider_when_one_fails() -> None:
     compiled = policy(
         trunk={"status": "blocked"},
