@@ -75,8 +75,9 @@ def show_party(headers: list[Header], session: CallSession, from_caller: bool) -
     if shown is None:
         return
     if from_caller:
+        own = next(line for name, line in headers if name == b"from").partition(b":")[2].strip()
         _replace(headers, (b"from", b"From: " + shown))
-        _show_contact(headers, session, shown)
+        _show_contact(headers, session, shown, own)
     else:
         _replace(headers, (b"to", b"To: " + (session.request.first(b"from") or b"")))
 
@@ -99,41 +100,58 @@ def as_shown(session: CallSession, response: SipResponse) -> SipResponse:
         return response
     seen = copy(response)
     seen.headers = list(response.headers)
-    _show_contact(seen.headers, session, session.shown_from)
+    _show_contact(seen.headers, session, session.shown_from, b"")
     return seen
 
 
 def withheld_in_dialog(session: CallSession, message: SipMessage) -> frozenset[bytes]:
     """The headers of a later message of the caller's side that the provider is not told: once the caller has
-    been introduced it gets no other name."""
+    been introduced it gets no other name. Who diverted the call was said by the INVITE (RFC 7044 §5)."""
     if session.shown_from is not None:
-        return _OTHERS | withheld_from_callee(session, message)
+        return _OTHERS | _DIVERSIONS | withheld_from_callee(session, message)
     return withheld_from_callee(session, message)
 
 
-def _show_contact(headers: list[Header], session: CallSession, shown: bytes) -> None:
+def _show_contact(
+    headers: list[Header], session: CallSession, shown: bytes, later: bytes | None = None
+) -> None:
     """Where Contact has the number of the caller's own From, it has the one that is shown: some telephones
     show Contact, and all write it down. Requests of the called side go to the Contact that the caller gave,
-    whatever this one says."""
-    own = session.request.first(b"from") or b""
-    if shown == own:
+    whatever this one says. `later`: what From says in a later request of the caller's side, b"" in a
+    response; None in the INVITE. There a Contact that is another number than before does not get through
+    either."""
+    said, told = _user(session.request.first(b"from") or b""), _user(shown)
+    if not told:
         return
-    said, told = _user(own), _user(shown)
-    number = _digits(said)
-    if said == told or not number or not told:
-        return
+    hidden = {_digits(user) for user in (said, _user(later or b"")) if user != told} - {b""}
     for index, (name, line) in enumerate(headers):
-        if name == b"contact" and number in _digits(line):
-            try:
-                address = name_addr(split_list(unfold(line.partition(b":")[2]))[0])
-            except HeaderError:
-                continue
-            scheme, _, rest = address.uri.partition(b":")
-            user, at, host = rest.partition(b"@")
-            if at and number in _digits(user):
+        if name != b"contact":
+            continue
+        try:
+            address = name_addr(split_list(unfold(line.partition(b":")[2]))[0])
+        except HeaderError:
+            continue
+        scheme, _, rest = address.uri.partition(b":")
+        user, at, host = rest.partition(b"@")
+        digits = _digits(user)
+        renamed = any(number in digits for number in hidden) or (
+            later is not None and _is_new_number(session, user, told)
+        )
+        if renamed or any(number in _digits(line) for number in hidden):
+            if at and renamed:
                 rest = told + at + host
             value = b"<" + scheme + b":" + rest + b">" + _written(address.params)
             headers[index] = header_line(b"Contact", value)
+
+
+def _is_new_number(session: CallSession, user: bytes, told: bytes) -> bool:
+    """Whether the user part of a later Contact is a number, and neither the one that is shown nor what the
+    INVITE's Contact had."""
+    rules = None if session.verdict.trunk is None else session.verdict.trunk.cli
+    if rules is None or not _digits(told) or user in (told, _user(session.request.first(b"contact") or b"")):
+        return False
+    number = rules.read("sip", user.decode("latin-1"))
+    return number is not None and number != rules.read("sip", told.decode("latin-1"))
 
 
 def _user(value: bytes) -> bytes:

@@ -258,6 +258,49 @@ def test_caller_may_take_no_other_name_in_mid_call(call) -> None:
     assert playbook.last(PBX).first(b"from") == CALLERS_FROM.replace(FOREIGN.encode(), b"+12025550100")
 
 
+LATER = "+12025550100"
+
+
+def renamed(method: str, ok: Any, contact: str = LATER, *, own: bool = True) -> bytes:
+    """A request in mid-call whose From (if `own`), Contact and Diversion say another number."""
+    extra = f"Diversion: <sip:{LATER}@x>;reason=unknown\r\nHistory-Info: <sip:{LATER}@x>;index=1\r\n"
+    extra += f"Contact: <sip:{contact}@127.0.0.2:5062>\r\n"
+    request = in_dialog(method, ok, cseq=2, extra=extra)
+    return request.replace(FOREIGN.encode(), LATER.encode()) if own else request
+
+
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize("trunk", [REPLACE, {"dids": [FOREIGN], "on_cli_mismatch_action": "reject_call"}])
+def test_contact_and_diversion_take_no_other_number_in_mid_call(
+    trunk: dict[str, Any], own: bool, method: str
+) -> None:
+    playbook = book(trunk)
+    ok = established(playbook)
+    shown = playbook.sessions[0].shown_from.partition(b":")[2].partition(b"@")[0]
+    contact = b"<sip:" + shown + b"@127.0.0.2:5062>"
+
+    playbook.receive(renamed(method, ok, own=own))
+
+    assert LATER.encode() not in playbook.last_bytes(CARRIER)
+    assert playbook.last(CARRIER).first(b"contact") == contact
+
+    playbook.receive(answer(playbook.last(CARRIER), 200), CARRIER)
+    request = in_dialog("UPDATE", ok, cseq=1, from_callee=True, branch="z9hG4bK-back")
+    playbook.receive(request, CARRIER)
+    assert playbook.last(PBX).uri == f"sip:{LATER}@127.0.0.2:5062".encode()  # as the caller has it
+    reply = answer(playbook.last(PBX), 200, contact=f"sip:{LATER}@127.0.0.2:5062")
+    playbook.receive(reply, PBX)
+    assert LATER.encode() not in playbook.last_bytes(CARRIER)
+    assert playbook.last(CARRIER).first(b"contact") == contact
+
+
+def test_contact_that_is_no_number_may_change_in_mid_call(call) -> None:
+    playbook, ok = call
+    playbook.receive(renamed("INVITE", ok, "desk-2"))
+    assert playbook.last(CARRIER).first(b"contact") == b"<sip:desk-2@127.0.0.2:5062>"
+
+
 def test_own_number_cannot_become_another_in_mid_call() -> None:
     playbook = book({"dids": [FOREIGN], "on_cli_mismatch_action": "reject_call"})
     ok = established(playbook)
