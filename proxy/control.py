@@ -10,7 +10,7 @@ from config.model import Config
 from policy.compiled import Policy, Scope
 from policy.reasons import ReasonCode
 from proxy.admin.control_protocol import Heartbeat, PolicyState, ReloadOutcome
-from proxy.admission.inquiry import add_headroom, attempt_from, judge
+from proxy.admission.inquiry import add_headroom, inquire
 from proxy.objects.document import Document
 from proxy.objects.owners import ids_of, owners_of
 from proxy.objects.yaml_file import id_by_name
@@ -108,11 +108,11 @@ class Control:
 
     async def explain(self, request: dict[str, Any]) -> dict[str, Any]:
         """Judge a call that nobody makes. A ValueError says what is wrong with the request."""
-        attempt = attempt_from(
-            str(request["source"]), str(request.get("to") or ""), request.get("from"), request.get("message")
-        )
         policy = self._app.store.policy
-        verdict, fields = judge(policy, attempt, request.get("user"))
+        source, to = str(request["source"]), str(request.get("to") or "")
+        verdict, fields = inquire(
+            policy, source, to, request.get("from"), request.get("message"), request.get("user")
+        )
         if request.get("live"):
             await add_headroom(policy, fields, verdict, self._app.ledger)
         return fields

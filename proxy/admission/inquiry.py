@@ -17,6 +17,7 @@ from policy.verdict import PASS, REFUSE, Check, Verdict
 from proxy.admission.account import least_block
 from proxy.admission.velocity import counted
 from proxy.call.attempt import attempt_of
+from proxy.call.session_timer import too_small
 from proxy.call.validation import unacceptable
 from proxy.ledger.ledger import Ledger, ScopeUsage
 from proxy.observe.clock import now_ms
@@ -32,11 +33,45 @@ class Unclear(ValueError):
     """What is asked makes no sense; the message says what is wrong."""
 
 
+def inquire(
+    policy: Policy,
+    source: str,
+    to: str,
+    from_uri: str | None = None,
+    message: str | None = None,
+    user: str | None = None,
+) -> tuple[Verdict, dict[str, Any]]:
+    """The verdict on `to`, a number or URI, from the address `source`, or on a whole SIP message, and its
+    fields: see `judge`. Raises Unclear, also for a message that gets another answer than a verdict's."""
+    request = _read(source, to, from_uri, message)
+    verdict, fields = judge(policy, _attempt_of(request), user)
+    if verdict.reason not in (ReasonCode.SOURCE, ReasonCode.AUTH) and not verdict.emergency:
+        _must_not_be(too_small(request, None))
+    return verdict, fields
+
+
 def attempt_from(source: str, to: str, from_uri: str | None, message: str | None) -> CallAttempt:
     """The attempt of `to`, a number or URI, from the address `source`; or of a whole SIP message.
 
     Raises Unclear. The message goes through the proxy's own parser.
     """
+    return _attempt_of(_read(source, to, from_uri, message))
+
+
+def _attempt_of(request: SipRequest) -> CallAttempt:
+    attempt = attempt_of(request, None)
+    if attempt is None:
+        raise Unclear("the Request-URI has a scheme that is no call: the caller would see 416")
+    return attempt
+
+
+def _must_not_be(refusal: bytes | None) -> None:
+    if refusal is not None:
+        seen = refusal[8:].partition(b"\r\n")[0].decode()
+        raise Unclear(f"no proxy may forward the message: the caller would see {seen}")
+
+
+def _read(source: str, to: str, from_uri: str | None, message: str | None) -> SipRequest:
     try:
         ipaddress.ip_address(source)
     except ValueError:
@@ -53,14 +88,8 @@ def attempt_from(source: str, to: str, from_uri: str | None, message: str | None
         raise Unclear("the message is no INVITE: only calls are judged")
     if request.to_tag:
         raise Unclear("the message belongs to a dialog (its To has a tag): the proxy would not judge it")
-    refusal = unacceptable(request)
-    if refusal is not None:
-        seen = refusal[8:].partition(b"\r\n")[0].decode()
-        raise Unclear(f"no proxy may forward the message: the caller would see {seen}")
-    attempt = attempt_of(request, None)
-    if attempt is None:
-        raise Unclear("the Request-URI has a scheme that is no call: the caller would see 416")
-    return attempt
+    _must_not_be(unacceptable(request))
+    return request
 
 
 def judge(policy: Policy, attempt: CallAttempt, user: str | None = None) -> tuple[Verdict, dict[str, Any]]:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from proxy.admission.inquiry import add_headroom, attempt_from, judge
+from proxy.admission.inquiry import add_headroom, inquire
 from proxy.configuration import Compiled
 from proxy.ledger.ledger import LedgerRefused, LedgerUnavailable
 from proxy.ledger.sharded_ledger import connector_of
@@ -32,7 +32,7 @@ async def ask(
     answered."""
     if compiled.policy is None or compiled.config is None:
         raise ValueError("there is no policy to ask")
-    verdict, fields = judge(compiled.policy, attempt_from(source, to, from_uri, message), user)
+    verdict, fields = inquire(compiled.policy, source, to, from_uri, message, user)
     if live:
         try:
             section = compiled.config.ledger

@@ -9,7 +9,7 @@ import pytest
 
 from policy.compiled import Policy
 from policy.evaluate import evaluate
-from proxy.admission.inquiry import Unclear, add_headroom, attempt_from, judge
+from proxy.admission.inquiry import Unclear, add_headroom, attempt_from, inquire, judge
 from proxy.ledger.redis_ledger import RedisLedger
 from tests.admission.bench import UK, US, Bench, policy
 from tests.call.playbook import invite
@@ -96,6 +96,22 @@ def test_what_makes_no_sense_is_said(changes: dict[str, Any], complaint: str) ->
     asked = {"source": "192.0.2.10", "to": "112", "from_uri": None, "message": None, **changes}
     with pytest.raises(Unclear, match=complaint):
         attempt_from(**asked)
+
+
+def test_session_interval_that_is_too_small_is_said_of_calls_that_would_be_told() -> None:
+    compiled = policy()
+
+    def reason(uri: str = UK, source: str = "127.0.0.2", seconds: int = 89) -> str | None:
+        short = f"Supported: timer\r\nSession-Expires: {seconds}\r\n"
+        _, fields = inquire(compiled, source, "", None, invite(uri, extra=short).decode())
+        return fields["reason"]
+
+    for uri in (UK, "sip:+33142685300@127.0.0.1"):
+        with pytest.raises(Unclear, match="would see 422 Session Interval Too Small"):
+            reason(uri)
+    assert reason(seconds=90) is None
+    assert reason("sip:112@127.0.0.1") is None
+    assert reason(source="127.0.0.9") == "SOURCE"
 
 
 def test_fields_are_those_of_the_contract() -> None:
