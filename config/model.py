@@ -48,6 +48,7 @@ from config.values import (
     SourceNetwork,
     TrunkTechPrefix,
     integer,
+    not_empty,
     one_of,
     show,
 )
@@ -172,7 +173,7 @@ class LedgerConfig(_Section):
     """Where calls and money are counted. `secret_file` is read into `secret` when the file is loaded."""
 
     url: Annotated[str, BeforeValidator(ledger_url)] = Field(default="embedded", repr=False)
-    data_dir: Path = Path("var")
+    data_dir: Annotated[Path, BeforeValidator(not_empty)] = Path("var")
     lease_seconds: Annotated[int, integer(2, 3600, " seconds")] = 30
     on_unavailable: OnUnavailable = "reject"
     local_capacity_limit: Capacity | None = None
@@ -194,7 +195,7 @@ class TimersConfig(_Section):
 class Records(_Section):
     """Where decision and call detail records go: a file of JSON lines, `-` for stdout, None for neither."""
 
-    file: str | None = None
+    file: Annotated[str, BeforeValidator(not_empty)] | None = None
 
 
 def _dialled_prefix(value: Any) -> str:

@@ -123,10 +123,12 @@ def _check_timers(timers: TimersConfig, report: Report) -> None:
         text = f"must be more than provider_response_seconds ({timers.provider_response_seconds})"
         report.problem("timers.no_answer_seconds", text)
     elif timers.no_answer_seconds <= _TIMER_C_FLOOR:
-        text = f"is not more than {_TIMER_C_FLOOR}, as RFC 3261 §16.6 wants: longer ringing is cut off"
+        text = (
+            f"is not more than {_TIMER_C_FLOOR}, as RFC 3261, section 16.6, wants: longer ringing is cut off"
+        )
         report.warn("timers.no_answer_seconds", text)
     if 0 < timers.session_expires_seconds < _LEAST_SESSION:
-        text = f"must be {_LEAST_SESSION} or more (RFC 4028 §4), or 0 for no session timer"
+        text = f"must be {_LEAST_SESSION} or more (RFC 4028, section 4), or 0 for no session timer"
         report.problem("timers.session_expires_seconds", text)
 
 

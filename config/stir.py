@@ -43,7 +43,9 @@ def _certificate(file: Path, path: str, now: datetime, report: Report) -> Believ
         return None
     public = first.public_key()
     if not isinstance(public, ec.EllipticCurvePublicKey) or not isinstance(public.curve, ec.SECP256R1):
-        report.problem(path, f"`{file}` has no key of the curve P-256, the one of ES256 (RFC 8225 §8)")
+        report.problem(
+            path, f"`{file}` has no key of the curve P-256, the one of ES256 (RFC 8225, section 8)"
+        )
         return None
     check_dates([first], file, path, now, report)
     return Believed(public, first.not_valid_before_utc, first.not_valid_after_utc)
@@ -56,7 +58,7 @@ def _key(file: Path, report: Report) -> ec.EllipticCurvePrivateKey | None:
         report.problem("stir.key_file", str(error))
         return None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-        text = f"`{file}` has no key of the curve P-256, the one of ES256 (RFC 8225 §8)"
+        text = f"`{file}` has no key of the curve P-256, the one of ES256 (RFC 8225, section 8)"
         report.problem("stir.key_file", f"{text}: `openssl ecparam -name prime256v1 -genkey -noout`")
         return None
     return key

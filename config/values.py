@@ -170,6 +170,13 @@ def one_of(*choices: str) -> BeforeValidator:
     return BeforeValidator(read)
 
 
+def not_empty(value: Any) -> Any:
+    """An empty path would be the folder of the configuration file itself."""
+    if value == "":
+        raise ValueError("must not be empty")
+    return value
+
+
 def _either(choices: tuple[str, ...]) -> str:
     quoted = [f"`{choice}`" for choice in choices]
     return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} or {quoted[-1]}"

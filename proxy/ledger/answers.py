@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import cast
 
+from policy.rating.money import amount
 from policy.reasons import ReasonCode
 from proxy.ledger.connection import Command
 from proxy.ledger.ledger import (
@@ -99,7 +100,8 @@ def refusal(claim: Claim, answer: Sequence[object]) -> Refused:
     index, have, limit = (cast("int", answer[at]) for at in (1, 3, 4))
     scope = claim.scopes[index - 1]
     if code is ReasonCode.SPEND:
-        detail = f"{have} of {limit} micro-units are spent or held, {least_hold(claim)} more are wanted"
+        wanted = amount(least_hold(claim))
+        detail = f"{amount(have)} of {amount(limit)} spent or held, {wanted} more wanted"
     elif code is ReasonCode.CAPACITY:
         detail = f"{have} of {limit} calls are up"
     else:

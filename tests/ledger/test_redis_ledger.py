@@ -116,7 +116,7 @@ async def test_exactly_the_threshold_is_allowed(ledger: RedisLedger) -> None:
     assert isinstance(await ledger.reserve(claim("r2", trunk, hold=70)), Reservation)
     answer = await ledger.reserve(claim("r3", trunk, hold=1))
     assert isinstance(answer, Refused)
-    assert answer.detail == "100 of 100 micro-units are spent or held, 1 more are wanted"
+    assert answer.detail == "0.0001 of 0.0001 spent or held, 0.000001 more wanted"
     assert isinstance(await ledger.reserve(claim("r4", trunk, hold=0)), Reservation)
 
 
@@ -351,4 +351,4 @@ async def test_the_smallest_hold_stands_in_for_one_that_does_not_fit(ledger: Red
     assert [(one.active_calls, one.reserved) for one in usages] == [(3, 90)] * 2
     refused = await ledger.reserve(replace(claim("r9", *scopes, hold=60), least=15))
     assert isinstance(refused, Refused)
-    assert refused.detail == "90 of 100 micro-units are spent or held, 15 more are wanted"
+    assert refused.detail == "0.00009 of 0.0001 spent or held, 0.000015 more wanted"
