@@ -62,6 +62,8 @@ def _allowed(request: Request) -> dict[str, str] | None:
 
 def _validation_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
+    if any(isinstance(entry["input"], bytes) for entry in error.errors()):  # it was not read as JSON
+        return problem(415, "the body must be application/json")
     errors = [
         {"where": ".".join(map(str, entry["loc"])), "message": entry["msg"]} for entry in error.errors()
     ]

@@ -7,7 +7,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Mapping
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -39,6 +39,7 @@ _NOT_ARRIVED = "the body did not arrive"
 _CLOSE = {"Connection": "close"}
 # In a line of its own: of two challenges in one, Chromium reads the first, and asks its user for nothing.
 _FOR_BROWSERS = 'Basic realm="trunkwarden", charset="UTF-8"'
+_ABSOLUTE = re.compile(r"https?://([^/]*)(/.*)?", re.IGNORECASE | re.DOTALL)
 _UPLOAD = re.compile(r"/v1/rate_decks/[^/]+/rows")
 
 # The dashboard is the only page; its own script and style are named by their hashes there.
@@ -96,6 +97,9 @@ class Guard:
         try:
             if headers is None:
                 raise Denied(400, "a header that may stand once stands twice", {})
+            if "transfer-encoding" in headers and "content-length" in headers:  # RFC 9112 §6.1
+                raise Denied(400, "Transfer-Encoding and Content-Length stand side by side", _CLOSE)
+            scope = _with_path(scope, headers)
             scope = await self._let_in(scope, headers)
             self._check_pace(scope)
             if (scope["method"], scope["path"]) not in self._open:  # nobody reads the bodies of those
@@ -200,7 +204,9 @@ def _same_origin(headers: Mapping[str, str], scheme: str, host: str) -> bool:
     return origin is None or origin.lower() == f"{scheme}://{host}".lower()
 
 
-_ONCE = frozenset(("host", "authorization", "api-key", "origin", "sec-fetch-site", "content-length"))
+_ONCE = frozenset(
+    ("host", "authorization", "api-key", "origin", "sec-fetch-site", "content-length", "transfer-encoding")
+)
 
 
 def _single_headers(scope: Scope) -> dict[str, str] | None:
@@ -213,6 +219,22 @@ def _single_headers(scope: Scope) -> dict[str, str] | None:
                 return None
             found[name] = value.decode("latin-1").strip()
     return found
+
+
+def _with_path(scope: Scope, headers: dict[str, str]) -> Scope:
+    """A target in absolute form as the path in it. What it says of the host counts, and what Host says does
+    not (RFC 9112 §3.2.2)."""
+    absolute = _ABSOLUTE.fullmatch(scope["raw_path"].decode("latin-1"))
+    if absolute is None:
+        return scope
+    headers["host"], path = absolute[1], absolute[2] or "/"
+    others = [header for header in scope["headers"] if header[0] != b"host"]
+    return {
+        **scope,
+        "path": unquote(path),
+        "raw_path": path.encode("latin-1"),
+        "headers": [(b"host", absolute[1].encode("latin-1")), *others],
+    }
 
 
 async def _bounded(scope: Scope, headers: Mapping[str, str], receive: Receive) -> Receive:

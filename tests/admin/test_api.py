@@ -244,6 +244,16 @@ async def test_explain_refuses_what_it_cannot_read(stage: Stage, body: Any) -> N
     assert stage.target.explained == []
 
 
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", None])
+async def test_a_body_that_is_not_said_to_be_json_is_415(stage: Stage, kind: str | None) -> None:
+    headers = {"Content-Type": kind} if kind else {}
+    answer = await stage.http.post(
+        "/v1/explain", content=b'{"source": "192.0.2.1", "to": "1"}', headers=headers
+    )
+    assert (answer.status_code, answer.json()["detail"]) == (415, "the body must be application/json")
+    assert stage.target.explained == []
+
+
 async def test_explain_of_nonsense(stage: Stage) -> None:
     stage.target.failure = ValueError("`x` is no address")
     answer = await stage.http.post("/v1/explain", json={"source": "x", "to": "1"})

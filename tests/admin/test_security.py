@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import re
+import socket
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from proxy.admin import security
 from proxy.admin.security import MAX_BODY, Guard
+from proxy.observe.tasks import TaskKeeper
 from tests.admin.stage import Stage
 
 TOKEN = "a-long-and-random-token"
@@ -199,3 +203,59 @@ async def test_a_body_that_does_not_come_is_not_waited_for(
         answer = await http.post("/v1/explain", content=pieces())
     assert answer.status_code == 408
     assert not called
+
+
+async def _say_path(scope: Scope, _: Receive, send: Send) -> None:
+    host = dict(scope["headers"])[b"host"]
+    body = b" ".join((scope["path"].encode(), host))
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+@contextlib.asynccontextmanager
+async def _serving(guard: Guard) -> AsyncIterator[int]:
+    server = uvicorn.Server(uvicorn.Config(guard, http="h11", lifespan="off", log_config=None, ws="none"))
+    listener = socket.create_server(("127.0.0.1", 0))
+    running = TaskKeeper().start(server.serve([listener]), name="server")
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        await running
+
+
+async def _ask(port: int, head: str, body: str = "") -> tuple[str, str]:
+    """What the server says until it closes: the status and the rest of it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"{head}\r\n\r\n{body}".encode())
+    async with asyncio.timeout(30):
+        answer = (await reader.read()).decode()
+    writer.close()
+    return answer.split()[1], answer.partition("\r\n\r\n")[2]
+
+
+async def test_a_target_in_absolute_form_is_its_path() -> None:
+    """RFC 9112 §3.2.2: of two hosts the one in the target counts."""
+    async with _serving(Guard(_say_path, None)) as port:
+        for target, host, status, said in (
+            ("http://127.0.0.1:1/v1/calls?limit=3", "127.0.0.1:1", "200", "/v1/calls 127.0.0.1:1"),
+            ("HTTP://LocalHost/a%2Fb", "localhost", "200", "/a/b LocalHost"),
+            ("http://[::1]", "[::1]", "200", "/ [::1]"),
+            ("http://localhost?x=http://evil/", "evil.example", "200", "/ localhost"),
+            ("/http://localhost/", "localhost", "200", "/http://localhost/ localhost"),
+        ):
+            answer = await _ask(port, f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close")
+            assert answer == (status, said)
+        for target in ("http://evil.example/", "http://localhost@evil.example/", "http:///", "http://"):
+            refused = await _ask(port, f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close")
+            assert refused[0] == "403"
+
+
+async def test_a_body_of_two_lengths_is_refused_and_nothing_after_it_is_read() -> None:
+    """RFC 9112 §6.1: it may be meant to smuggle a request past somebody in between."""
+    async with _serving(Guard(_say_path, None)) as port:
+        head = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked"
+        status, rest = await _ask(port, head, "0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert status == "400"
+        assert "smuggled" not in rest
