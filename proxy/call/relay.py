@@ -96,7 +96,8 @@ class Relay:
     def response(self, client: ClientTransaction, response: SipResponse, now: float) -> None:
         """Forward the answer; a BYE that was accepted ends the dialog, counted from the BYE's arrival.
 
-        A 408 is no answer, and to a request other than INVITE must not be passed on (RFC 4320 §4.2).
+        A 408 is no answer, and to a request other than INVITE must not be passed on (RFC 4320 §4.2); a 503
+        goes back as 500.
         """
         status = response.status
         if status == 100 or client is not self.client:
@@ -110,6 +111,12 @@ class Relay:
             return
         core = self.session.core
         method = self.server.request.method
+        if status == 503:
+            # The fault lies behind this proxy (§16.7 item 6): a 503 would make either side avoid it.
+            reason = (b'Reason: SIP;cause=503;text="Service Unavailable"',)
+            data = build_response(self.server.request, 500, b"Server Internal Error", extra=reason)
+            core.stack.respond(self.server, data, 500, now)
+            return
         core.stack.respond(self.server, self._forwarded(response, method, now), status, now)
         if status < 200:
             self.no_answer_deadline = now + core.settings.no_answer_seconds

@@ -71,6 +71,22 @@ def test_bye_that_is_refused_ends_nothing(status: int) -> None:
     assert play.take() == ["carrier <- BYE"]
 
 
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE", "INFO", "BYE"])
+@pytest.mark.parametrize("from_callee", [False, True])
+def test_503_goes_back_as_500_and_ends_nothing(method: str, from_callee: bool) -> None:
+    """§16.7 item 6: a 503 would say that the proxy itself is out of service."""
+    play = Playbook()
+    ok = established(play)
+    asker, other = (CARRIER, PBX) if from_callee else (PBX, CARRIER)
+    play.receive(in_dialog(method, ok, cseq=2, from_callee=from_callee), asker)
+    play.receive(answer(play.last(other), 503, "Busy", extra="Retry-After: 600"), other)
+    told = play.last(asker)
+    assert (told.status, told.first(b"retry-after")) == (500, None)
+    assert told.first(b"reason") == b'SIP;cause=503;text="Service Unavailable"'
+    assert play.commands == ["Reserve", "Answered"]
+    assert play.sessions[0].is_answered
+
+
 @pytest.mark.parametrize("status", [200, 202])
 def test_bye_that_is_accepted_ends_the_call(status: int) -> None:
     play = Playbook()
