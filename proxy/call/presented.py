@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # that it came with.
 _OTHERS = IDENTITY_HEADERS | CHARGED | {b"identity", b"reply-to"}
 _DIVERSIONS = frozenset({b"diversion", b"history-info"})
+_LOCAL_NUMBER = 7  # digits; shorter ones are extensions
 _NO_DIGIT = re.compile(rb"%2[bB]|[^0-9]")
 _WRITTEN = {
     b"p-asserted-identity": b"P-Asserted-Identity",
@@ -134,7 +135,7 @@ def _show_contact(
         scheme, _, rest = address.uri.partition(b":")
         user, at, host = rest.partition(b"@")
         digits = _digits(user)
-        renamed = any(number in digits for number in hidden) or (
+        renamed = any(_names(digits, number) for number in hidden) or (
             later is not None and _is_new_number(session, user, told)
         )
         if renamed or any(number in _digits(line) for number in hidden):
@@ -142,6 +143,11 @@ def _show_contact(
                 rest = told + at + host
             value = b"<" + scheme + b":" + rest + b">" + _written(address.params)
             headers[index] = header_line(b"Contact", value)
+
+
+def _names(digits: bytes, number: bytes) -> bool:
+    """Whether the digits have the number in them, or are it without its country or area code."""
+    return number in digits or (len(digits) >= _LOCAL_NUMBER and number.endswith(digits))
 
 
 def _is_new_number(session: CallSession, user: bytes, told: bytes) -> bool:

@@ -103,12 +103,29 @@ def test_nothing_of_the_old_number_is_left(own: bytes) -> None:
 
 @pytest.mark.parametrize(
     "contact",
-    ["<sip:desk@127.0.0.2:5062>", "<sip:127.0.0.2:5062>", "sip:desk@127.0.0.2:5062", "*", "<sip:@>", "<"],
+    [
+        "<sip:desk@127.0.0.2:5062>",
+        "<sip:127.0.0.2:5062>",
+        "sip:desk@127.0.0.2:5062",
+        "*",
+        "<sip:@>",
+        "<",
+        "<sip:0001@127.0.0.2:5062>",
+    ],
 )
 def test_contact_that_does_not_have_the_number_is_left_alone(contact: str) -> None:
     playbook = book(REPLACE)
     playbook.receive(re.sub(rb"Contact: [^\r]*", f"Contact: {contact}".encode(), invite()))
     assert playbook.last(CARRIER).first(b"contact") == contact.encode()
+
+
+@pytest.mark.parametrize("user", [FOREIGN, FOREIGN[1:], FOREIGN[2:], FOREIGN[5:], f"00{FOREIGN[1:]}"])
+@pytest.mark.parametrize("name", ["Contact", "m"])
+def test_contact_with_the_number_in_another_spelling(user: str, name: str) -> None:
+    playbook = book(REPLACE)
+    contact = f'{name}: "{user}" <sip:{user}@127.0.0.2:5062>'.encode()
+    playbook.receive(re.sub(rb"Contact: [^\r]*", contact, invite()))
+    assert playbook.last(CARRIER).first(b"contact") == f"<sip:{OWN}@127.0.0.2:5062>".encode()
 
 
 def test_who_diverted_is_told_where_it_is_not_the_caller() -> None:
