@@ -11,7 +11,7 @@ import re
 from copy import copy
 from typing import TYPE_CHECKING
 
-from policy.cli import PLUS_E164, Caller, CliFormat, CliRules
+from policy.cli import PLUS_E164, Caller, CliFormat, CliRules, IdentityHeader
 from proxy.call.privacy import CHARGED, IDENTITY_HEADERS, NOTHING, wants_privacy, withheld_from_callee
 from proxy.sip.errors import HeaderError, UriError
 from proxy.sip.headers import NameAddr, Params, header_line, name_addr, split_list
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # What is about another caller than the one that is shown. An Identity (RFC 8224) vouches for the addresses
 # that it came with.
 _OTHERS = IDENTITY_HEADERS | CHARGED | {b"identity", b"reply-to"}
+_IDENTITY = frozenset({b"identity"})
 _DIVERSIONS = frozenset({b"diversion", b"history-info"})
 _LOCAL_NUMBER = 7  # digits; shorter ones are extensions
 _NO_DIGIT = re.compile(rb"%2[bB]|[^0-9]")
@@ -107,10 +108,15 @@ def as_shown(session: CallSession, response: SipResponse) -> SipResponse:
 
 def withheld_in_dialog(session: CallSession, message: SipMessage) -> frozenset[bytes]:
     """The headers of a later message of the caller's side that the provider is not told: once the caller has
-    been introduced it gets no other name. Who diverted the call was said by the INVITE (RFC 7044 §5)."""
+    been introduced it gets no other name. Who diverted the call was said by the INVITE (RFC 7044 §5). An
+    Identity is looked at there alone: what has to hold, or has to go, does not come later."""
+    withheld = withheld_from_callee(session, message)
     if session.shown_from is not None:
-        return _OTHERS | _DIVERSIONS | withheld_from_callee(session, message)
-    return withheld_from_callee(session, message)
+        return withheld | _OTHERS | _DIVERSIONS
+    rules = None if session.verdict.trunk is None else session.verdict.trunk.cli
+    if rules is None or rules.identity is IdentityHeader.PASS or session.verdict.emergency:
+        return withheld
+    return withheld | _IDENTITY
 
 
 def _show_contact(

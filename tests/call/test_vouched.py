@@ -16,7 +16,7 @@ from config.signing import StirFiles
 from config.stir import read_stir
 from policy.compiled import Policy
 from proxy.admission.policy_store import PolicyStore
-from tests.call.playbook import CARRIER, PBX, Playbook, answer, invite, policy
+from tests.call.playbook import CARRIER, PBX, Playbook, answer, established, in_dialog, invite, policy
 from tests.certificates import Authority
 from tests.openssl import Passport
 
@@ -209,6 +209,21 @@ def test_identity_of_another_call(book, rule: str, call: dict[str, str], refused
         assert playbook.last(PBX).start == b"SIP/2.0 403 Caller Identity Not Allowed"
         return
     assert len(playbook.last(CARRIER).all(b"identity")) == {"verify": 1, "pass": 2, "remove": 1}[rule]
+
+
+@pytest.mark.parametrize("uri", [WASHINGTON, "sip:112@127.0.0.1"])
+@pytest.mark.parametrize("rule", ["pass", "remove", "verify"])
+def test_identity_of_a_request_within_a_call(stir, rule: str, uri: str) -> None:
+    emergency = {"numbers": ["112"], "providers": ["carrier"]}
+    playbook = Playbook(compiled({"identity_header": rule}, {}, stir, emergency=emergency))
+    ok = established(playbook, uri=uri)
+    extra = "Identity: made.up.by-somebody;info=<https://x.example>\r\n"
+    for number, method in enumerate(("INVITE", "UPDATE", "INFO"), 2):
+        playbook.receive(in_dialog(method, ok, cseq=number, extra=extra, branch=f"z9hG4bK-{method}"))
+        sent = playbook.last(CARRIER)
+        assert sent.method == method.encode()
+        assert (sent.first(b"identity") is None) == (rule != "pass" and uri == WASHINGTON)
+        playbook.receive(answer(sent, 200), CARRIER)
 
 
 def test_call_without_identity(book) -> None:
