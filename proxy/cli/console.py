@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
+import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -123,7 +126,7 @@ def explain(
     try:
         text = None if message is None else message.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
-        _complain(f"--message: {error}")
+        _complain(f"--message: `{message}` cannot be read: {error.strerror}")
         raise typer.Exit(USAGE) from None
     try:
         fields = asyncio.run(ask(compiled, source, to, from_uri, text, live, user))
@@ -368,4 +371,12 @@ def _complain(text: str) -> None:
 
 def main() -> None:
     """Entry point of the console script."""
-    app()
+    if not sys.stdout:  # closed by whoever started us: what we open must not take its place
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    try:
+        app()
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _complain(f"cannot write: {error.strerror}")
+        raise SystemExit(FAILED) from None

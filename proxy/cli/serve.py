@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import resource
 import signal
 import sys
@@ -69,6 +70,15 @@ async def _made(path: Path, ledger: str | None) -> Application | None:
     return Application(path, compiled.config, compiled.policy, ledger_url=ledger, followed=followed)
 
 
+def _say_ready(line: str) -> None:
+    """That nobody can be told is no reason to serve nobody."""
+    try:
+        print(line, flush=True)
+    except OSError as error:  # a full disk, a reader that is gone
+        _log.warning("cannot write to stdout: %s; %s", error.strerror, line)
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")  # the line waits in the other one
+
+
 async def _serve(path: Path, ledger: str | None, drain_seconds: float) -> int:
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     loop = asyncio.get_running_loop()
@@ -90,7 +100,7 @@ async def _serve(path: Path, ledger: str | None, drain_seconds: float) -> int:
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number)
     app.keeper.start(_collect_when_quiet(app), name="garbage")
-    print(app.ready_line(), flush=True)
+    _say_ready(app.ready_line())
     draining: asyncio.Task[None] | None = None
     waiting: asyncio.Task[signal.Signals] | None = None
     while True:

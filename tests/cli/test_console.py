@@ -111,6 +111,24 @@ def test_no_color(file: Path) -> None:
     assert not COLOR.search(run_in_terminal(*asked, NO_COLOR="1"))
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
+def test_results_that_cannot_be_written(file: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        arguments = [sys.executable, "-m", "proxy.cli", "check", "-c", str(file)]
+        done = subprocess.run(
+            arguments, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, "cannot write: No space left on device\n")
+
+
+def test_a_closed_stdout(tmp_path: Path) -> None:
+    """As `>&-` in a shell."""
+    python = f"{sys.executable} -m proxy.cli"
+    arguments = ["sh", "-c", f"exec {python} demo --once >&-"]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 # --- check ---
 
 
@@ -236,7 +254,10 @@ def test_explain_a_captured_message(file: Path, tmp_path: Path) -> None:
         ([], "needs --to"),
         (["--to", "1 2"], "is no number or URI"),
         (["--to", "mailto:a@b"], "not a SIP message"),
-        (["--message", "/nowhere/invite.sip"], "--message"),
+        (
+            ["--message", "/nowhere/invite.sip"],
+            "--message: `/nowhere/invite.sip` cannot be read: No such file",
+        ),
     ],
 )
 def test_explain_what_makes_no_sense(file: Path, arguments: list[str], complaint: str) -> None:

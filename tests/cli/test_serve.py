@@ -164,6 +164,23 @@ def test_killed_instance_leaves_nothing_running(serving: Callable[..., Serving])
     eventually(lambda: not [pid for pid in app.children if alive(pid)])
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
+def test_nobody_to_tell_that_it_is_ready_is_no_reason_to_end(short_folder: Path, phones: Line) -> None:
+    path = write(short_folder, configuration(phones, ledger={"data_dir": str(short_folder / "data")}))
+    said = short_folder / "stderr"
+    with open("/dev/full", "wb") as full, said.open("wb") as errors:
+        arguments = [sys.executable, "-m", "proxy.cli", "serve", "-c", str(path)]
+        process = subprocess.Popen(arguments, stdout=full, stderr=errors, stdin=subprocess.DEVNULL)
+    try:
+        eventually(lambda: "No space left on device; ready sip=udp:" in said.read_text())
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(AT_ONCE) == 0
+        assert "Traceback" not in said.read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
 # --- exit codes ---
 
 
