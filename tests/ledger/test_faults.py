@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -211,6 +212,15 @@ async def test_every_refusal_of_the_server_closes_and_opens_again(server: Server
     client.rpush("{tw}:s:trunk:t", "nonsense")
     assert await refused(ledger, "g") == "other"
     assert isinstance(await ledger.reserve(claim("h", scope("trunk:other"))), Reservation)  # no other trunk's
+    server.kill()
+    server.start()  # a scope that is no hash does not keep the ledger from being rebuilt
+    client = server.client()
+    async with asyncio.timeout(30):
+        while True:
+            with suppress(LedgerUnavailable):
+                assert isinstance(await ledger.reserve(claim("j", scope("trunk:other"))), Reservation)
+                break
+            await asyncio.sleep(0.02)
     client.delete("{tw}:s:trunk:t")
     await right_again("i")
 

@@ -8,7 +8,7 @@ import pytest
 
 from proxy.ledger.ledger import Registration, Renewal, Renewed, Reservation
 from proxy.ledger.redis_ledger import MOST_STATE, RedisLedger
-from tests.ledger.servers import Opener, Server, claim, scope, settled
+from tests.ledger.servers import Opener, Server, claim, scope, settled, until
 
 TRUNK = (scope(threshold=1000, capacity=9),)
 
@@ -257,6 +257,60 @@ async def test_one_key_lost_in_mid_call(ledger: RedisLedger, server: Server, key
     await settled(ledger)
     assert await numbers(ledger) == (0, 100, 0)
     assert await ledger.audit(TRUNK) == []
+
+
+async def test_a_call_whose_record_was_lost_ends_before_it_is_told_again(
+    ledger: RedisLedger, server: Server
+) -> None:
+    """What it cost is charged, its place is free at once, and nothing of it stays in the ledger."""
+    before = set(server.client().keys())
+    for ref in ("r1", "r2"):
+        await ledger.reserve(claim(ref, *TRUNK, hold=100))
+        ledger.answered(ref, 0.0, state=b"x")
+    await ledger.renew([Renewal(ref, 30, 70, TRUNK) for ref in ("r1", "r2")])
+    server.client().delete("{tw}:k:r1")
+    ledger.settle("r1", 50, TRUNK, moved=30)
+    await settled(ledger)
+    assert await numbers(ledger) == (1, 80, 70)
+    assert await ledger.leases() == 1
+    ledger.settle("r2", 30, TRUNK, moved=30)
+    await settled(ledger)
+    assert await numbers(ledger) == (0, 80, 0)
+    left = {key.partition(b":")[2] for key in set(server.client().keys()) - before}
+    assert left - {b"audit"} == {b"k:r1", b"k:r2", b"s:trunk:t", b"w:trunk:t", b"scopes"}
+    assert server.client().ttl("{tw}:k:r1") > 0
+
+
+async def test_a_lease_without_a_call_goes_with_what_was_kept_beside_it(
+    ledger: RedisLedger, server: Server
+) -> None:
+    await ledger.reserve(claim("r1", *TRUNK, hold=100))
+    ledger.answered("r1", 0.0, state=b"x")
+    await settled(ledger)
+    server.client().delete("{tw}:k:r1")
+    await ledger.audit(TRUNK)
+    assert await numbers(ledger) == (0, 0, 0)
+    assert not server.client().exists("{tw}:leases", "{tw}:x:r1", "{tw}:d:r1")
+
+
+@pytest.mark.parametrize("key", ["w:provider:p", "leases"])
+async def test_a_cost_lands_once_whatever_key_was_overwritten(
+    ledger: RedisLedger, server: Server, key: str
+) -> None:
+    """A settlement that fails half-way would come again, and land at the first scope each time."""
+    both = (*TRUNK, scope("provider:p"))
+    for ref in ("r1", "r2"):
+        await ledger.reserve(claim(ref, *both, hold=100))
+    await ledger.renew([Renewal(ref, 30, 70, both) for ref in ("r1", "r2")])
+    server.client().delete("{tw}:" + key)
+    server.client().set("{tw}:" + key, "nonsense")
+    ledger.settle("r1", 50, both, moved=30)
+    await settled(ledger)
+    server.client().delete("{tw}:audit")
+    await until(lambda: server.client().type("{tw}:" + key) != b"string")
+    await ledger.renew([Renewal("r2", 30, 70, both)])
+    await ledger.audit(both)
+    assert sorted(usage.spent for usage in await ledger.usage(both)) == [80, 80]
 
 
 async def test_the_audit_puts_right_what_can_be_proved(ledger: RedisLedger, server: Server) -> None:

@@ -30,6 +30,17 @@ end
 
 local ring_of, recount, land
 
+-- The bucket at one end of a ring. A key that is no list is taken away, as if the ring had been lost: an error here
+-- would leave a cost at one scope and not at the next, and bring it again with each repetition.
+local function bucket(ring, at)
+  local found = redis.pcall('LINDEX', ring, at)
+  if type(found) == 'table' then
+    redis.call('DEL', ring)
+    return false
+  end
+  return found
+end
+
 -- The numbers of a scope whose key is not there: one that was never used, or one whose key was lost. The latter's are
 -- told from its live calls and its ring.
 local function found_again(id, key, now)
@@ -70,7 +81,7 @@ local function scope_at(id, now)
   end
   local first = scope.minute - WINDOW_MINUTES
   if scope.oldest >= 0 and scope.oldest < first then
-    local head = redis.call('LINDEX', scope.ring, 0)
+    local head = bucket(scope.ring, 0)
     while head do
       local minute, sum = string.match(head, '^(%d+):(%d+)$')
       if tonumber(minute) >= first then
@@ -78,7 +89,7 @@ local function scope_at(id, now)
       end
       scope.rolling = math.max(0, scope.rolling - tonumber(sum))
       redis.call('LPOP', scope.ring)
-      head = redis.call('LINDEX', scope.ring, 0)
+      head = bucket(scope.ring, 0)
     end
     if head then
       scope.oldest = tonumber(string.match(head, '^(%d+):'))
@@ -116,7 +127,7 @@ function land(scope, cost)
   scope.today = scope.today + cost
   scope.landed = true
   scope.newest = scope.minute
-  local last = redis.call('LINDEX', scope.ring, -1)
+  local last = bucket(scope.ring, -1)
   if last then
     local minute, sum = string.match(last, '^(%d+):(%d+)$')
     if tonumber(minute) >= scope.minute then
@@ -194,6 +205,7 @@ local function finish(ref, call, cost, now, swept)
     scopes[i] = scope_at(call[tostring(i)], now)
   end
   local rest = math.max(0, cost - call.spent)
+  redis.call('ZREM', prefix .. 'leases', ref)
   for i = 1, call.scopes do
     local scope = scopes[i]
     land(scope, rest)
@@ -201,18 +213,18 @@ local function finish(ref, call, cost, now, swept)
     scope.reserved = scope.reserved - call.hold
     store(scope)
   end
-  redis.call('ZREM', prefix .. 'leases', ref)
   redis.call('DEL', prefix .. 'd:' .. ref, prefix .. 'x:' .. ref)
   bury(prefix .. 'k:' .. ref, swept and call.spent + rest)
 end
 
--- The rolling sum, the sum since midnight UTC, the oldest minute and the day number that a scope's ring proves.
+-- The rolling sum, the sum since midnight UTC, the oldest minute and the day number that a scope's ring proves; a key
+-- that is no list proves nothing.
 function ring_of(id, now)
   local rolling, today, oldest = 0, 0, -1
   local day = math.floor(now / DAY)
   local first = math.floor(now / MINUTE) - WINDOW_MINUTES
-  for _, bucket in ipairs(redis.call('LRANGE', prefix .. 'w:' .. id, 0, -1)) do
-    local minute, sum = string.match(bucket, '^(%d+):(%d+)$')
+  for _, one in ipairs(redis.pcall('LRANGE', prefix .. 'w:' .. id, 0, -1)) do
+    local minute, sum = string.match(one, '^(%d+):(%d+)$')
     minute, sum = tonumber(minute), tonumber(sum)
     if oldest < 0 then
       oldest = minute
@@ -228,7 +240,9 @@ function ring_of(id, now)
 end
 
 -- Count places and holds of the named scopes (all of them, when `only` is nil) anew from the live calls, which
--- are the proof. A lease without a call is dropped. Answers what was wrong: {scope, 'calls' or 'reserved', was, is}.
+-- are the proof. A lease without a call is dropped, with what was kept beside the call: whoever has it tells all of it
+-- again. A scope that is no hash is left alone: it must not stand in the way of all others.
+-- Answers what was wrong: {scope, 'calls' or 'reserved', was, is}.
 function recount(only)
   local places, holds = {}, {}
   for id in pairs(only or {}) do
@@ -241,6 +255,7 @@ function recount(only)
     local call = call_at(prefix .. 'k:' .. ref)
     if not call then
       redis.call('ZREM', prefix .. 'leases', ref)
+      redis.call('DEL', prefix .. 'd:' .. ref, prefix .. 'x:' .. ref)
     else
       for i = 1, call.scopes do
         local id = call[tostring(i)]
@@ -254,8 +269,11 @@ function recount(only)
   local wrong = {}
   for id, calls in pairs(places) do
     local key = prefix .. 's:' .. id
-    local found = redis.call('HMGET', key, 'n', 'r')
+    local found = redis.pcall('HMGET', key, 'n', 'r')
     local was, held = tonumber(found[1] or 0), tonumber(found[2] or 0)
+    if found.err then
+      was, held = calls, holds[id]
+    end
     if was ~= calls then
       wrong[#wrong + 1] = {id, 'calls', was, calls}
     end

@@ -8,9 +8,11 @@
 local now = clock()
 local ms = math.floor(now / 1000)
 local owner, run, patience = ARGV[1], ARGV[2], tonumber(ARGV[5])
-for _, key in ipairs({KEYS[2], KEYS[3]}) do
-  local kind = redis.call('TYPE', key).ok
-  if kind ~= 'none' and kind ~= (key == KEYS[2] and 'hash' or 'zset') then
+-- A key of ours that somebody overwrote is as good as lost.
+local kinds = {[KEYS[2]] = 'hash', [KEYS[3]] = 'zset', [prefix .. 'leases'] = 'zset', [prefix .. 'scopes'] = 'set'}
+for key, kind in pairs(kinds) do
+  local found = redis.call('TYPE', key).ok
+  if found ~= 'none' and found ~= kind then
     redis.call('DEL', key)
   end
 end

@@ -82,6 +82,7 @@ for i = 1, count do
 end
 
 local ms = math.floor(now / 1000)
+redis.call('ZADD', KEYS[2], text(ms + tonumber(ARGV[3])), ARGV[1])
 local record = {'HSET', KEYS[3], 'r', text(ms), 't', ARGV[5], 'o', ARGV[2], 'e', '1', 's', '0', 'h', text(hold),
   'k', text(count)}
 local counted = false
@@ -109,5 +110,4 @@ redis.call(unpack(record))
 if ARGV[6] ~= '' then
   redis.call('SET', KEYS[4], ARGV[6])
 end
-redis.call('ZADD', KEYS[2], text(ms + tonumber(ARGV[3])), ARGV[1])
 return told({1, ms, hold})

@@ -14,6 +14,9 @@ if call then
   finish(ARGV[1], call, cost, now)
   return 1
 end
+if redis.call('ZSCORE', prefix .. 'leases', ARGV[1]) then
+  recount(nil) -- its record alone was lost: the scopes still count it
+end
 if not buried or charged then
   local rest = cost - math.max(tonumber(ARGV[5]), charged or 0)
   if #ARGV > 6 and rest > 0 and tonumber(ARGV[#ARGV]) < (TOMBSTONE_SECONDS - 10) * 1000000 then
