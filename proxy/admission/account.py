@@ -78,6 +78,12 @@ class CallAccount:
             return 0
         return rate.cost(round((until - session.answered_at) * 1000))
 
+    def spent(self, now: float) -> int:
+        """What the call has cost by `now`, as far as that is sure: a BYE under way ends it, when that is
+        accepted, as of its arrival, and what came into the window does not leave it again."""
+        bye_at = self.session.bye_at
+        return max(self.moved, min(self.cost(now if bye_at is None else min(now, bye_at)), self.committed))
+
     def next_block(self, trunk: Trunk, now: float) -> float:
         """The end of the next block, in seconds since the answer: a whole one, or the smallest when money is
         short."""
@@ -98,7 +104,7 @@ class CallAccount:
         session = self.session
         spent, answered_age = 0, None
         if session.answered_at is not None:
-            spent, answered_age = min(self.cost(now), self.committed), now - session.answered_at
+            spent, answered_age = self.spent(now), now - session.answered_at
         return Registration(
             session.ref,
             trunk_name(session),

@@ -260,9 +260,7 @@ class Accounting:
         verdict = session.verdict
         in_force = self._trunk_in_force(account)
         trunk = in_force or verdict.trunk
-        spent = 0
-        if session.answered_at is not None:
-            spent = min(account.cost(now), account.committed)
+        spent = account.spent(now)
         paid, total = account.paid_seconds, account.committed
         if in_force is not None and account.cut is None and account.runs_out(now):
             paid = account.next_block(in_force, now)

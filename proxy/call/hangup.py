@@ -60,8 +60,9 @@ def end_unheard(session: CallSession, dialog: Dialog, reason: bytes, now: float)
     if not dialog.confirmed or not session.is_answered:
         return
     farewell = Farewell(session, now, "caller")
+    session.bye_at = None
     if not _others(session, dialog):
-        session.ending(reason)
+        session.ending(reason, now)
     farewell.bye_callee(dialog, reason, now)
 
 

@@ -85,6 +85,8 @@ class Relay:
         core = session.core
         party = self.dialog.callee(session.token) if self.from_caller else session.caller
         request = self.server.request
+        if request.method == b"BYE" and session.bye_at is None:
+            session.bye_at = self.arrived_at
         outgoing, data, flow = request_towards(
             session, request, party, self.drop, now, self.dialog, self.from_caller
         )
@@ -130,6 +132,8 @@ class Relay:
                 end_unheard(self.session, self.dialog, UNKNOWN, now)
             elif ends_dialog(status):
                 self._over(self.arrived_at, now)
+            elif self.session.is_answered:
+                self.session.bye_at = None
         elif 200 <= status < 300 and method in TARGET_REFRESH:
             self._refresh(self.dialog.callee(self.session.token), response, self.session.caller)
 

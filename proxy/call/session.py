@@ -50,7 +50,8 @@ class CallSession:
     are monotonic seconds: `received_at` of the INVITE, `answered_at` of the first 2xx, `ended_at` of the
     end that is charged (None before). `final_status` is the status that the caller was given, 0 before.
     `use` is what its credentials used up, b"" where it showed none. `survivals` counts the hang-ups of ours
-    that the far end refused. `account` is the admission layer's own.
+    that the far end refused; `bye_at` is when the BYE came, or went out, whose answer may end the call, None
+    while there is none. `account` is the admission layer's own.
     `shown_from`: the From value that the called side knows the caller by; None: the caller's own.
     `vouched`: the Identity headers made for it; None before.
     """
@@ -61,6 +62,7 @@ class CallSession:
         "answered_at",
         "asked",
         "attempt",
+        "bye_at",
         "caller",
         "caller_token",
         "cancel_deadline",
@@ -130,6 +132,7 @@ class CallSession:
         self.cancelled = False
         self.cancelled_by = EndedBy.CALLER
         self.survivals = 0
+        self.bye_at: float | None = None
         self.hangup_reason: bytes | None = None
         self.answered_at: float | None = None
         self.ended_at: float | None = None
@@ -421,7 +424,7 @@ class CallSession:
         `reason` is the value of the Reason header (RFC 3326) that both sides are told.
         """
         if self.state is CallState.ANSWERED:
-            self.ending(reason)
+            self.ending(reason, now)
             Farewell(self, now).end_all(reason, now)
         elif self.state in (CallState.JUDGING, CallState.FORWARDING) and not self.final_status:
             self.hangup_reason = reason
@@ -433,17 +436,20 @@ class CallSession:
                 self._end(now)
             self.cancelled = True
 
-    def ending(self, reason: bytes) -> None:
+    def ending(self, reason: bytes, now: float) -> None:
         """The call's last BYE is on its way."""
         self.state = MOVES[self.state][HANG_UP]
+        self.bye_at = now
         self.hangup_reason = reason
 
     def dialog_over(self, ended_at: float, by: str, now: float) -> None:
         """The far end accepted a BYE that arrived at `ended_at`. The call is over with its last confirmed
         dialog: for charging no later than its longest duration, whenever our BYE left."""
-        if self.state in (CallState.ANSWERED, CallState.ENDING) and not any(
-            dialog.confirmed and not dialog.unwanted for dialog in self.dialogs.values()
-        ):
+        if self.state not in (CallState.ANSWERED, CallState.ENDING):
+            return
+        if any(dialog.confirmed and not dialog.unwanted for dialog in self.dialogs.values()):
+            self.bye_at = None
+        else:
             self.ended_by = by
             longest = None if self.survivals else self.max_deadline
             self.ended_at = ended_at if longest is None else min(ended_at, longest)
@@ -455,6 +461,7 @@ class CallSession:
         if self.state is CallState.ENDING:
             self.state = MOVES[self.state][SURVIVED]
             self.survivals += 1
+            self.bye_at = None
             self.max_deadline = now + self.core.settings.ack_seconds
             self.core.wake(self, self.max_deadline, now)
 

@@ -168,14 +168,15 @@ class Bench(Playbook):
         return session
 
     def bye(self, session: CallSession, status: int = 200) -> None:
-        """The caller hangs up; the provider answers `status`."""
+        """The caller hangs up; the provider answers `status`, or nothing yet when that is 0."""
         branch = f"z9hG4bK-bye{session.ref}{self.now}"
         ok = self.oks[session.ref]
         self.receive(in_dialog("BYE", ok, cseq=session.caller.cseq + 1, branch=branch))
-        self.receive(answer(self.last(CARRIER), status), CARRIER)
+        if status:
+            self.receive(answer(self.last(CARRIER), status), CARRIER)
 
     def answer_bye(self, status: int = 200) -> None:
-        """The provider answers the BYE that the proxy sent it last."""
+        """The provider answers the BYE that it got last."""
         request = self.last(CARRIER)
         assert request.method == b"BYE"
         self.receive(answer(request, status), CARRIER)

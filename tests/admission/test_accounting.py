@@ -321,6 +321,39 @@ async def test_lease_is_kept_while_the_hang_up_is_not_answered(
     assert b.costs == [60 * SECOND]
 
 
+async def test_what_a_bye_takes_to_be_answered_is_spent_by_nobody(bench: MakeBench) -> None:
+    """The call goes on holding its money, and the window shows in the end what the call cost: up to the
+    arrival of the BYE. One that is refused ended nothing."""
+    b = bench(money("1.00"))
+    call = await b.talk(UK)
+    await b.run(40.5)
+    b.bye(call, 0)
+    await b.run(25)  # renewed at least twice
+    usage = await b.usage()
+    assert usage.spent <= 41 * SECOND < 60 * SECOND <= usage.spent + usage.reserved
+    b.answer_bye(500)
+    await b.run(25)
+    assert (await b.usage()).spent >= 60 * SECOND
+    b.bye(call, 0)
+    await b.run(25)
+    b.answer_bye()
+    usage = await b.usage()
+    assert b.costs == [pytest.approx(90.5 * SECOND, abs=1.2 * SECOND)]
+    assert (usage.spent, usage.reserved) == (b.costs[0], 0)
+
+
+async def test_what_a_hang_up_takes_to_be_answered_is_spent_by_nobody(bench: MakeBench) -> None:
+    b = bench(money("1.00"))
+    call = await b.talk(UK)
+    await b.run(40.5)
+    b.hang_up(call, ReasonCode.SPEND)
+    await b.run(25)
+    b.answer_bye()
+    usage = await b.usage()
+    assert (usage.spent, usage.reserved) == (b.costs[0], 0)
+    assert b.costs == [pytest.approx(40.5 * SECOND, abs=1.2 * SECOND)]
+
+
 # --- reload ---
 
 
