@@ -99,6 +99,7 @@ class Application:
         self._reloading = asyncio.Lock()
         self._tls: dict[str, TlsEndpoint] = {}
         self._renew_admin: Callable[[], None] = lambda: None
+        self._records: RecordWriter | None = None
 
     # --- start ----------------------------------------------------------------------------------------------
 
@@ -271,6 +272,7 @@ class Application:
                 writer = RecordWriter(path)
             except OSError as error:
                 raise CannotBind(f"cannot write records to {path}: {error.strerror}") from error
+            self._records = writer
             self._closers.append(writer.close)
 
             def to_file(_: str, lines: list[bytes]) -> None:
@@ -326,6 +328,8 @@ class Application:
         """Read the file again, and the certificates, with the objects that the store has where they are
         there. A bad one is counted and reported, and leaves all that is in force as it is. `of_store`: it is
         the store that has changed: names are not waited for, so that the change is in force at once."""
+        if not of_store:  # a disk that hangs holds up no reload
+            self.keeper.start(self._reopen_records(), name="records")
         async with self._reloading:
             number = 0 if self.followed is None else self.followed.version.number
             with small_turns():
@@ -360,6 +364,15 @@ class Application:
                 self.in_force = compiled.config
                 self._tell_what_waits(compiled.config)
             return compiled
+
+    async def _reopen_records(self) -> None:
+        """Whoever rotates the file has moved it away, and says so by SIGHUP."""
+        if self._records is not None:
+            try:
+                await self._records.reopen()
+            except OSError as error:
+                file = self.config.records.file
+                _log.error("records go on to the old file: %s cannot be opened: %s", file, error.strerror)
 
     async def _store_moved(self) -> None:
         await self.reload(of_store=True)

@@ -138,6 +138,29 @@ async def test_calls_are_left_alone_by_a_stop(empty_server: Server, phones: Line
 # --- reload ---
 
 
+async def test_a_reload_opens_the_records_again_also_with_a_bad_file(
+    empty_server: Server, phones: Line, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "records"
+    folder.mkdir()
+    path = folder / "calls.jsonl"
+    config = content(phones, empty_server, records={"file": str(path)})
+    async with running(tmp_path, config, phones) as app:
+        for number in (1, 2):
+            path.rename(folder / f"calls.{number}")
+            if number == 2:
+                write(tmp_path, {**config, "providers": "none"})
+            assert ((await app.reload()).policy is None) == (number == 2)
+            await until(path.exists)
+        await aside(phones.talk)
+        folder.rename(tmp_path / "elsewhere")
+        await app.reload()
+        await until(lambda: "records go on to the old file" in caplog.text)
+    assert (tmp_path / "elsewhere" / "calls.2").read_text() == ""
+    (line,) = (tmp_path / "elsewhere" / "calls.jsonl").read_text().splitlines()
+    assert json.loads(line)["record"] == "decision"
+
+
 async def test_reload(empty_server: Server, phones: Line, tmp_path: Path) -> None:
     config = content(phones, empty_server)
     async with running(tmp_path, config, phones) as app:
