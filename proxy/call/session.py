@@ -50,10 +50,9 @@ class CallSession:
     are monotonic seconds: `received_at` of the INVITE, `answered_at` of the first 2xx, `ended_at` of the
     end that is charged (None before). `final_status` is the status that the caller was given, 0 before.
     `use` is what its credentials used up, b"" where it showed none. `survivals` counts the hang-ups of ours
-    that the far end refused; `bye_at` is when the BYE came, or went out, whose answer may end the call, None
-    while there is none. `account` is the admission layer's own.
-    `shown_from`: the From value that the called side knows the caller by; None: the caller's own.
-    `vouched`: the Identity headers made for it; None before.
+    that the far end refused; `bye_at`: when the BYE came, or left, on whose answer the call waits, or None.
+    `shown_from`: the From value that the called side knows the caller by; None: the caller's own. `vouched`:
+    the Identity headers made for it; None before. `account` is the admission layer's own.
     """
 
     __slots__ = (
@@ -445,11 +444,9 @@ class CallSession:
     def dialog_over(self, ended_at: float, by: str, now: float) -> None:
         """The far end accepted a BYE that arrived at `ended_at`. The call is over with its last confirmed
         dialog: for charging no later than its longest duration, whenever our BYE left."""
-        if self.state not in (CallState.ANSWERED, CallState.ENDING):
-            return
         if any(dialog.confirmed and not dialog.unwanted for dialog in self.dialogs.values()):
             self.bye_at = None
-        else:
+        elif self.state in (CallState.ANSWERED, CallState.ENDING):
             self.ended_by = by
             longest = None if self.survivals else self.max_deadline
             self.ended_at = ended_at if longest is None else min(ended_at, longest)
