@@ -273,6 +273,7 @@ class Application:
             except OSError as error:
                 raise CannotBind(f"cannot write records to {path}: {error.strerror}") from error
             self._records = writer
+            self.metrics.records_dropped = lambda: writer.dropped
             self._closers.append(writer.close)
 
             def to_file(_: str, lines: list[bytes]) -> None:

@@ -97,6 +97,19 @@ async def test_records_that_cannot_be_written(empty_server: Server, tmp_path: Pa
         await application(write(tmp_path, config)).start()
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
+async def test_records_that_a_full_disk_does_not_take_are_counted(
+    empty_server: Server, phones: Line, tmp_path: Path
+) -> None:
+    config = content(phones, empty_server, records={"file": "/dev/full"})
+    async with running(tmp_path, config, phones) as app:
+        before = dict(app.metrics.snapshot()["samples"])["trunkwarden_records_dropped_total"]
+        await aside(phones.talk)  # as ever
+        await until(lambda: app.metrics.records_dropped() == 1)
+        after = dict(app.metrics.snapshot()["samples"])["trunkwarden_records_dropped_total"]
+    assert (before, after) == ([([], 0)], [([], 1)])
+
+
 async def test_name_servers_that_are_none(
     empty_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

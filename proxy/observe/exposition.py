@@ -49,6 +49,7 @@ COUNTERS: dict[str, tuple[tuple[str, ...], str]] = {
         ("transport",),
         "Connections that were closed as they came, for want of a place.",
     ),
+    "trunkwarden_records_dropped_total": ((), "Lines of records that could not be written to the file."),
     "trunkwarden_policy_reloads_total": (("result",), "Attempts to load a new policy."),
     "trunkwarden_webhook_events_total": (("type",), "Events that this instance put into the queue."),
     "trunkwarden_webhook_deliveries_total": (

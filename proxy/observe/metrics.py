@@ -58,6 +58,7 @@ class Metrics:
     ledger_drift: live leases of this instance minus its live dialogs.
     event_loop_lag: seconds.
     registrations: asked for provider → how many seconds we are known there, 0 when we are not.
+    records_dropped: asked for how many lines of records could not be written.
     happenings: what others are to be told of.
     authentications: outcome → how often credentials of callers were looked at, or asked for.
     """
@@ -71,6 +72,7 @@ class Metrics:
         self.authentications: Mapping[str, int] = {}
         self.happenings = Happenings()
         self.registrations: Callable[[], Mapping[str, float]] = dict
+        self.records_dropped: Callable[[], int] = int
         self._decisions: dict[tuple[str, str, str], int] = {("", "refused", "SOURCE"): 0}
         self._velocity: dict[tuple[str, str], int] = {}
         self._ledger_seconds: dict[str, Histogram] = {}
@@ -191,6 +193,7 @@ class Metrics:
                 for trunk, threshold in self._thresholds.items()
                 if threshold is not None
             ],
+            "trunkwarden_records_dropped_total": [([], self.records_dropped())],
             "trunkwarden_ledger_drift": [([], self.ledger_drift)],
             "trunkwarden_provider_up": [([name], int(up)) for name, up in self.provider_up.items()],
             "trunkwarden_provider_registered": [
