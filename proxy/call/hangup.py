@@ -29,6 +29,7 @@ UNWANTED_TRIES = 5
 """How often the BYE is sent to a branch that nobody wanted and that refuses it, 64*T1 apart."""
 
 
+_UNACKNOWLEDGED = b'SIP;cause=408;text="ACK Never Came"'
 _UNWANTED = b'SIP;cause=487;text="Call Completed Elsewhere"'
 
 
@@ -64,6 +65,17 @@ def end_unheard(session: CallSession, dialog: Dialog, reason: bytes, now: float)
     if not _others(session, dialog):
         session.ending(reason, now)
     farewell.bye_callee(dialog, reason, now)
+
+
+def end_unacknowledged(session: CallSession, now: float) -> None:
+    """End the call that nobody acknowledged, or those of its branches that nobody did: a caller that knows no
+    forking passes them over, and would never hang them up."""
+    if not any(dialog.acknowledged for dialog in session.dialogs.values()):
+        session.hang_up(_UNACKNOWLEDGED, now)
+        return
+    for dialog in list(session.dialogs.values()):
+        if dialog.confirmed and not dialog.acknowledged:
+            end_dialog(session, dialog, _UNACKNOWLEDGED, now)
 
 
 def _others(session: CallSession, dialog: Dialog) -> bool:

@@ -118,8 +118,8 @@ class Relay:
             reason = (b'Reason: SIP;cause=503;text="Service Unavailable"',)
             data = build_response(self.server.request, 500, b"Server Internal Error", extra=reason)
             core.stack.respond(self.server, data, 500, now)
-            return
-        core.stack.respond(self.server, self._forwarded(response, method, now), status, now)
+        else:
+            core.stack.respond(self.server, self._forwarded(response, method, now), status, now)
         if status < 200:
             self.no_answer_deadline = now + core.settings.no_answer_seconds
             if method == b"INVITE" and response.first(b"rseq") is not None:

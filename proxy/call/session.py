@@ -11,7 +11,7 @@ from policy.reasons import ReasonCode
 from proxy.call.checkup import checkup, next_round, refreshed
 from proxy.call.commands import Answered, Changed, Ended, Refused
 from proxy.call.dialog import Dialog, calling_party
-from proxy.call.hangup import Farewell, end_dialog
+from proxy.call.hangup import Farewell, end_unacknowledged
 from proxy.call.logins import challenge
 from proxy.call.presented import restore_party
 from proxy.call.privacy import withheld_from_caller
@@ -268,17 +268,6 @@ class CallSession:
             self.ack_deadline = now + self.core.settings.ack_seconds
             self.core.wake(self, self.ack_deadline, now)
 
-    def _ack_never_came(self, now: float) -> None:
-        """End the call that nobody acknowledged, or those of its branches that nobody did: a caller that
-        knows no forking passes them over, and would never hang them up."""
-        reason = b'SIP;cause=408;text="ACK Never Came"'
-        if not any(dialog.acknowledged for dialog in self.dialogs.values()):
-            self.hang_up(reason, now)
-            return
-        for dialog in list(self.dialogs.values()):
-            if dialog.confirmed and not dialog.acknowledged:
-                end_dialog(self, dialog, reason, now)
-
     def _failure(self, response: SipResponse, status: int, now: float) -> None:
         if has_another_via(response):
             data = self._upstream(response)
@@ -384,7 +373,7 @@ class CallSession:
         elif self.state is CallState.ANSWERED:
             if self.ack_deadline is not None and now >= self.ack_deadline:
                 self.ack_deadline = None
-                self._ack_never_came(now)
+                end_unacknowledged(self, now)
             elif self.max_deadline is not None and now >= self.max_deadline:
                 self.hang_up(self.hangup_reason or _LONGEST_CALL, now)
             elif self.checkup_at is not None and now >= self.checkup_at:
@@ -438,7 +427,7 @@ class CallSession:
     def ending(self, reason: bytes, now: float) -> None:
         """The call's last BYE is on its way."""
         self.state = MOVES[self.state][HANG_UP]
-        self.bye_at = now
+        self.bye_at = self._at_longest(now)
         self.hangup_reason = reason
 
     def dialog_over(self, ended_at: float, by: str, now: float) -> None:
@@ -448,9 +437,11 @@ class CallSession:
             self.bye_at = None
         elif self.state in (CallState.ANSWERED, CallState.ENDING):
             self.ended_by = by
-            longest = None if self.survivals else self.max_deadline
-            self.ended_at = ended_at if longest is None else min(ended_at, longest)
+            self.ended_at = self._at_longest(ended_at)
             self._end(now)
+
+    def _at_longest(self, at: float) -> float:
+        return at if self.survivals or self.max_deadline is None else min(at, self.max_deadline)
 
     def survived(self, now: float) -> None:
         """The far end refused our BYE: the call lives, and goes on being counted and charged; ask again

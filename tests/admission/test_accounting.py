@@ -354,6 +354,28 @@ async def test_what_a_hang_up_takes_to_be_answered_is_spent_by_nobody(bench: Mak
     assert b.costs == [pytest.approx(40.5 * SECOND, abs=1.2 * SECOND)]
 
 
+async def test_the_longest_call_is_in_the_window_as_it_is_charged(bench: MakeBench) -> None:
+    b = bench(money("9.00", max_call_seconds=30))
+    await b.talk(UK)
+    await b.run(29.95)
+    b.now += 0.5  # too late for the BYE to leave on time
+    await b.run(31)  # not answered; the lease is renewed
+    assert b.byes() > 0
+    assert b.accounting.live
+    await b.run(3)
+    assert b.costs == [30 * SECOND]
+    assert (await b.usage()).spent == 30 * SECOND
+
+
+async def test_a_call_whose_bye_meets_503_goes_on_into_the_window(bench: MakeBench) -> None:
+    b = bench(money("9.00"))
+    session = await b.talk(UK)
+    await b.run(30)
+    b.bye(session, 503)
+    await b.run(25)
+    assert (await b.usage()).spent > 40 * SECOND
+
+
 # --- reload ---
 
 
