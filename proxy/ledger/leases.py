@@ -9,7 +9,7 @@ from typing import Final, cast
 from policy.compiled import Scope
 from proxy.ledger.answers import adopted, discrepancy
 from proxy.ledger.keys import Keys
-from proxy.ledger.ledger import Adopted, Discrepancy, Registration, Renewal, Renewed
+from proxy.ledger.ledger import Adopted, Discrepancy, LedgerUnavailable, Registration, Renewal, Renewed
 from proxy.ledger.link import Link
 from proxy.ledger.membership import Membership
 from proxy.ledger.packing import PackedScopes, micro
@@ -34,6 +34,7 @@ class LeaseVerbs:
     _membership: Membership
     _lease_seconds: float
     _watching_since: float | None
+    _unseen_until: float
     _keys: Keys
     _leasing: tuple[bytes, bytes]  # the keys that the verbs of leases take
     _lease_arguments: tuple[bytes, bytes]
@@ -71,12 +72,12 @@ class LeaseVerbs:
         return [*self._lease_arguments, b"%d" % len(lists), *limits, *each]
 
     async def sweep(self) -> int:
-        """After a reconnection nothing is swept for one lease: those whose calls lapsed meanwhile renew them
-        first. And who looks for the first time only now, however long its start took, adopts what can be
-        adopted, however long ago it lapsed."""
+        """After a reconnection, or a look at what lapsed that failed, nothing is swept for one lease: those
+        whose calls lapsed meanwhile renew them first. And who looks for the first time only now, however long
+        its start took, adopts what can be adopted, however long ago it lapsed."""
         now = asyncio.get_running_loop().time()
         up = now - self._link.up_since
-        if self._link.connections_made > 1 and up < self._lease_seconds:
+        if now < self._unseen_until or (self._link.connections_made > 1 and up < self._lease_seconds):
             return 0
         if self._watching_since is None:
             self._watching_since = now
@@ -93,8 +94,15 @@ class LeaseVerbs:
                 return swept
 
     async def lapsed(self, limit: int = 64) -> list[str]:
-        refs = await self._requests.script("lapsed", self._leasing, [b"%d" % limit])
-        return [ref.decode() for ref in cast("list[bytes]", refs)]
+        """While the ledger answers nobody, nobody renews. So for one lease after a look that failed there are
+        none: those who live come first, to renew, and to tell what ended meanwhile."""
+        clock = asyncio.get_running_loop().time
+        try:
+            refs = await self._requests.script("lapsed", self._leasing, [b"%d" % limit])
+        except LedgerUnavailable:
+            self._unseen_until = clock() + self._lease_seconds
+            raise
+        return [] if clock() < self._unseen_until else [ref.decode() for ref in cast("list[bytes]", refs)]
 
     async def adopt(self, refs: Sequence[str], *, force: bool = False) -> list[Adopted]:
         found: list[Adopted] = []

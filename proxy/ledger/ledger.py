@@ -306,7 +306,8 @@ class Ledger(Protocol):
         ...
 
     async def lapsed(self, limit: int = 64) -> list[str]:
-        """Answered calls with a state whose owner did not renew in time. Raises LedgerUnavailable."""
+        """Answered calls with a state whose owner did not renew in time, while it could. Raises
+        LedgerUnavailable."""
         ...
 
     async def adopt(self, refs: Sequence[str], *, force: bool = False) -> list[Adopted]:

@@ -81,6 +81,7 @@ class RedisLedger(LeaseVerbs, ShownVerbs):
         self._loop = asyncio.get_running_loop()
         self._lease_seconds = lease_seconds
         self._watching_since = None
+        self._unseen_until = 0.0
         self._lease_arguments = (owner.encode(), b"%d" % int(lease_seconds * 1000))
         self._owner_and_lease = bulks(self._lease_arguments)
         self._keys = keys

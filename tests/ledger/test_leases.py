@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from proxy.ledger.ledger import Registration, Renewal, Renewed, Reservation
+from proxy.ledger.ledger import LedgerUnavailable, Registration, Renewal, Renewed, Reservation
 from proxy.ledger.redis_ledger import MOST_STATE, RedisLedger
-from tests.ledger.servers import Opener, Server, claim, scope, settled, until
+from tests.ledger.servers import Opener, Server, claim, is_busy, scope, settled, until
 
 TRUNK = (scope(threshold=1000, capacity=9),)
 
@@ -41,6 +41,27 @@ async def orphaned(server: Server, opener: Opener) -> tuple[RedisLedger, RedisLe
     await dead.renew([Renewal("r1", 30, 70, TRUNK)])
     assert await lapsed(lives, 1) == ["r1"]
     return dead, lives
+
+
+async def test_after_an_outage_those_who_live_come_first(
+    orphaned: tuple[RedisLedger, RedisLedger], server: Server, opener: Opener
+) -> None:
+    """Else a call that ended while the ledger could not be told would go on, and be charged, elsewhere."""
+    looks = await opener(server.url, "looks", lease_seconds=0.5)
+    client = server.client()
+    client.config_set("busy-reply-threshold", 50)
+    endless = asyncio.gather(
+        asyncio.to_thread(server.client().eval, "while true do end", 0), return_exceptions=True
+    )
+    await until(lambda: is_busy(client))
+    with pytest.raises(LedgerUnavailable):
+        await looks.lapsed()
+    failed_at = asyncio.get_running_loop().time()
+    client.script_kill()
+    await endless
+    assert await lapsed(orphaned[1], 1) == ["r1"]  # it had not looked meanwhile
+    assert await lapsed(looks, 1) == ["r1"]
+    assert asyncio.get_running_loop().time() >= failed_at + 0.5
 
 
 async def test_a_lapsed_call_is_left_to_be_adopted(orphaned: tuple[RedisLedger, RedisLedger]) -> None:
