@@ -99,17 +99,23 @@ class Site:
         seconds, microseconds = self._ledger.client.time()
         return lapses_ms / 1e3 - seconds - microseconds / 1e6
 
+    def states(self) -> set[bytes]:
+        """What others need to go on with calls that are answered: it is told a moment after the answer."""
+        return set(self._ledger.client.keys("{tw}:d:*"))
+
     def call_records(self, number: int) -> list[dict]:
         """What the instance of this number, from 1, recorded of calls that ended."""
         records = record_lines(self._folder / f"instance-{number}" / "records.jsonl")
         return [record for record in records if record["record"] == "call"]
 
     def call(self, proxy: Trunkwarden, called: str = WASHINGTON) -> LiveCall:
+        others = self.states()
         caller = OutgoingCall(self.pbx, proxy.address, called).send()
         far = incoming(self.provider, proxy.address, caller)
         far.accept()
         live = LiveCall(caller, caller.answered(), far)
         far.expect("ACK")
+        eventually(lambda: self.states() - others, what="the answer in the ledger")
         return live
 
 

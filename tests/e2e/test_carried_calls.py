@@ -68,6 +68,7 @@ def test_a_call_with_the_longest_of_names_is_counted_wherever_it_is(site_with) -
     far.accept()
     near = call.answered()
     far.expect("ACK")
+    eventually(site.states, what="the answer in the ledger")
     site.pbx.send(near.request("INFO"), second.address)
     far.expect("INFO")
     site.pbx.expect_response(200, "INFO", call_id=call.call_id)
